@@ -1,0 +1,3 @@
+//! LongTask runs one program for as long as it takes, as a chain of time-limited pods.
+
+pub mod clock;

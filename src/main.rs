@@ -1,0 +1,3 @@
+//! The `longtask` program.
+
+fn main() {}
