@@ -1,3 +1,6 @@
 //! LongTask runs one program for as long as it takes, as a chain of time-limited pods.
 
+pub mod api;
 pub mod clock;
+pub mod plan;
+pub mod render;

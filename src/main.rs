@@ -1,3 +1,8 @@
 //! The `longtask` program.
 
-fn main() {}
+fn main() {
+    match longtask::api::crd::yaml() {
+        Ok(yaml) => print!("{yaml}"),
+        Err(error) => eprintln!("{error}"),
+    }
+}
