@@ -1,0 +1,3 @@
+module longtask.dev/examples/primes
+
+go 1.24
