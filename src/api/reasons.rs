@@ -24,6 +24,21 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// The outcome's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "Completed",
+            Self::TimeLimit => "TimeLimit",
+            Self::Yielded => "Yielded",
+            Self::Stopped => "Stopped",
+            Self::StartFailed => "StartFailed",
+            Self::Interrupted => "Interrupted",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
 /// Why an attempt ended as it did, where the outcome alone does not say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptReason {

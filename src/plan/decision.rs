@@ -58,6 +58,8 @@ pub struct TaskEvent {
     pub warning: bool,
     /// What happened, as one word in the past tense.
     pub reason: EventReason,
+    /// What the operator was at. Events of one kind with the same action and pod are folded into one by the cluster.
+    pub action: String,
     /// What happened and what happens next, for people.
     pub note: String,
     /// The pod it is about.

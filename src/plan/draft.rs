@@ -14,6 +14,8 @@ use crate::api::{
 
 /// The longest note of an event that the API server takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
+/// The longest action of an event, likewise.
+const LONGEST_ACTION: usize = 128;
 
 /// The next status, and what to do and say, as far as the questions asked so far tell.
 pub(super) struct Draft<'a> {
@@ -74,23 +76,30 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn say(&mut self, reason: EventReason, note: &str) {
-        self.publish(false, reason, note, None);
+        self.publish(false, reason, "Reconcile", note, None);
     }
 
     pub(super) fn say_of(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
-        self.publish(false, reason, note, pod);
+        self.publish(false, reason, "Reconcile", note, pod);
     }
 
     pub(super) fn warn(&mut self, reason: EventReason, note: &str) {
-        self.publish(true, reason, note, None);
+        self.publish(true, reason, "Reconcile", note, None);
     }
 
     pub(super) fn warn_of(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
-        self.publish(true, reason, note, pod);
+        self.publish(true, reason, "Reconcile", note, pod);
     }
 
-    fn publish(&mut self, warning: bool, reason: EventReason, note: &str, pod: Option<PodRef>) {
-        self.events.push(TaskEvent { warning, reason, note: cut(note, LONGEST_NOTE).to_owned(), pod });
+    /// Warns that the attempt under way cannot start. The cause is the action, so that each cause is an event.
+    pub(super) fn warn_of_block(&mut self, cause: &str, note: &str) {
+        let pod = self.status.current_attempt.as_ref().map(PodRef::of);
+        self.publish(true, EventReason::Blocked, cause, note, pod);
+    }
+
+    fn publish(&mut self, warning: bool, reason: EventReason, action: &str, note: &str, pod: Option<PodRef>) {
+        let (action, note) = (cut(action, LONGEST_ACTION).to_owned(), cut(note, LONGEST_NOTE).to_owned());
+        self.events.push(TaskEvent { warning, reason, action, note, pod });
     }
 
     /// The finished plan. Its status is left out when it is the recorded one and no pod is created.
@@ -115,6 +124,11 @@ impl PodRef {
     /// The reference of a pod that was seen.
     pub(super) fn to(pod: &PodFacts) -> Self {
         Self { name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+
+    /// The pod of an attempt; without a UID while none has been seen.
+    pub(super) fn of(attempt: &CurrentAttempt) -> Self {
+        Self { name: attempt.pod_name.clone(), uid: attempt.pod_uid.clone().unwrap_or_default() }
     }
 
     /// The reference of a pod that may be gone.

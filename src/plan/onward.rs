@@ -1,7 +1,7 @@
 //! What comes next when no attempt is running: an end, a pause, a wait, or the next attempt.
 
 use super::{
-    decision::{EventReason, Step},
+    decision::{EventReason, PodRef, Step},
     draft::Draft,
     limits,
     observed::Refusal,
@@ -180,7 +180,7 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     draft.status.current_attempt = Some(attempt.clone());
     draft.stands(Phase::Pending, "");
     let note = format!("Created attempt {number} of segment {}.", attempt.segment);
-    draft.say(EventReason::AttemptCreated, &note);
+    draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptCreated, &note);
     create(draft, &attempt);
     true
 }
@@ -230,7 +230,7 @@ pub(super) fn block(draft: &mut Draft<'_>, reason: &str, message: &str) {
     });
     if !is_shown {
         draft.set_condition(ConditionType::Blocked, true, reason, message);
-        draft.warn(EventReason::Blocked, &format!("Cannot start ({reason}): {message}. Trying on."));
+        draft.warn_of_block(reason, &format!("Cannot start ({reason}): {message}. Trying on."));
     }
 }
 
