@@ -1,3 +1,7 @@
 //! LongTask runs one program for as long as it takes, as a chain of time-limited pods.
 
+pub mod cli;
 pub mod clock;
+pub mod controller;
+pub mod operator;
+pub mod telemetry;
