@@ -96,7 +96,7 @@ pub struct RunArgs {
 
     /// How log lines look. Default: text when standard error is a terminal, else json.
     ///
-    /// json: one object per line; lines about a task carry task, namespace, uid, segment, attempt and trace_id.
+    /// json: one object per line; lines about a task carry its name, namespace, uid, segment, attempt and trace.
     #[arg(long, env = "LONGTASK_OPERATOR_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
     log_format: Option<LogFormat>,
 

@@ -159,10 +159,9 @@ where
     let ended = until_stopped(controllers(operator, shutdown.clone()), &leadership, shutdown, &health).await;
     metrics.leads(false);
     health.reached(Stage::Stopping);
-    if ended.is_ok() {
-        leadership.release().await;
-        info!("stopped");
-    }
+    // Nothing writes any more. If leadership was lost, there is nothing to release, and this returns at once.
+    leadership.release().await;
+    info!("stopped");
     ended
 }
 
@@ -295,5 +294,93 @@ async fn lead(client: Client, settings: &Settings, clock: Clock) -> Leadership {
             info!(lease = lease.name, identity = lease.identity, "waiting for the lease");
             leader::acquire(client, lease.clone(), clock).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        future,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tokio::time::Instant;
+    use tower::service_fn;
+
+    use super::*;
+
+    const REQUESTED: fn() -> Shutdown = || future::ready(()).boxed().shared();
+    const NOT_REQUESTED: fn() -> Shutdown = || future::pending().boxed().shared();
+
+    #[tokio::test(start_paused = true)]
+    async fn reconciles_in_flight_get_ten_seconds() {
+        let (health, start) = (Health::new(), Instant::now());
+        let ended = until_stopped(time::sleep(9 * SECOND), &Leadership::sole(), REQUESTED(), &health).await;
+        assert!(ended.is_ok());
+        assert_eq!(start.elapsed(), 9 * SECOND);
+        assert_eq!(health.stage(), Stage::Stopping);
+
+        let start = Instant::now();
+        let ended = until_stopped(future::pending(), &Leadership::sole(), REQUESTED(), &health).await;
+        assert!(ended.is_ok());
+        assert_eq!(start.elapsed(), DRAIN_LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn controllers_that_end_unasked_are_an_error() {
+        let ended = until_stopped(time::sleep(SECOND), &Leadership::sole(), NOT_REQUESTED(), &Health::new()).await;
+        assert!(matches!(ended, Err(Error::ControllersEnded)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_lease_stops_everything_at_once_even_while_draining() {
+        for shutdown in [REQUESTED(), NOT_REQUESTED()] {
+            let start = Instant::now();
+            let leadership = Leadership::ended_by(Loss::Removed);
+            let ended = until_stopped(future::pending(), &leadership, shutdown, &Health::new()).await;
+            assert!(matches!(ended, Err(Error::LeadershipLost(Loss::Removed))));
+            assert_eq!(start.elapsed(), Duration::ZERO);
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An API server that answers with these codes, one after the other, and lists nothing in the end.
+    fn api_server(codes: &'static [u16], calls: &Arc<AtomicU32>) -> Client {
+        let calls = calls.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(request.uri().path(), "/apis/longtask.dev/v1alpha1/namespaces/a/longtasks");
+            let code = usize::try_from(call).ok().and_then(|call| codes.get(call)).copied().unwrap_or(200);
+            let body = match code {
+                200 => r#"{"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []}"#,
+                // What an API server says about a group that it does not know is not a Status.
+                _ => "404 page not found",
+            };
+            let response = Response::builder().status(code).body(Body::from(body.as_bytes().to_vec()));
+            future::ready(Ok::<_, Infallible>(response.expect("a response")))
+        });
+        Client::new(service, "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_for_the_crd_and_says_so() {
+        let (health, calls) = (Health::new(), Arc::default());
+        let client = api_server(&[503, 404, 404], &calls);
+        let scope = Scope::Namespace("a".to_owned());
+        let waiting = wait_until_served(&client, &scope, &health);
+        pin!(waiting);
+        time::timeout(SECOND, &mut waiting).await.expect_err("the API server is not well");
+        assert_eq!(health.stage(), Stage::Connecting);
+        time::timeout(2 * SECOND, &mut waiting).await.expect_err("no CRD");
+        assert_eq!(health.stage(), Stage::WaitingForCrd);
+        time::timeout(5 * SECOND, waiting).await.expect("the CRD has come");
+        assert_eq!(calls.load(Ordering::Relaxed), 4);
     }
 }

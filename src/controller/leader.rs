@@ -78,6 +78,12 @@ impl Leadership {
         Self { claim, resign: Arc::default() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn ended_by(loss: Loss) -> Self {
+        let (_, claim) = watch::channel(Claim::Lost(loss));
+        Self { claim, resign: Arc::default() }
+    }
+
     /// How long from now this replica is certain to be the only one that works.
     ///
     /// Zero once leadership is lost or released. It falls to zero by itself when renewals stop, even if nothing else
@@ -171,8 +177,14 @@ struct Held {
 
 /// What came of asking for the lease.
 enum Answer {
-    Ours(Held),
+    Ours(Box<Held>),
     TheirsUntil(Instant),
+}
+
+impl Answer {
+    fn ours(held: Held) -> Self {
+        Self::Ours(Box::new(held))
+    }
 }
 
 /// One replica's part in the election.
@@ -197,7 +209,7 @@ impl Contender {
     async fn take(&mut self) -> Held {
         loop {
             let pause = match self.try_to_take().await {
-                Ok(Answer::Ours(held)) => return held,
+                Ok(Answer::Ours(held)) => return *held,
                 Ok(Answer::TheirsUntil(expiry)) => {
                     self.settings.retry_period.min(expiry.saturating_duration_since(Instant::now()))
                 }
@@ -222,8 +234,8 @@ impl Contender {
                 debug!(holder = lease.as_ref().and_then(holder), "standing by");
                 Ok(Answer::TheirsUntil(expiry))
             }
-            (Step::Create, _) | (Step::TakeOver | Step::Renew, None) => self.create().await.map(Answer::Ours),
-            (Step::TakeOver | Step::Renew, Some(lease)) => self.write(lease).await.map(Answer::Ours),
+            (Step::Create, _) | (Step::TakeOver | Step::Renew, None) => self.create().await.map(Answer::ours),
+            (Step::TakeOver | Step::Renew, Some(lease)) => self.write(lease).await.map(Answer::ours),
         }
     }
 

@@ -189,7 +189,7 @@ mod tests {
             Ok::<_, Infallible>(Response::builder().status(404).body(()).expect("a response"))
         });
         CountApiCalls::new(metrics.clone()).layer(slow).call(get_pod()).await.expect("an answer");
-        let text = metrics.encode();
+        let text = metrics.encode().expect("text");
         assert!(text.contains(r#"api_requests_total{verb="get",resource="pods",code="404"} 1"#), "{text}");
         assert!(text.contains(r#"api_request_duration_seconds_sum{verb="get",resource="pods"} 0.2"#), "{text}");
     }
@@ -200,7 +200,7 @@ mod tests {
         let silent = service_fn(|_: Request<()>| future::pending::<Result<Response<()>, Infallible>>());
         let call = CountApiCalls::new(metrics.clone()).layer(silent).call(get_pod());
         tokio::time::timeout(Duration::from_secs(5), call).await.expect_err("no answer");
-        let text = metrics.encode();
+        let text = metrics.encode().expect("text");
         assert!(text.contains(r#"api_requests_total{verb="get",resource="pods",code="abandoned"} 1"#), "{text}");
     }
 }

@@ -20,7 +20,7 @@ use tracing_subscriber::{
         time::{FormatTime, SystemTime},
     },
     layer::SubscriberExt,
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
     util::SubscriberInitExt,
 };
 
@@ -128,7 +128,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     let mut fields = Map::new();
-    for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+    for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
         if let Some(written) = span.extensions().get::<FormattedFields<N>>()
             && let Ok(Value::Object(of_span)) = serde_json::from_str(written)
         {

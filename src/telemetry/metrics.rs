@@ -194,10 +194,13 @@ impl Metrics {
     }
 
     /// All metrics as text of [`CONTENT_TYPE`].
-    pub fn encode(&self) -> String {
+    ///
+    /// # Errors
+    /// When a metric cannot be written, which none of ours can fail to.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        prometheus_text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");
-        text
+        prometheus_text::encode(&mut text, &self.registry)?;
+        Ok(text)
     }
 }
 
@@ -221,7 +224,7 @@ mod tests {
         metrics.api_called(create_pod, Code::Abandoned, Duration::from_secs(5));
         metrics.leads(true);
 
-        let text = metrics.encode();
+        let text = metrics.encode().expect("text");
         for line in [
             r#"longtask_reconciles_total{result="ok"} 1"#,
             r#"longtask_reconcile_duration_seconds_bucket{le="0.025"} 1"#,

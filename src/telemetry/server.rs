@@ -60,7 +60,10 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn all_metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.encode())
+    metrics
+        .encode()
+        .map(|text| ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 #[cfg(test)]

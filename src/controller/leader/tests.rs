@@ -165,7 +165,7 @@ impl Replica {
         self.wire().next.extend(faults);
     }
 
-    fn from_now_on(&self, fault: Fault) {
+    fn all_calls(&self, fault: Fault) {
         self.wire().lasting = Some(fault);
     }
 
@@ -273,7 +273,7 @@ async fn a_leader_that_is_cut_off_stops_before_the_next_one_starts_within_15s() 
             time::sleep(30 * SECOND + Duration::from_millis(moment * 100)).await;
             assert!(!second.is_finished(), "the first one leads");
 
-            a.from_now_on(fault);
+            a.all_calls(fault);
             let (loss, stopped_after) = lost_within(8 * SECOND, &first).await;
             assert!(matches!(loss, Loss::NotRenewed { .. }), "{loss}");
             assert_eq!(first.remaining(), Duration::ZERO);
@@ -349,7 +349,7 @@ async fn a_release_during_a_renewal_without_answer_still_clears_the_lease() {
 async fn a_release_does_not_wait_for_a_dead_api_server() {
     let a = Replica::new("a", &Server::default());
     let (leader, _) = leads_within(SECOND, a.contend()).await;
-    a.from_now_on(Fault::Swallow);
+    a.all_calls(Fault::Swallow);
     time::timeout(3 * SECOND, leader.release()).await.expect("gives up");
 }
 
@@ -401,7 +401,7 @@ async fn a_lease_taken_or_removed_by_others_is_lost_at_the_next_renewal() {
 async fn the_last_trouble_is_told_with_the_loss() {
     let a = Replica::new("a", &Server::default());
     let (leader, _) = leads_within(SECOND, a.contend()).await;
-    a.from_now_on(Fault::Refuse(503));
+    a.all_calls(Fault::Refuse(503));
     let (loss, _) = lost_within(8 * SECOND, &leader).await;
     assert!(loss.to_string().contains("status 503"), "{loss}");
 }
