@@ -1,9 +1,13 @@
 //! The `longtask` program: parse, dispatch.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use longtask::{
+    api::crd,
     cli::{Cli, Command, RunArgs, Surroundings},
     operator::{self, Operator, Shutdown},
     telemetry::logs,
@@ -13,7 +17,13 @@ use longtask::{
 async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run(*args).await,
-        Command::Crd => print(&crd_yaml()),
+        Command::Crd => match crd::yaml() {
+            Ok(yaml) => print(&yaml),
+            Err(error) => {
+                eprintln!("{}", logs::with_causes(&error));
+                ExitCode::FAILURE
+            }
+        },
         Command::Version => print(concat!("longtask ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
@@ -33,15 +43,10 @@ async fn run(args: RunArgs) -> ExitCode {
 
 /// Unlike `print!`, no panic when the reader has gone, as in `longtask crd | head`.
 fn print(text: &str) -> ExitCode {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
-}
-
-// MERGE: `longtask::api::crd::yaml()` in its place.
-fn crd_yaml() -> String {
-    include_str!("../crds/longtask.dev_longtasks.yaml").to_owned()
 }
 
 // MERGE: `longtask::controller::run` in its place.

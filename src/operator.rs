@@ -11,7 +11,7 @@ use kube::{
     api::ListParams,
     client::ClientBuilder,
     config::{InferConfigError, KubeConfigOptions, KubeconfigError},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    core::{ApiResource, DynamicObject},
 };
 use tokio::{
     pin, select,
@@ -22,6 +22,7 @@ use tower::limit::RateLimitLayer;
 use tracing::{error, info, warn};
 
 use crate::{
+    api::LongTask,
     cli::{Scope, Settings},
     clock::Clock,
     controller::leader::{self, Leadership, Loss},
@@ -251,8 +252,7 @@ impl Clients {
 /// may not be served yet.
 async fn wait_until_served(client: &Client, scope: &Scope, health: &Health) {
     // As untyped objects: a task that does not fit our types must not keep the operator from starting.
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("longtask.dev", "v1alpha1", "LongTask"), "longtasks");
+    let resource = ApiResource::erase::<LongTask>(&());
     let tasks: Api<DynamicObject> = match scope {
         Scope::AllNamespaces => Api::all_with(client.clone(), &resource),
         Scope::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),

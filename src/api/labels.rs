@@ -1,0 +1,26 @@
+//! The names that the operator writes onto objects: labels, annotations, the finalizer.
+
+/// Label of a pod: the name of its task.
+pub const TASK: &str = "longtask.dev/task";
+/// Label of a pod: the UID of its task, which tells two tasks of the same name apart.
+pub const TASK_UID: &str = "longtask.dev/task-uid";
+/// Label of a pod: the number of the run.
+pub const RUN: &str = "longtask.dev/run";
+/// Label of a pod: the number of the segment.
+pub const SEGMENT: &str = "longtask.dev/segment";
+/// Label of a pod: the number of the attempt.
+pub const ATTEMPT: &str = "longtask.dev/attempt";
+
+/// Prefix of every label and annotation of ours; a template may not use it.
+pub const PREFIX: &str = "longtask.dev/";
+
+/// Annotation of a pod: the `metadata.generation` of the task from which it was made.
+pub const GENERATION: &str = "longtask.dev/generation";
+/// Annotation of a pod: its main container. The well-known one, so that `kubectl logs` and `exec` pick it as well.
+pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// Finalizer of a pod: held until the attempt's outcome is recorded in the task's status.
+pub const OUTCOME_FINALIZER: &str = "longtask.dev/outcome";
+
+/// Who wrote a field, in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "longtask-operator";

@@ -1,0 +1,124 @@
+//! A plan in the making.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
+    observed::{Observed, PodFacts},
+};
+use crate::api::{
+    AttemptState, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase, cut, set_condition,
+};
+
+/// The longest note of an event that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
+/// The next status, and what to do and say, as far as the questions asked so far tell.
+pub(super) struct Draft<'a> {
+    pub(super) seen: &'a Observed<'a>,
+    pub(super) spec: &'a LongTaskSpec,
+    pub(super) now: Timestamp,
+    pub(super) status: LongTaskStatus,
+    pub(super) wake: Wake,
+    steps: Vec<Step>,
+    events: Vec<TaskEvent>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins with the recorded status, or with the first one of a new task.
+    pub(super) fn of(seen: &'a Observed<'a>, now: Timestamp) -> Self {
+        let status = seen.task.status.clone().unwrap_or_default();
+        let mut draft = Self {
+            seen,
+            spec: &seen.task.spec,
+            now,
+            status,
+            wake: Wake::OnChange,
+            steps: Vec::new(),
+            events: Vec::new(),
+        };
+        if draft.status.run.number == 0 {
+            draft.status.run.number = 1;
+            draft.status.run.start_time = Some(now);
+            draft.status.segment = 1;
+            draft.set_condition(ConditionType::Reconciling, true, "Started", "the run has started");
+        }
+        draft
+    }
+
+    /// Records where the task stands, with the one-word why.
+    pub(super) fn stands(&mut self, phase: Phase, reason: &str) {
+        self.status.phase = Some(phase);
+        reason.clone_into(&mut self.status.reason);
+    }
+
+    pub(super) fn set_condition(&mut self, type_: ConditionType, holds: bool, reason: &str, message: &str) {
+        set_condition(&mut self.status.conditions, type_, holds, reason, message, self.now);
+    }
+
+    /// Changes the attempt under way, if there is one.
+    pub(super) fn update_attempt(&mut self, update: impl FnOnce(&mut CurrentAttempt)) {
+        if let Some(attempt) = &mut self.status.current_attempt {
+            update(attempt);
+        }
+    }
+
+    pub(super) fn set_attempt_state(&mut self, state: AttemptState) {
+        self.update_attempt(|attempt| attempt.state = state);
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    pub(super) fn say(&mut self, reason: EventReason, note: &str) {
+        self.publish(false, reason, note, None);
+    }
+
+    pub(super) fn say_of(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
+        self.publish(false, reason, note, pod);
+    }
+
+    pub(super) fn warn(&mut self, reason: EventReason, note: &str) {
+        self.publish(true, reason, note, None);
+    }
+
+    pub(super) fn warn_of(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
+        self.publish(true, reason, note, pod);
+    }
+
+    fn publish(&mut self, warning: bool, reason: EventReason, note: &str, pod: Option<PodRef>) {
+        self.events.push(TaskEvent { warning, reason, note: cut(note, LONGEST_NOTE).to_owned(), pod });
+    }
+
+    /// The finished plan. Its status is left out when it is the recorded one and no pod is created.
+    pub(super) fn finish(mut self) -> Plan {
+        let generation = self.seen.generation();
+        self.status.observed_generation = generation;
+        for condition in &mut self.status.conditions {
+            condition.observed_generation = Some(generation);
+        }
+        let creates = self.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
+        let changed = self.seen.task.status.as_ref() != Some(&self.status);
+        Plan {
+            status: (changed || creates).then_some(self.status),
+            steps: self.steps,
+            events: self.events,
+            wake: self.wake,
+        }
+    }
+}
+
+impl PodRef {
+    /// The reference of a pod that was seen.
+    pub(super) fn to(pod: &PodFacts) -> Self {
+        Self { name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+
+    /// The reference of a pod that may be gone.
+    pub(super) fn to_seen(pod: Option<&Arc<PodFacts>>) -> Option<Self> {
+        pod.map(|pod| Self::to(pod))
+    }
+}

@@ -1,0 +1,226 @@
+//! An attempt whose pod exists: record what it does, keep it to its time, ask it to stop when it must.
+
+use jiff::Timestamp;
+
+use super::{
+    decision::{EventReason, PodRef, Step},
+    draft::Draft,
+    limits,
+    observed::{MainContainer, PodFacts, Words},
+    onward::{block, unblock},
+    outcome::HELD_SECONDS,
+    time::{after, seconds_between},
+};
+use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason, is_condition_true};
+
+/// How long other containers may go on after the main one has ended, in seconds.
+const AFTER_MAIN_ENDED: i64 = 5;
+/// How long past slice and grace a pod may still run before that is reported, in seconds.
+const OVERDUE_AFTER: i64 = 60;
+
+/// Keeps the record of a living attempt true and the attempt within its bounds.
+pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
+    let Some(attempt) = draft.status.current_attempt.clone() else { return };
+    match main_started_at(pod) {
+        Some(started_at) => main_runs(draft, &attempt, pod, started_at),
+        None => main_waits(draft, &attempt, pod),
+    }
+    if let Some(reason) = reason_to_stop(draft, &attempt, pod) {
+        request_stop(draft, pod, reason);
+    }
+    enforce(draft, pod);
+    watch_for_overdue(draft, pod);
+}
+
+fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {
+    match &pod.main {
+        MainContainer::Waiting => None,
+        MainContainer::Running { since } => Some(*since),
+        MainContainer::Ended(end) => end.started_at,
+    }
+}
+
+/// The main container runs, or has: record it once, with the slice that it gets.
+fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, started_at: Timestamp) {
+    if attempt.started_at.is_none() {
+        record_pod(draft, pod);
+        draft.update_attempt(|attempt| {
+            attempt.started_at = Some(started_at);
+            attempt.state = AttemptState::Running;
+        });
+        draft.status.next_attempt_time = None;
+        unblock(draft, "Started");
+        let node = pod.node.as_deref().unwrap_or("an unknown node");
+        let note = format!("Attempt {} of segment {} runs on {node}.", attempt.number, attempt.segment);
+        draft.say_of(Some(PodRef::to(pod)), EventReason::AttemptStarted, &note);
+    }
+    if attempt.stop.is_none() {
+        draft.stands(Phase::Running, "");
+    }
+}
+
+/// The main container does not run yet: show what it waits for, when that is worth showing.
+fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
+    if let Some(Words { reason, message }) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
+        record_pod(draft, pod);
+        if attempt.state == AttemptState::Creating {
+            draft.set_attempt_state(AttemptState::Starting);
+        }
+        block(draft, reason, message);
+        let shown = if reason == "ImagePullBackOff" && draft.status.reason == "ErrImagePull" {
+            draft.status.reason.clone()
+        } else {
+            reason.clone()
+        };
+        if attempt.stop.is_none() {
+            draft.stands(Phase::Pending, &shown);
+        }
+    } else if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+        record_pod(draft, pod);
+        draft.status.next_attempt_time = None;
+        unblock(draft, "Created");
+        if attempt.stop.is_none() {
+            draft.stands(Phase::Pending, "");
+        }
+    }
+}
+
+/// Which pod it is and where it runs. Recorded together with something worth a write, not by itself: a segment costs
+/// two writes of status, whatever its pod goes through.
+fn record_pod(draft: &mut Draft<'_>, pod: &PodFacts) {
+    let state = if main_started_at(pod).is_some() { AttemptState::Running } else { AttemptState::Starting };
+    draft.update_attempt(|attempt| {
+        attempt.pod_uid = Some(pod.uid.clone());
+        attempt.node_name.clone_from(&pod.node);
+        if attempt.state == AttemptState::Creating {
+            attempt.state = state;
+        }
+    });
+}
+
+fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -> Option<StopReason> {
+    if attempt.stop.is_some() {
+        return None;
+    }
+    if draft.spec.cancel {
+        return Some(StopReason::Cancel);
+    }
+    if draft.spec.suspend {
+        return Some(StopReason::Suspend);
+    }
+    if let MainContainer::Ended(end) = &pod.main {
+        let ended = end.finished_at.unwrap_or(draft.now);
+        return is_due(draft, after(ended, AFTER_MAIN_ENDED)).then_some(StopReason::MainEnded);
+    }
+    if main_started_at(pod).is_some() {
+        return None;
+    }
+    not_started_in_time(draft, pod)
+}
+
+/// The main container does not run, and something has run out: a limit, or the time to start.
+fn not_started_in_time(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<StopReason> {
+    if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status)
+        && is_due(draft, limit)
+    {
+        return Some(StopReason::Limit);
+    }
+    let segment = &draft.spec.segment;
+    let (bound, reason) = match pod.scheduled_at {
+        Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),
+        None => (after(pod.created_at, segment.scheduling_timeout?.as_secs()), StopReason::SchedulingTimeout),
+    };
+    is_due(draft, bound).then_some(reason)
+}
+
+/// Whether the moment has come; if not, there will be another look then.
+fn is_due(draft: &mut Draft<'_>, moment: Timestamp) -> bool {
+    let is_due = moment <= draft.now;
+    if !is_due {
+        draft.wake.no_later_than(moment);
+    }
+    is_due
+}
+
+fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
+    let requested_at = draft.now;
+    record_pod(draft, pod);
+    draft.update_attempt(|attempt| {
+        attempt.stop = Some(RequestedStop { reason, requested_at });
+        attempt.state = AttemptState::Stopping;
+    });
+    draft.stands(Phase::Stopping, &reason.to_string());
+    let why = match reason {
+        StopReason::Suspend => "the task is suspended",
+        StopReason::Cancel => "the task is cancelled",
+        StopReason::MainEnded => "its main container has ended and another one has not",
+        StopReason::StartTimeout => "its main container did not run within segment.startTimeout",
+        StopReason::SchedulingTimeout => "it was not scheduled within segment.schedulingTimeout",
+        StopReason::Limit => "a limit of the task is reached",
+    };
+    let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
+    draft.say_of(Some(PodRef::to(pod)), EventReason::StopRequested, &format!("Asked attempt {number} to stop: {why}."));
+}
+
+/// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully
+/// and *keeps* it with its exit codes and messages. A pod that never ran has nothing to keep and is deleted.
+///
+/// Asked anew each time: a step that got lost is taken again.
+fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
+    let Some(attempt) = draft.status.current_attempt.clone() else { return };
+    match (attempt.stop, attempt.started_at.or_else(|| main_started_at(pod))) {
+        (Some(_), Some(_)) => lower_deadline(draft, pod, 1),
+        (Some(_), None) if pod.deletion.is_none() => draft.step(Step::DeletePod(PodRef::to(pod))),
+        (Some(_), None) => {}
+        (None, Some(started_at)) => keep_to_slice(draft, pod, started_at),
+        (None, None) => {}
+    }
+}
+
+/// The deadline was set for the longest start-up; now that the main container runs, its slice counts.
+fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
+    let slice = limits::slice_from(started_at, draft.spec, &draft.status);
+    draft.update_attempt(|attempt| attempt.cut_by = slice.cut_by);
+    if let Some(start_time) = pod.start_time {
+        lower_deadline(draft, pod, seconds_between(start_time, slice.end));
+    }
+}
+
+/// Raising is refused by the API server, so a slice never gets longer.
+fn lower_deadline(draft: &mut Draft<'_>, pod: &PodFacts, seconds: i64) {
+    let seconds = seconds.clamp(1, i64::from(i32::MAX));
+    if pod.deletion.is_none() && pod.active_deadline.is_none_or(|current| seconds < current) {
+        draft.step(Step::LowerDeadline { pod: PodRef::to(pod), seconds });
+    }
+}
+
+/// Nothing rings when a kubelet dies: a pod that should have ended by now is reported.
+fn watch_for_overdue(draft: &mut Draft<'_>, pod: &PodFacts) {
+    let Some(due) = should_have_ended_at(draft, pod) else { return };
+    let is_overdue = is_due(draft, after(due, OVERDUE_AFTER));
+    let was_overdue = is_condition_true(&draft.status.conditions, ConditionType::AttemptOverdue);
+    if is_overdue && !was_overdue {
+        let node = pod.node.as_deref().unwrap_or("its node");
+        let message = format!(
+            "pod {} should have ended at {due}; is node {node} alive? If it is gone for good, delete the Node object, \
+             or taint it node.kubernetes.io/out-of-service, or force-delete the pod",
+            pod.name
+        );
+        draft.set_condition(ConditionType::AttemptOverdue, true, "PodDoesNotEnd", &message);
+        draft.warn_of(Some(PodRef::to(pod)), EventReason::AttemptOverdue, &format!("Overdue: {message}."));
+    }
+    // A pod that was deleted by force and is held by our finalizer alone counts as ended after a while.
+    if let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) {
+        draft.wake.no_later_than(after(deletion.at, HELD_SECONDS));
+    }
+}
+
+fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
+    let attempt = draft.status.current_attempt.as_ref()?;
+    let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
+    let slice = attempt
+        .started_at
+        .map(|started_at| after(limits::slice_from(started_at, draft.spec, &draft.status).end, pod.grace));
+    let deletion = pod.deletion.map(|deletion| deletion.at);
+    [stop, slice, deletion].into_iter().flatten().min()
+}

@@ -1,0 +1,324 @@
+//! What is known when a plan is made: the task, and the few facts about its pods that decide.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
+
+use crate::api::{CurrentAttempt, LongTask, labels};
+
+/// Everything that a plan is made from, beside the time.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The task as last read. It may be stale: every status write carries its resourceVersion, so that a plan made
+    /// from an old reading is refused by the API server.
+    pub task: &'a LongTask,
+    /// The task's UID; empty only for an object that was never stored.
+    pub uid: &'a str,
+    /// The pods that carry the task's name and UID as labels and are owned by it, in the order of their attempts.
+    pub pods: Vec<Arc<PodFacts>>,
+    /// The pods of an earlier task of the same name; a live read confirmed that it is gone.
+    pub foreign: Vec<Arc<PodFacts>>,
+    /// The pod of the attempt under way; `Gone` was confirmed by a live read.
+    pub current: Sight,
+    /// What the API server answered to the create that was just tried.
+    pub refusal: Option<Refusal>,
+}
+
+/// Whether the pod of the attempt under way exists.
+#[derive(Clone, Debug)]
+pub enum Sight {
+    /// No attempt is under way.
+    NotAsked,
+    /// It exists.
+    Seen(Arc<PodFacts>),
+    /// It does not.
+    Gone,
+}
+
+/// Why a pod could not be created. No attempt, and no budget burnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The API server refuses it: invalid, over quota, against a policy.
+    Rejected(Words),
+    /// A pod of an earlier task has the name and is being deleted.
+    NameOfGoingPod,
+    /// Another live object's pod has the name.
+    NameTaken,
+}
+
+/// A reason in one word and a message, as the cluster put them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// One word, such as `Unschedulable`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// A pod, reduced to what decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodFacts {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's UID.
+    pub uid: String,
+    /// The UID of the task in its label.
+    pub task_uid: String,
+    /// The UID of its controlling owner.
+    pub owner_uid: Option<String>,
+    /// The number of the attempt in its label.
+    pub attempt: i64,
+    /// Whether it is held for its outcome to be recorded.
+    pub has_finalizer: bool,
+    /// The node that it is bound to.
+    pub node: Option<String>,
+    /// Pending, running or ended.
+    pub phase: PodPhase,
+    /// The pod's own reason and message, such as `DeadlineExceeded` or `OutOfcpu`.
+    pub words: Option<Words>,
+    /// When the kubelet first saw it; its deadline counts from here.
+    pub start_time: Option<Timestamp>,
+    /// `spec.activeDeadlineSeconds`
+    pub active_deadline: Option<i64>,
+    /// `spec.terminationGracePeriodSeconds`
+    pub grace: i64,
+    /// Set when somebody deleted it.
+    pub deletion: Option<Deletion>,
+    /// The condition `DisruptionTarget`.
+    pub disruption: Option<Disruption>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was bound to a node.
+    pub scheduled_at: Option<Timestamp>,
+    /// Why it is not bound: `Unschedulable` or `SchedulingGated`, with the scheduler's message.
+    pub unscheduled: Option<Words>,
+    /// What keeps its containers from starting, such as `ErrImagePull`, or which init container failed.
+    pub trouble: Option<Words>,
+    /// The main container.
+    pub main: MainContainer,
+}
+
+/// A pod's phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Not all containers have started.
+    Pending,
+    /// Containers run.
+    Running,
+    /// All ended well.
+    Succeeded,
+    /// Ended, not all well.
+    Failed,
+}
+
+/// A deletion in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// When the API server would remove it at the latest.
+    pub at: Timestamp,
+    /// The seconds granted; the kubelet sets 0 when all containers have ended.
+    pub grace: i64,
+}
+
+/// The condition `DisruptionTarget`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disruption {
+    /// Such as `EvictionByEvictionAPI`.
+    pub reason: String,
+    /// The cluster's words.
+    pub message: String,
+    /// When it became true.
+    pub at: Timestamp,
+}
+
+/// The state of the main container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MainContainer {
+    /// It has not started.
+    Waiting,
+    /// It runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It has ended.
+    Ended(ContainerEnd),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerEnd {
+    /// The exit code.
+    pub exit_code: i32,
+    /// The runtime's reason, such as `Error` or `OOMKilled`.
+    pub reason: String,
+    /// The termination message: the report.
+    pub message: String,
+    /// When it started; none when it never ran.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Observed<'_> {
+    /// Whether somebody deleted the task.
+    pub fn is_task_going(&self) -> bool {
+        self.task.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The generation of the task's specification.
+    pub fn generation(&self) -> i64 {
+        self.task.metadata.generation.unwrap_or_default()
+    }
+}
+
+impl PodFacts {
+    /// The facts of a pod of ours; none when it does not carry our labels.
+    pub fn of(pod: &Pod) -> Option<Self> {
+        let labels = pod.metadata.labels.as_ref()?;
+        let spec = pod.spec.as_ref();
+        let nothing = PodStatus::default();
+        let status = pod.status.as_ref().unwrap_or(&nothing);
+        let scheduled = condition(status, "PodScheduled");
+        let is_bound = scheduled.is_some_and(|condition| condition.status == "True");
+        Some(Self {
+            name: pod.metadata.name.clone()?,
+            uid: pod.metadata.uid.clone()?,
+            task_uid: labels.get(labels::TASK_UID)?.clone(),
+            attempt: labels.get(labels::ATTEMPT)?.parse().ok()?,
+            owner_uid: controller_uid(pod),
+            has_finalizer: has_outcome_finalizer(pod),
+            node: spec.and_then(|spec| spec.node_name.clone()),
+            phase: phase(status),
+            words: words(status.reason.as_ref(), status.message.as_ref()),
+            start_time: status.start_time.as_ref().map(|time| time.0),
+            active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
+            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
+            deletion: deletion(pod),
+            disruption: disruption(status),
+            created_at: pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+            scheduled_at: scheduled.filter(|_| is_bound).and_then(turned_at),
+            unscheduled: scheduled
+                .filter(|_| !is_bound)
+                .and_then(|condition| words(condition.reason.as_ref(), condition.message.as_ref())),
+            trouble: trouble(status),
+            main: main_container(pod, status),
+        })
+    }
+
+    /// Whether its containers have ended for good.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
+    }
+
+    /// Whether its main container has ever run, as far as the pod tells.
+    pub fn has_main_run(&self) -> bool {
+        match &self.main {
+            MainContainer::Waiting => false,
+            MainContainer::Running { .. } => true,
+            MainContainer::Ended(end) => end.started_at.is_some(),
+        }
+    }
+
+    /// Whether it is the pod of this attempt, and not one that took its name.
+    pub fn is_of(&self, attempt: &CurrentAttempt) -> bool {
+        self.name == attempt.pod_name && attempt.pod_uid.as_ref().is_none_or(|uid| *uid == self.uid)
+    }
+}
+
+fn controller_uid(pod: &Pod) -> Option<String> {
+    let owners = pod.metadata.owner_references.as_ref()?;
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+}
+
+fn has_outcome_finalizer(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == labels::OUTCOME_FINALIZER)
+}
+
+fn deletion(pod: &Pod) -> Option<Deletion> {
+    let at = pod.metadata.deletion_timestamp.as_ref()?.0;
+    Some(Deletion { at, grace: pod.metadata.deletion_grace_period_seconds.unwrap_or_default() })
+}
+
+fn phase(status: &PodStatus) -> PodPhase {
+    match status.phase.as_deref() {
+        Some("Running") => PodPhase::Running,
+        Some("Succeeded") => PodPhase::Succeeded,
+        Some("Failed") => PodPhase::Failed,
+        _ => PodPhase::Pending,
+    }
+}
+
+fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+}
+
+fn turned_at(condition: &PodCondition) -> Option<Timestamp> {
+    condition.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn disruption(status: &PodStatus) -> Option<Disruption> {
+    let condition = condition(status, "DisruptionTarget").filter(|condition| condition.status == "True")?;
+    Some(Disruption {
+        reason: condition.reason.clone().unwrap_or_default(),
+        message: condition.message.clone().unwrap_or_default(),
+        at: turned_at(condition)?,
+    })
+}
+
+fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
+    reason
+        .filter(|reason| !reason.is_empty())
+        .map(|reason| Words { reason: reason.clone(), message: message.cloned().unwrap_or_default() })
+}
+
+/// The first container that waits for something to be mended, or the init container that failed.
+fn trouble(status: &PodStatus) -> Option<Words> {
+    let init = status.init_container_statuses.iter().flatten();
+    let all = init.clone().chain(status.container_statuses.iter().flatten());
+    let waiting = all
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .filter_map(|waiting| words(waiting.reason.as_ref(), waiting.message.as_ref()))
+        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"));
+    waiting.or_else(|| init.clone().find_map(failed_init_container))
+}
+
+fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
+    let ended = container.state.as_ref()?.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
+    let said = ended.message.as_deref().unwrap_or_default().trim();
+    let colon = if said.is_empty() { "" } else { ": " };
+    Some(Words {
+        reason: "InitContainerFailed".into(),
+        message: format!("init container {} ended with exit code {}{colon}{said}", container.name, ended.exit_code),
+    })
+}
+
+/// The container that the operator marked as the main one when it made the pod.
+fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
+    let marked = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::DEFAULT_CONTAINER));
+    let mut containers = status.container_statuses.iter().flatten();
+    let main = match marked {
+        Some(name) => containers.find(|container| container.name == *name),
+        None => containers.next(),
+    };
+    main.and_then(|container| container.state.as_ref()).map_or(MainContainer::Waiting, container_state)
+}
+
+fn container_state(state: &ContainerState) -> MainContainer {
+    if let Some(ended) = &state.terminated {
+        // A container that could not be started reports 1970 as its start.
+        let started_at = ended.started_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
+        return MainContainer::Ended(ContainerEnd {
+            exit_code: ended.exit_code,
+            reason: ended.reason.clone().unwrap_or_default(),
+            message: ended.message.clone().unwrap_or_default(),
+            started_at,
+            finished_at: ended.finished_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0),
+        });
+    }
+    match state.running.as_ref().and_then(|running| running.started_at.as_ref()) {
+        Some(since) => MainContainer::Running { since: since.0 },
+        None => MainContainer::Waiting,
+    }
+}

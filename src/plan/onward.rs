@@ -1,0 +1,285 @@
+//! What comes next when no attempt is running: an end, a pause, a wait, or the next attempt.
+
+use super::{
+    decision::{EventReason, Step},
+    draft::Draft,
+    limits,
+    observed::Refusal,
+    outcome,
+    time::{after, seconds_between},
+};
+use crate::{
+    api::{
+        AttemptState, ConditionType, CurrentAttempt, FailureReason, Limit, Phase, find_condition, is_condition_true,
+    },
+    render,
+};
+
+/// How soon to look again for a pod that is on its way out, in seconds.
+const SOON: i64 = 1;
+/// The shortest and longest wait before a refused create is tried again, in seconds; in between, as long as it has
+/// been refused already.
+const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
+
+/// Asks, in this order, what comes next; the first answer wins.
+pub(super) fn go_on(draft: &mut Draft<'_>) {
+    let _answered = has_ended(draft)
+        || is_cancelled(draft)
+        || is_out_of_time(draft)
+        || is_out_of_tries(draft)
+        || is_suspended(draft)
+        || must_let_old_pods_end(draft)
+        || must_wait(draft)
+        || starts_an_attempt(draft);
+}
+
+/// An attempt whose pod does not exist is created, unless something has changed since it was decided: then its number
+/// is given up, never to be used again, and the question is open anew.
+pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
+    let Some(attempt) = draft.status.current_attempt.clone() else { return };
+    let limit = limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now);
+    let is_outdated = attempt.generation != draft.seen.generation();
+    if draft.spec.cancel || draft.spec.suspend || limit.is_some() || is_outdated {
+        draft.set_attempt_state(AttemptState::Withdrawn);
+        if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+            unblock(draft, "Withdrawn");
+            draft.status.next_attempt_time = None;
+        }
+        go_on(draft);
+    } else if let Some(refusal) = draft.seen.refusal.clone() {
+        is_refused(draft, &refusal);
+    } else if !must_let_old_pods_end(draft) && !must_wait_to_create(draft) {
+        create(draft, &attempt);
+    }
+}
+
+fn has_ended(draft: &mut Draft<'_>) -> bool {
+    let has_ended = draft.status.phase.is_some_and(Phase::is_terminal);
+    if has_ended && draft.status.observed_generation != draft.seen.generation() {
+        let note = "The task has ended; this change of its spec has no effect. Create a new task to run it again.";
+        draft.warn(EventReason::EditIgnored, note);
+    }
+    has_ended
+}
+
+fn is_cancelled(draft: &mut Draft<'_>) -> bool {
+    if !draft.spec.cancel {
+        return false;
+    }
+    end(draft, Phase::Cancelled, "Cancelled", "cancelled by the user");
+    draft.say(EventReason::Cancelled, "Cancelled; the last checkpoint stays in status.");
+    true
+}
+
+fn is_out_of_time(draft: &mut Draft<'_>) -> bool {
+    let Some(limit) = limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now) else { return false };
+    fail_by_limit(draft, limit);
+    true
+}
+
+/// Fails the task because a limit of time is reached.
+pub(super) fn fail_by_limit(draft: &mut Draft<'_>, limit: Limit) {
+    let message = match limit {
+        Limit::ActiveTime => {
+            format!("the attempts ran for {}s, limits.activeTime is used up", draft.status.active_seconds)
+        }
+        Limit::WallTime => "limits.wallTime since the start of the run is used up".to_owned(),
+        Limit::Deadline => "limits.deadline has passed".to_owned(),
+    };
+    fail(draft, limit.into(), &message);
+}
+
+fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
+    let Some(reason) = limits::count_limit_reached(&draft.spec.limits, &draft.status) else { return false };
+    let message = format!(
+        "another attempt is needed after {} segments and {} attempts, which limits.segments or limits.attempts forbids",
+        draft.status.segment - 1,
+        draft.status.totals.attempts,
+    );
+    fail(draft, reason, &message);
+    true
+}
+
+fn is_suspended(draft: &mut Draft<'_>) -> bool {
+    let was_suspended = is_condition_true(&draft.status.conditions, ConditionType::Suspended);
+    match (draft.spec.suspend, was_suspended) {
+        (false, false) => {}
+        (false, true) => resume(draft),
+        (true, false) => suspend(draft),
+        (true, true) => {}
+    }
+    if draft.spec.suspend {
+        draft.stands(Phase::Suspended, "SuspendedByUser");
+        wake_at_next_limit(draft);
+    }
+    draft.spec.suspend
+}
+
+fn suspend(draft: &mut Draft<'_>) {
+    let message = "no pod runs and everything is kept; set spec.suspend to false to go on";
+    draft.set_condition(ConditionType::Suspended, true, "SuspendedByUser", message);
+    draft.set_condition(ConditionType::Reconciling, false, "Suspended", "suspended by the user");
+    draft.say(EventReason::Suspended, "Suspended by the user; set spec.suspend to false to go on from here.");
+}
+
+fn resume(draft: &mut Draft<'_>) {
+    let since = find_condition(&draft.status.conditions, ConditionType::Suspended)
+        .map_or(draft.now, |condition| condition.last_transition_time.0);
+    draft.status.run.suspended_seconds += seconds_between(since, draft.now).max(0);
+    draft.set_condition(ConditionType::Suspended, false, "Resumed", "resumed by the user");
+    draft.set_condition(ConditionType::Reconciling, true, "Resumed", "the run goes on");
+    draft.say(EventReason::Resumed, "Resumed by the user.");
+}
+
+/// Pods that are not part of this history must be gone first: those of an earlier task of the same name that are on
+/// their way out, and those of withdrawn attempts that came to be all the same.
+fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
+    let seen = draft.seen;
+    let next = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
+    let is_going = |pod: &super::PodFacts| pod.deletion.is_some() && !outcome::has_ended(pod, draft.now);
+    let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, "WaitingForOldTask"));
+    let stray = seen.pods.iter().find(|pod| pod.attempt < next && !outcome::has_ended(pod, draft.now));
+    let Some((_, reason)) = foreign.or(stray.map(|pod| (pod, "WaitingForOldPod"))) else { return false };
+    draft.stands(Phase::Pending, reason);
+    draft.wake.no_later_than(after(draft.now, SOON));
+    true
+}
+
+fn must_wait(draft: &mut Draft<'_>) -> bool {
+    let Some(next) = draft.status.next_attempt_time.filter(|next| *next > draft.now) else { return false };
+    if draft.status.phase != Some(Phase::Waiting) {
+        draft.stands(Phase::Waiting, "Backoff");
+    }
+    draft.wake.no_later_than(next);
+    wake_at_next_limit(draft);
+    true
+}
+
+fn must_wait_to_create(draft: &mut Draft<'_>) -> bool {
+    let Some(next) = draft.status.next_attempt_time.filter(|next| *next > draft.now) else { return false };
+    draft.wake.no_later_than(next);
+    wake_at_next_limit(draft);
+    true
+}
+
+fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
+    let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number) + 1;
+    let name = draft.seen.task.metadata.name.as_deref().unwrap_or_default();
+    let attempt = CurrentAttempt {
+        number,
+        segment: draft.status.segment,
+        state: AttemptState::Creating,
+        pod_name: render::pod_name(name, number),
+        pod_uid: None,
+        node_name: None,
+        generation: draft.seen.generation(),
+        created_at: draft.now,
+        started_at: None,
+        cut_by: None,
+        stop: None,
+    };
+    draft.status.next_attempt_time = None;
+    draft.status.current_attempt = Some(attempt.clone());
+    draft.stands(Phase::Pending, "");
+    let note = format!("Created attempt {number} of segment {}.", attempt.segment);
+    draft.say(EventReason::AttemptCreated, &note);
+    create(draft, &attempt);
+    true
+}
+
+fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
+    let slice = limits::slice_from(draft.now, draft.spec, &draft.status);
+    let slice_seconds = seconds_between(draft.now, slice.end);
+    let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
+    draft.step(Step::CreatePod(Box::new(pod)));
+    // The pod's own watch brings the news; this is for the day that it does not.
+    draft.wake.no_later_than(after(draft.now, 30));
+}
+
+/// A refused create is an observation: shown, and tried again.
+fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
+    let (reason, message) = match refusal {
+        Refusal::NameOfGoingPod => {
+            draft.stands(Phase::Pending, "WaitingForOldPod");
+            draft.status.next_attempt_time = None;
+            draft.wake.no_later_than(after(draft.now, SOON));
+            return;
+        }
+        Refusal::NameTaken => {
+            let name = draft.status.current_attempt.as_ref().map_or("", |attempt| attempt.pod_name.as_str());
+            ("NameTaken".to_owned(), format!("a pod {name} exists that is not of this task; delete or rename it"))
+        }
+        Refusal::Rejected(words) => {
+            (words.reason.clone(), format!("the API server refuses the pod: {}", words.message))
+        }
+    };
+    block(draft, &reason, &message);
+    draft.stands(Phase::Pending, &reason);
+    let blocked_since = find_condition(&draft.status.conditions, ConditionType::Blocked)
+        .map_or(draft.now, |condition| condition.last_transition_time.0);
+    let waited = seconds_between(blocked_since, draft.now);
+    let next = after(draft.now, waited.clamp(*REFUSED_WAIT.start(), *REFUSED_WAIT.end()));
+    draft.status.next_attempt_time = Some(next);
+    draft.wake.no_later_than(next);
+    wake_at_next_limit(draft);
+}
+
+/// Shows what keeps the next pod from running. Said again only when the reason or the specification changes: the
+/// cluster's messages carry figures that move.
+pub(super) fn block(draft: &mut Draft<'_>, reason: &str, message: &str) {
+    let is_shown = find_condition(&draft.status.conditions, ConditionType::Blocked).is_some_and(|blocked| {
+        blocked.status == "True"
+            && (blocked.reason == reason || (blocked.reason == "ErrImagePull" && reason == "ImagePullBackOff"))
+            && draft.status.observed_generation == draft.seen.generation()
+    });
+    if !is_shown {
+        draft.set_condition(ConditionType::Blocked, true, reason, message);
+        draft.warn(EventReason::Blocked, &format!("Cannot start ({reason}): {message}. Trying on."));
+    }
+}
+
+/// The next pod could be created and started after all, or is not wanted any more.
+pub(super) fn unblock(draft: &mut Draft<'_>, reason: &str) {
+    draft.set_condition(ConditionType::Blocked, false, reason, "");
+}
+
+fn wake_at_next_limit(draft: &mut Draft<'_>) {
+    if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status) {
+        draft.wake.no_later_than(limit);
+    }
+}
+
+/// Fails the task for good.
+pub(super) fn fail(draft: &mut Draft<'_>, reason: FailureReason, message: &str) {
+    let word = reason.to_string();
+    end(draft, Phase::Failed, &word, message);
+    draft.set_condition(ConditionType::Failed, true, &word, message);
+    draft.set_condition(ConditionType::Stalled, true, &word, message);
+    draft.warn(EventReason::Failed, &format!("Failed ({word}): {message}. The last checkpoint stays in status."));
+}
+
+/// The program is done.
+pub(super) fn succeed(draft: &mut Draft<'_>) {
+    let totals = &draft.status.totals;
+    let note = format!(
+        "Succeeded after {} segments and {} attempts, {}s of running time.",
+        draft.status.segment, totals.attempts, draft.status.active_seconds
+    );
+    end(draft, Phase::Succeeded, "Completed", &note);
+    draft.set_condition(ConditionType::Complete, true, "Completed", &note);
+    draft.say(EventReason::Succeeded, &note);
+}
+
+fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {
+    draft.stands(phase, if phase == Phase::Failed { reason } else { "" });
+    draft.status.completion_time = Some(draft.now);
+    draft.status.next_attempt_time = None;
+    if let Some(progress) = &mut draft.status.progress {
+        progress.estimated_completion_time = None;
+    }
+    unblock(draft, "Finished");
+    draft.set_condition(ConditionType::AttemptOverdue, false, "Finished", "");
+    draft.set_condition(ConditionType::Suspended, false, "Finished", "");
+    draft.set_condition(ConditionType::Reconciling, false, "Finished", message);
+    draft.set_condition(ConditionType::Finished, true, reason, message);
+}

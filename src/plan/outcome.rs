@@ -1,0 +1,276 @@
+//! How an attempt ended: the table of outcomes.
+//!
+//! Judged by container states, report and the *cut*, the moment at which stopping began; the pod's phase alone says
+//! little: a program that traps SIGTERM and exits 0 on eviction ends in phase Succeeded, one that exits 0 just before
+//! its deadline may end in Failed with reason DeadlineExceeded (kubernetes/kubernetes#115688).
+
+use jiff::Timestamp;
+
+use super::{
+    observed::{ContainerEnd, MainContainer, PodFacts},
+    report::Report,
+    time::{after, seconds_between},
+};
+use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
+
+/// The kubelet's own word for a container of which it lost track.
+const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+/// The kubelet's own word for a pod that used up its time.
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// How long a pod that should be gone may be held by our finalizer before it counts as gone.
+pub(super) const HELD_SECONDS: i64 = 60;
+
+/// How an attempt ended, with everything that is to be recorded of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ending {
+    pub(super) outcome: Outcome,
+    pub(super) reason: Option<AttemptReason>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) finished_at: Timestamp,
+    /// The program's or the cluster's own words.
+    pub(super) words: String,
+    pub(super) report: Report,
+}
+
+/// Whether the pod's attempt has ended. Container states choose the outcome, never this moment: the phase turns
+/// terminal a second after the last container, and a create in between can still meet the old pod's quota.
+pub(super) fn has_ended(pod: &PodFacts, now: Timestamp) -> bool {
+    let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) else { return pod.is_terminal() };
+    pod.is_terminal() || pod.node.is_none() || seconds_between(deletion.at, now) >= HELD_SECONDS
+}
+
+/// Classifies an attempt that has ended; `None` when its pod is gone.
+pub(super) fn ending(attempt: &CurrentAttempt, pod: Option<&PodFacts>, segment: &Segment, now: Timestamp) -> Ending {
+    let end = pod.and_then(known_end);
+    let report = end.map(|end| Report::read(&end.message)).unwrap_or_default();
+    let facts = Facts { attempt, pod, end, report: &report, segment };
+    let (outcome, reason) = facts.outcome();
+    let started_at = end.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
+    Ending {
+        outcome,
+        reason,
+        exit_code: end.map(|end| end.exit_code),
+        started_at,
+        finished_at: end.and_then(|end| end.finished_at).unwrap_or_else(|| facts.presumed_end(started_at, now)),
+        words: facts.words(outcome),
+        report,
+    }
+}
+
+/// How the main container ended, unless the kubelet made it up.
+fn known_end(pod: &PodFacts) -> Option<&ContainerEnd> {
+    match &pod.main {
+        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end),
+        MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
+    }
+}
+
+fn running_since(pod: &PodFacts) -> Option<Timestamp> {
+    match pod.main {
+        MainContainer::Running { since } => Some(since),
+        MainContainer::Waiting | MainContainer::Ended(_) => None,
+    }
+}
+
+struct Facts<'a> {
+    attempt: &'a CurrentAttempt,
+    pod: Option<&'a PodFacts>,
+    end: Option<&'a ContainerEnd>,
+    report: &'a Report,
+    segment: &'a Segment,
+}
+
+impl Facts<'_> {
+    /// The table: the first row that fits.
+    fn outcome(&self) -> (Outcome, Option<AttemptReason>) {
+        self.done()
+            .or_else(|| self.permanent_error())
+            .or_else(|| self.over_its_storage_limit())
+            .or_else(|| self.ended_before_the_cut())
+            .or_else(|| self.stopped_by_us())
+            .or_else(|| self.never_ran())
+            .or_else(|| self.interrupted())
+            .or_else(|| self.out_of_time())
+            .or_else(|| self.by_exit_code())
+            .unwrap_or((Outcome::Interrupted, Some(AttemptReason::Unknown)))
+    }
+
+    /// The program said so, and its exit code agrees.
+    fn done(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        (self.report.done && self.end?.exit_code == 0).then_some((Outcome::Completed, None))
+    }
+
+    fn permanent_error(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let permanent = self.report.error.as_ref().is_some_and(|error| error.permanent);
+        (permanent && self.end?.exit_code != 0).then_some((Outcome::Failed, Some(AttemptReason::Permanent)))
+    }
+
+    /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
+    fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let pod = self.pod?;
+        let evicted = pod.words.as_ref().is_some_and(|words| words.reason == "Evicted");
+        (evicted && self.has_run() && pod.disruption.is_none() && pod.deletion.is_none())
+            .then_some((Outcome::Failed, Some(AttemptReason::StorageLimit)))
+    }
+
+    fn ended_before_the_cut(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let finished_at = self.end?.finished_at?;
+        if self.has_run() && finished_at < self.cut()? { self.by_exit_code() } else { None }
+    }
+
+    fn stopped_by_us(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let reason = self.attempt.stop.as_ref()?.reason;
+        match reason {
+            StopReason::StartTimeout | StopReason::SchedulingTimeout => {
+                let cluster = self.pod.and_then(|pod| pod.trouble.as_ref().or(pod.unscheduled.as_ref()));
+                let why =
+                    cluster.map_or_else(|| AttemptReason::Stop(reason), |t| AttemptReason::Cluster(t.reason.clone()));
+                Some((Outcome::StartFailed, Some(why)))
+            }
+            StopReason::MainEnded => self.by_exit_code(),
+            StopReason::Suspend | StopReason::Cancel | StopReason::Limit => {
+                Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
+            }
+        }
+    }
+
+    fn never_ran(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        if self.has_run() {
+            return None;
+        }
+        let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
+        if let Some(interruption) = interruption(pod) {
+            return Some((Outcome::Interrupted, Some(interruption)));
+        }
+        if pod.words.as_ref().is_some_and(|words| is_kubelet_rejection(&words.reason)) {
+            return Some((Outcome::Interrupted, Some(AttemptReason::Rejected)));
+        }
+        Some((Outcome::StartFailed, Some(AttemptReason::Cluster(start_failure(pod)))))
+    }
+
+    fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
+        let reason = interruption(pod).or_else(|| self.end.is_none().then_some(AttemptReason::Unknown))?;
+        Some((Outcome::Interrupted, Some(reason)))
+    }
+
+    fn out_of_time(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let out_of_time = self.pod?.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED);
+        out_of_time.then(|| (Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit)))
+    }
+
+    fn by_exit_code(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+        let end = self.end?;
+        Some(match end.exit_code {
+            // Before the reason: the out-of-memory kill of a child process can leave exit code 0.
+            0 => (Outcome::Completed, None),
+            code if self.segment.continue_exit_codes.contains(&code) => (Outcome::Yielded, None),
+            _ if end.reason == "OOMKilled" => (Outcome::Failed, Some(AttemptReason::OOMKilled)),
+            _ => (Outcome::Failed, Some(AttemptReason::Error)),
+        })
+    }
+
+    fn has_run(&self) -> bool {
+        self.attempt.started_at.is_some() || self.pod.is_some_and(PodFacts::has_main_run)
+    }
+
+    /// The moment at which stopping began, as well as it can be known.
+    fn cut(&self) -> Option<Timestamp> {
+        let pod = self.pod?;
+        if let Some(disruption) = &pod.disruption {
+            // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
+            let late = disruption.reason == "TerminationByKubelet";
+            let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| late);
+            return Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)));
+        }
+        if let Some(deletion) = pod.deletion {
+            // The kubelet's last delete sets the grace to 0 and the time to now; the request came a full grace earlier
+            // at the most.
+            let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
+            return Some(after(deletion.at, -grace));
+        }
+        let deadline = || Some(after(pod.start_time?, pod.active_deadline?));
+        self.attempt.stop.as_ref().map(|stop| stop.requested_at).or_else(deadline)
+    }
+
+    /// When an attempt whose end nobody saw is taken to have ended: at the cut, after its slice and grace at the most.
+    fn presumed_end(&self, started_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        let end = self.cut().unwrap_or(now).min(now);
+        let Some(started_at) = started_at else { return end };
+        let slice = self.pod.and_then(|pod| pod.active_deadline).unwrap_or(self.segment.duration.as_secs());
+        end.clamp(started_at, after(started_at, slice.saturating_add(self.segment.grace_period.as_secs())))
+    }
+
+    fn words(&self, outcome: Outcome) -> String {
+        let program = || {
+            let said = self.report.error.as_ref().and_then(|error| error.message.clone());
+            said.unwrap_or_else(|| self.report.text.clone())
+        };
+        let cluster = || self.pod.map(cluster_words).unwrap_or_default();
+        match outcome {
+            Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
+            Outcome::StartFailed | Outcome::Interrupted => {
+                Some(cluster()).filter(|w| !w.is_empty()).unwrap_or_else(program)
+            }
+            Outcome::Failed => Some(program()).filter(|words| !words.is_empty()).unwrap_or_else(cluster),
+        }
+    }
+}
+
+/// Who took the pod away, if somebody did.
+fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
+    match &pod.disruption {
+        Some(disruption) => Some(match disruption.reason.as_str() {
+            "PreemptionByScheduler" => AttemptReason::Preempted,
+            "DeletionByPodGC" => AttemptReason::NodeLost,
+            _ => AttemptReason::Evicted,
+        }),
+        None => pod.deletion.map(|_| AttemptReason::Deleted),
+    }
+}
+
+/// The kubelet refused the pod before it made a container: the place was wrong, not the pod.
+fn is_kubelet_rejection(reason: &str) -> bool {
+    reason.starts_with("OutOf")
+        || matches!(
+            reason,
+            "NodeAffinity" | "NodeShutdown" | "Evicted" | "UnexpectedAdmissionError" | "TopologyAffinityError"
+        )
+}
+
+fn start_failure(pod: &PodFacts) -> String {
+    let container = match &pod.main {
+        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
+        MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
+    };
+    let words = pod.trouble.as_ref().or(pod.words.as_ref()).map(|words| words.reason.clone());
+    container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
+}
+
+fn cluster_words(pod: &PodFacts) -> String {
+    let container = match &pod.main {
+        MainContainer::Ended(end) if end.started_at.is_none() => Some(&end.message),
+        MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
+    };
+    let sources = [
+        pod.disruption.as_ref().map(|disruption| &disruption.message),
+        pod.trouble.as_ref().map(|trouble| &trouble.message),
+        container,
+        pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message),
+        pod.words.as_ref().map(|words| &words.message),
+    ];
+    sources.into_iter().flatten().find(|words| !words.is_empty()).cloned().unwrap_or_default()
+}
+
+impl Ending {
+    /// Running time to charge, in seconds: at least 1 for an attempt that ran.
+    pub(super) fn active_seconds(&self) -> i64 {
+        self.started_at.map_or(0, |started_at| seconds_between(started_at, self.finished_at).max(1))
+    }
+
+    /// The reason in one word; empty when the outcome says it all.
+    pub(super) fn reason_word(&self) -> String {
+        self.reason.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}

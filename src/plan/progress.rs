@@ -1,0 +1,129 @@
+//! What an attempt reported, merged into the status.
+
+use jiff::Timestamp;
+
+use super::{
+    outcome::Ending,
+    report::{Report, ReportedCheckpoint, ReportedProgress},
+    time::{after, seconds_between},
+};
+use crate::api::{Checkpoint, CheckpointPolicy, CurrentAttempt, LongTaskStatus, Progress};
+
+/// What merging a report found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// The work has moved on.
+    pub(super) is_progress: bool,
+    /// A checkpoint was recorded that was not there before.
+    pub(super) has_new_checkpoint: bool,
+    /// The program has reported `completed` in this run, so that decides what progress is.
+    pub(super) completed_is_known: bool,
+}
+
+/// Merges the report of an attempt that ended. Its running time must have been charged before.
+pub(super) fn merge(
+    status: &mut LongTaskStatus,
+    attempt: &CurrentAttempt,
+    ending: &Ending,
+    policy: &CheckpointPolicy,
+    now: Timestamp,
+) -> Merged {
+    let Report { checkpoint, progress, result, .. } = &ending.report;
+    let is_unseen = checkpoint.as_ref().is_some_and(|reported| is_new_to(status, reported));
+    let has_new_checkpoint =
+        checkpoint.as_ref().is_some_and(|reported| record_checkpoint(status, reported, attempt, policy, now));
+    let rose = progress.as_ref().is_some_and(|reported| record_progress(status, reported, now));
+    if result.is_some() {
+        status.result.clone_from(result);
+    }
+    let completed_is_known = status.run.high_water.is_some();
+    Merged { is_progress: if completed_is_known { rose } else { is_unseen }, has_new_checkpoint, completed_is_known }
+}
+
+/// Whether a checkpoint differs from the current one and from every one in history: a program that goes round in
+/// circles makes no progress.
+fn is_new_to(status: &LongTaskStatus, reported: &ReportedCheckpoint) -> bool {
+    !status.checkpoint.iter().chain(&status.checkpoint_history).any(|recorded| reported.equals(recorded))
+}
+
+/// Makes a reported checkpoint the current one, unless it is already.
+fn record_checkpoint(
+    status: &mut LongTaskStatus,
+    reported: &ReportedCheckpoint,
+    attempt: &CurrentAttempt,
+    policy: &CheckpointPolicy,
+    now: Timestamp,
+) -> bool {
+    if status.checkpoint.as_ref().is_some_and(|current| reported.equals(current)) {
+        return false;
+    }
+    let sequence = status.checkpoint.as_ref().map_or(0, |current| current.sequence) + 1;
+    let (data, uri, digest, size_bytes) = match reported.clone() {
+        ReportedCheckpoint::Data(data) => (Some(data), None, None, None),
+        ReportedCheckpoint::Reference { uri, digest, size_bytes } => (None, Some(uri), digest, size_bytes),
+    };
+    let checkpoint = Checkpoint {
+        sequence,
+        attempt: attempt.number,
+        segment: attempt.segment,
+        recorded_at: now,
+        data,
+        uri,
+        digest,
+        size_bytes,
+    };
+    if let Some(previous) = status.checkpoint.replace(checkpoint) {
+        status.checkpoint_history.insert(0, previous);
+    }
+    trim_history(status, policy);
+    true
+}
+
+/// Keeps no more earlier checkpoints than the user wants.
+pub(super) fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
+    status.checkpoint_history.truncate(usize::try_from(policy.history_limit).unwrap_or(0));
+}
+
+/// Records progress field by field; tells whether `completed` rose above the run's high-water mark.
+fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now: Timestamp) -> bool {
+    let ReportedProgress { completed, total, unit, message } = reported.clone();
+    let mut progress = status.progress.take().unwrap_or_default();
+    progress.completed = completed.or(progress.completed);
+    progress.total = total.or(progress.total);
+    progress.unit = unit.or(progress.unit);
+    progress.message = message.or(progress.message);
+    progress.percent = percent(&progress);
+    progress.summary = summary(&progress);
+    progress.estimated_completion_time = estimated_completion(&progress, status.active_seconds, now);
+    progress.updated_at = Some(now);
+    status.progress = Some(progress);
+    let mark = status.run.high_water;
+    status.run.high_water = completed.max(mark);
+    completed.is_some_and(|completed| completed > mark.unwrap_or(0))
+}
+
+fn percent(progress: &Progress) -> Option<i32> {
+    let (completed, total) = (progress.completed?, progress.total.filter(|total| *total > 0)?);
+    i32::try_from((i128::from(completed) * 100 / i128::from(total)).clamp(0, 100)).ok()
+}
+
+/// Such as `1200/5000 rows`.
+fn summary(progress: &Progress) -> Option<String> {
+    let mut summary = progress.completed?.to_string();
+    if let Some(total) = progress.total {
+        summary += &format!("/{total}");
+    }
+    if let Some(unit) = &progress.unit {
+        summary += &format!(" {unit}");
+    }
+    Some(summary)
+}
+
+/// When the rest will be done, at the pace of the running time so far.
+fn estimated_completion(progress: &Progress, active_seconds: i64, now: Timestamp) -> Option<Timestamp> {
+    let (completed, total) = (progress.completed.filter(|completed| *completed > 0)?, progress.total?);
+    let left = i128::from(total.saturating_sub(completed).max(0));
+    let seconds = left * i128::from(active_seconds) / i128::from(completed);
+    let end = after(now, i64::try_from(seconds).unwrap_or(i64::MAX));
+    (seconds_between(now, end) >= 0).then_some(end)
+}

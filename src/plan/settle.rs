@@ -1,0 +1,233 @@
+//! An attempt has ended: record it, exactly once, and decide what it means.
+
+use std::sync::Arc;
+
+use super::{
+    backoff::{delay_after_interruption, delay_before_retry},
+    budgets::{self, Class},
+    decision::{EventReason, PodRef},
+    draft::Draft,
+    limits,
+    observed::PodFacts,
+    onward,
+    outcome::{self, Ending},
+    progress::{self, Merged},
+    time::after,
+};
+use crate::api::{AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, LastFailure, Outcome, cut};
+
+/// How many ended attempts stay in status.
+const RECENT_ATTEMPTS: usize = 5;
+/// The most bytes of a failure's message that stay in status.
+const LONGEST_MESSAGE: usize = 1024;
+/// The most bytes of a reason that comes from the cluster.
+const LONGEST_REASON: usize = 64;
+
+/// Records an attempt that ended, and its verdict. What was reported is merged before anything is counted: a crash
+/// after a checkpoint is a crash with progress.
+pub(super) fn settle(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
+    let Some(attempt) = draft.status.current_attempt.clone() else { return };
+    let ending = outcome::ending(&attempt, pod.map(AsRef::as_ref), &draft.spec.segment, draft.now);
+    draft.status.active_seconds += ending.active_seconds();
+    let merged = progress::merge(&mut draft.status, &attempt, &ending, &draft.spec.checkpoint, draft.now);
+    let external = budgets::is_external_progress(&ending, merged, draft.spec);
+    if draft.spec.retry.reset_on_progress && (merged.is_progress || external) {
+        budgets::reset(&mut draft.status);
+    }
+    record(draft, &attempt, pod.map(AsRef::as_ref), &ending, merged);
+    warn_of_ignored_reports(draft, pod, &ending);
+    judge(draft, &attempt, pod, &ending, merged);
+}
+
+fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts>, ending: &Ending, merged: Merged) {
+    let node_name = pod.and_then(|pod| pod.node.clone()).or_else(|| attempt.node_name.clone());
+    let reason = cut(&ending.reason_word(), LONGEST_REASON).to_owned();
+    draft.update_attempt(|attempt| {
+        attempt.state = AttemptState::Ended;
+        attempt.started_at = ending.started_at;
+        attempt.pod_uid = pod.map(|pod| pod.uid.clone()).or_else(|| attempt.pod_uid.take());
+        attempt.node_name.clone_from(&node_name);
+    });
+    draft.set_condition(ConditionType::AttemptOverdue, false, "Ended", "");
+    onward::unblock(draft, "Ended");
+    let status = &mut draft.status;
+    status.next_attempt_time = None;
+    status.totals.attempts += 1;
+    let was_in_vain = matches!(ending.outcome, Outcome::Failed | Outcome::Interrupted);
+    if was_in_vain && !merged.has_new_checkpoint {
+        status.totals.work_lost_seconds += ending.active_seconds();
+    }
+    status.recent_attempts.insert(
+        0,
+        EndedAttempt {
+            number: attempt.number,
+            segment: attempt.segment,
+            outcome: ending.outcome,
+            reason: reason.clone(),
+            exit_code: ending.exit_code,
+            started_at: ending.started_at,
+            finished_at: ending.finished_at,
+            node_name: node_name.clone(),
+            checkpoint_sequence: status.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence),
+        },
+    );
+    status.recent_attempts.truncate(RECENT_ATTEMPTS);
+    if was_in_vain || ending.outcome == Outcome::StartFailed {
+        status.last_failure = Some(LastFailure {
+            outcome: ending.outcome,
+            reason,
+            exit_code: ending.exit_code,
+            code: ending.report.error.as_ref().and_then(|error| error.code.clone()),
+            message: cut(&ending.words, LONGEST_MESSAGE).to_owned(),
+            attempt: attempt.number,
+            node_name,
+            time: ending.finished_at,
+        });
+    }
+}
+
+fn warn_of_ignored_reports(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>, ending: &Ending) {
+    if !ending.report.problems.is_empty() {
+        let note = format!("Ignored a part of the report: {}.", ending.report.problems.join("; "));
+        draft.warn_of(PodRef::to_seen(pod), EventReason::ReportIgnored, &note);
+    }
+}
+
+/// What the end means: success, failure, or what to wait for. A limit is asked for before a budget.
+fn judge(
+    draft: &mut Draft<'_>,
+    attempt: &CurrentAttempt,
+    pod: Option<&Arc<PodFacts>>,
+    ending: &Ending,
+    merged: Merged,
+) {
+    let what = format!("Attempt {} of segment {}", attempt.number, attempt.segment);
+    if ending.outcome == Outcome::Completed {
+        return onward::succeed(draft);
+    }
+    let class = budgets::class_of(ending, merged, draft.spec);
+    let in_a_row = class.map(|class| budgets::count(class, &mut draft.status));
+    if draft.spec.cancel {
+        return;
+    }
+    if ending.reason == Some(AttemptReason::Permanent) {
+        let message = format!("{what} reported a permanent error: {}", ending.words);
+        return onward::fail(draft, crate::api::FailureReason::PermanentError, &message);
+    }
+    if let Some(AttemptReason::Limit(limit)) = ending.reason {
+        return onward::fail_by_limit(draft, limit);
+    }
+    if matches!(ending.outcome, Outcome::TimeLimit | Outcome::Yielded) {
+        draft.status.segment += 1;
+    }
+    if limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some() {
+        return;
+    }
+    if let Some((class, in_a_row)) = class.zip(in_a_row)
+        && let Some(reason) = budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets)
+    {
+        let message = exhausted_message(class, in_a_row, &what, ending);
+        return onward::fail(draft, reason, &message);
+    }
+    let delay = draft.delay(attempt, ending, class.zip(in_a_row));
+    wait(draft, delay);
+    announce(draft, &what, pod, ending, class);
+}
+
+impl Draft<'_> {
+    /// When the next attempt may start; none for at once.
+    fn delay(
+        &self,
+        attempt: &CurrentAttempt,
+        ending: &Ending,
+        counted: Option<(Class, i64)>,
+    ) -> Option<jiff::Timestamp> {
+        let asked = match ending.outcome {
+            Outcome::Yielded => ending.report.resume_after,
+            Outcome::Failed => ending.report.error.as_ref().and_then(|error| error.retry_after),
+            Outcome::Completed
+            | Outcome::TimeLimit
+            | Outcome::Stopped
+            | Outcome::StartFailed
+            | Outcome::Interrupted => None,
+        };
+        if let Some(asked) = asked {
+            return Some(asked.end(self.now, self.spec.retry.max_retry_after));
+        }
+        let seconds = match counted? {
+            (Class::Stall, _) => return None,
+            (Class::Interruption, n) => delay_after_interruption(n),
+            (Class::Failure | Class::StartFailure, n) => {
+                delay_before_retry(n, &self.spec.retry.backoff, self.seen.uid, attempt.number)
+            }
+        };
+        Some(after(self.now, seconds))
+    }
+}
+
+fn wait(draft: &mut Draft<'_>, until: Option<jiff::Timestamp>) {
+    draft.status.next_attempt_time = until.filter(|until| *until > draft.now);
+}
+
+fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, ending: &Ending, class: Option<Class>) {
+    let pod = PodRef::to_seen(pod);
+    let then = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
+    let reason = ending.reason_word();
+    let (why, words) = (if reason.is_empty() { ending.outcome.to_string() } else { reason.clone() }, &ending.words);
+    let said = if words.is_empty() { String::new() } else { format!(": {}", cut(words, 512)) };
+    let exit = ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
+    match ending.outcome {
+        Outcome::Completed => {}
+        Outcome::TimeLimit | Outcome::Yielded => {
+            draft.status.reason.clear();
+            let stall = if class.is_some() { " without progress" } else { "" };
+            draft.say_of(
+                pod,
+                EventReason::SegmentEnded,
+                &format!("{what} ended{stall} ({why}{exit}); going on {then}."),
+            );
+            stands_waiting(draft, "ResumeAfter");
+        }
+        Outcome::Stopped => draft.say_of(pod, EventReason::SegmentEnded, &format!("{what} stopped ({why}{exit}).")),
+        Outcome::StartFailed => {
+            draft.status.retries += 1;
+            draft.warn_of(
+                pod,
+                EventReason::StartFailed,
+                &format!("{what} did not start ({why}){said}; retrying {then}."),
+            );
+            stands_waiting(draft, "Backoff");
+        }
+        Outcome::Interrupted => {
+            let note = format!("{what} was interrupted ({why}){said}; resuming {then}.");
+            draft.say_of(pod, EventReason::AttemptInterrupted, &note);
+            stands_waiting(draft, "Interrupted");
+        }
+        Outcome::Failed => {
+            draft.status.retries += 1;
+            let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.");
+            draft.warn_of(pod, EventReason::AttemptFailed, &note);
+            stands_waiting(draft, "Backoff");
+        }
+    }
+}
+
+fn stands_waiting(draft: &mut Draft<'_>, reason: &str) {
+    if draft.status.next_attempt_time.is_some() {
+        draft.stands(crate::api::Phase::Waiting, reason);
+    }
+}
+
+fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -> String {
+    let said = if ending.words.is_empty() { String::new() } else { format!(": {}", cut(&ending.words, 256)) };
+    let exit = ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
+    match class {
+        Class::Stall => format!(
+            "{in_a_row} segments in a row ended without progress; report a checkpoint or progress to \
+             $LONGTASK_REPORT, or set spec.checkpoint.source to External if the program keeps its own"
+        ),
+        Class::Failure | Class::StartFailure | Class::Interruption => {
+            format!("{what} was try {in_a_row} in a row without progress ({}{exit}){said}", ending.reason_word())
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a program gets told in its environment.
+
+use k8s_openapi::api::core::v1::{Container, EnvVar};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::api::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus};
+
+/// The kubelet's default of `terminationMessagePath`.
+const DEFAULT_REPORT: &str = "/dev/termination-log";
+
+/// The variables that every container of an attempt gets.
+pub(super) fn for_every_container(
+    task: &LongTask,
+    uid: &str,
+    status: &LongTaskStatus,
+    attempt: &CurrentAttempt,
+) -> Vec<EnvVar> {
+    let run = status.run.number;
+    let segment = &task.spec.segment;
+    let mut env = vec![
+        variable("LONGTASK_NAME", task.metadata.name.as_deref().unwrap_or_default()),
+        variable("LONGTASK_NAMESPACE", task.metadata.namespace.as_deref().unwrap_or_default()),
+        variable("LONGTASK_UID", uid),
+        variable("LONGTASK_RUN", &run.to_string()),
+        variable("LONGTASK_SEGMENT", &attempt.segment.to_string()),
+        variable("LONGTASK_ATTEMPT", &attempt.number.to_string()),
+        variable("LONGTASK_SEGMENT_SECONDS", &segment.duration.as_secs().to_string()),
+        variable("LONGTASK_GRACE_SECONDS", &segment.grace_period.as_secs().to_string()),
+        variable("LONGTASK_IDEMPOTENCY_PREFIX", &format!("{uid}/{run}")),
+        variable("TRACEPARENT", &traceparent(uid, run, attempt.number)),
+    ];
+    if let Some(checkpoint) = &status.checkpoint {
+        env.push(variable("LONGTASK_CHECKPOINT", &as_reported(checkpoint).to_string()));
+        env.push(variable("LONGTASK_CHECKPOINT_SEQUENCE", &checkpoint.sequence.to_string()));
+    }
+    env
+}
+
+/// The variable that only the main container gets: where to report.
+pub(super) fn report_path(main: &Container) -> EnvVar {
+    variable("LONGTASK_REPORT", main.termination_message_path.as_deref().unwrap_or(DEFAULT_REPORT))
+}
+
+/// Adds the variables that the template does not set itself. In front, so that the template's may refer to them.
+pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvVar>) {
+    let theirs = container.env.take().unwrap_or_default();
+    let ours = ours.into_iter().filter(|ours| theirs.iter().all(|theirs| theirs.name != ours.name));
+    let all: Vec<_> = ours.collect();
+    container.env = Some(all.into_iter().chain(theirs).collect());
+}
+
+/// The W3C trace of the run: one trace per run, one parent span per attempt.
+pub fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
+    format!("00-{}-{}-01", trace_id(uid, run), hex(&Sha256::digest(format!("{uid}/{attempt}/span"))[..8]))
+}
+
+/// The trace of a run, 32 hexadecimal digits.
+pub fn trace_id(uid: &str, run: i64) -> String {
+    hex(&Sha256::digest(format!("{uid}/{run}/trace"))[..16])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A checkpoint in the form in which the program reported it.
+fn as_reported(checkpoint: &Checkpoint) -> Value {
+    if let Some(data) = &checkpoint.data {
+        return data.clone();
+    }
+    let mut reference = json!({ "uri": checkpoint.uri });
+    if let Some(digest) = &checkpoint.digest {
+        reference["digest"] = json!(digest);
+    }
+    if let Some(size_bytes) = checkpoint.size_bytes {
+        reference["sizeBytes"] = json!(size_bytes);
+    }
+    reference
+}
+
+/// A variable with a literal value: the kubelet expands `$(NAME)` and reads `$$` as `$`.
+fn variable(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.replace('$', "$$")), value_from: None }
+}
