@@ -127,7 +127,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for json in ["0", "11", "\"0.9\"", "\"10.1\"", "\"-2\"", "1.5", "\"1e1\"", "\"\"", "\".5\"", "\"1.2345\"", "null"] {
+        for json in
+            ["0", "11", "\"0.9\"", "\"10.1\"", "\"-2\"", "1.5", "\"1e1\"", "\"\"", "\".5\"", "\"1.2345\"", "null"]
+        {
             assert!(serde_json::from_str::<Decimal>(json).is_err(), "{json}");
         }
     }

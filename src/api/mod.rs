@@ -23,8 +23,8 @@ pub use spec::{
     Segment,
 };
 pub use status::{
-    AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase,
-    Progress, RequestedStop, Run, Totals,
+    AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
+    RequestedStop, Run, Totals,
 };
 
 /// The API group of the resource.

@@ -33,16 +33,70 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
            says where the work stands.",
     selectable = ".status.phase",
     selectable = ".status.reason",
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the task stands, in one word."),
-    printcolumn(name = "Segment", type_ = "integer", json_path = ".status.segment", description = "The segment that runs or comes next."),
-    printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.summary", description = "What the program reported as done."),
-    printcolumn(name = "Checkpoint", type_ = "date", json_path = ".status.checkpoint.recordedAt", description = "Age of the last checkpoint."),
-    printcolumn(name = "Retries", type_ = "integer", json_path = ".status.retries", description = "Retries in this run."),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "Age of the task."),
-    printcolumn(name = "Attempt", type_ = "integer", priority = 1, json_path = ".status.currentAttempt.number", description = "The latest attempt."),
-    printcolumn(name = "Pod", type_ = "string", priority = 1, json_path = ".status.currentAttempt.podName", description = "The pod of the latest attempt."),
-    printcolumn(name = "Next", type_ = "string", priority = 1, json_path = ".status.nextAttemptTime", description = "When the next attempt starts."),
-    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.reason", description = "The one-word why of the phase."),
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "Where the task stands, in one word."
+    ),
+    printcolumn(
+        name = "Segment",
+        type_ = "integer",
+        json_path = ".status.segment",
+        description = "The segment that runs or comes next."
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "string",
+        json_path = ".status.progress.summary",
+        description = "What the program reported as done."
+    ),
+    printcolumn(
+        name = "Checkpoint",
+        type_ = "date",
+        json_path = ".status.checkpoint.recordedAt",
+        description = "Age of the last checkpoint."
+    ),
+    printcolumn(
+        name = "Retries",
+        type_ = "integer",
+        json_path = ".status.retries",
+        description = "Retries in this run."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Age of the task."
+    ),
+    printcolumn(
+        name = "Attempt",
+        type_ = "integer",
+        priority = 1,
+        json_path = ".status.currentAttempt.number",
+        description = "The latest attempt."
+    ),
+    printcolumn(
+        name = "Pod",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.currentAttempt.podName",
+        description = "The pod of the latest attempt."
+    ),
+    printcolumn(
+        name = "Next",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.nextAttemptTime",
+        description = "When the next attempt starts."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.reason",
+        description = "The one-word why of the phase."
+    )
 )]
 #[schemars(extend("x-kubernetes-validations" = [
     rule(

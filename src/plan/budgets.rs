@@ -36,11 +36,9 @@ pub(super) fn is_external_progress(ending: &Ending, merged: Merged, spec: &LongT
         && match ending.outcome {
             Outcome::TimeLimit => true,
             Outcome::Yielded => ending.active_seconds() >= SHORTEST_EXTERNAL_YIELD,
-            Outcome::Completed
-            | Outcome::Stopped
-            | Outcome::StartFailed
-            | Outcome::Interrupted
-            | Outcome::Failed => false,
+            Outcome::Completed | Outcome::Stopped | Outcome::StartFailed | Outcome::Interrupted | Outcome::Failed => {
+                false
+            }
         }
 }
 

@@ -11,9 +11,7 @@ use super::{
     outcome::HELD_SECONDS,
     time::{after, seconds_between},
 };
-use crate::api::{
-    AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason, is_condition_true,
-};
+use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason, is_condition_true};
 
 /// How long other containers may go on after the main one has ended, in seconds.
 const AFTER_MAIN_ENDED: i64 = 5;
@@ -161,11 +159,7 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         StopReason::Limit => "a limit of the task is reached",
     };
     let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    draft.say_of(
-        Some(PodRef::to(pod)),
-        EventReason::StopRequested,
-        &format!("Asked attempt {number} to stop: {why}."),
-    );
+    draft.say_of(Some(PodRef::to(pod)), EventReason::StopRequested, &format!("Asked attempt {number} to stop: {why}."));
 }
 
 /// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully
@@ -224,9 +218,9 @@ fn watch_for_overdue(draft: &mut Draft<'_>, pod: &PodFacts) {
 fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
     let attempt = draft.status.current_attempt.as_ref()?;
     let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
-    let slice = attempt.started_at.map(|started_at| {
-        after(limits::slice_from(started_at, draft.spec, &draft.status).end, pod.grace)
-    });
+    let slice = attempt
+        .started_at
+        .map(|started_at| after(limits::slice_from(started_at, draft.spec, &draft.status).end, pod.grace));
     let deletion = pod.deletion.map(|deletion| deletion.at);
     [stop, slice, deletion].into_iter().flatten().min()
 }

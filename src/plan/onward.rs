@@ -80,7 +80,9 @@ fn is_out_of_time(draft: &mut Draft<'_>) -> bool {
 /// Fails the task because a limit of time is reached.
 pub(super) fn fail_by_limit(draft: &mut Draft<'_>, limit: Limit) {
     let message = match limit {
-        Limit::ActiveTime => format!("the attempts ran for {}s, limits.activeTime is used up", draft.status.active_seconds),
+        Limit::ActiveTime => {
+            format!("the attempts ran for {}s, limits.activeTime is used up", draft.status.active_seconds)
+        }
         Limit::WallTime => "limits.wallTime since the start of the run is used up".to_owned(),
         Limit::Deadline => "limits.deadline has passed".to_owned(),
     };
@@ -207,7 +209,9 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
             let name = draft.status.current_attempt.as_ref().map_or("", |attempt| attempt.pod_name.as_str());
             ("NameTaken".to_owned(), format!("a pod {name} exists that is not of this task; delete or rename it"))
         }
-        Refusal::Rejected(words) => (words.reason.clone(), format!("the API server refuses the pod: {}", words.message)),
+        Refusal::Rejected(words) => {
+            (words.reason.clone(), format!("the API server refuses the pod: {}", words.message))
+        }
     };
     block(draft, &reason, &message);
     draft.stands(Phase::Pending, &reason);

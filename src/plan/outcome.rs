@@ -124,7 +124,8 @@ impl Facts<'_> {
         match reason {
             StopReason::StartTimeout | StopReason::SchedulingTimeout => {
                 let cluster = self.pod.and_then(|pod| pod.trouble.as_ref().or(pod.unscheduled.as_ref()));
-                let why = cluster.map_or_else(|| AttemptReason::Stop(reason), |t| AttemptReason::Cluster(t.reason.clone()));
+                let why =
+                    cluster.map_or_else(|| AttemptReason::Stop(reason), |t| AttemptReason::Cluster(t.reason.clone()));
                 Some((Outcome::StartFailed, Some(why)))
             }
             StopReason::MainEnded => self.by_exit_code(),
@@ -209,7 +210,9 @@ impl Facts<'_> {
         let cluster = || self.pod.map(cluster_words).unwrap_or_default();
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
-            Outcome::StartFailed | Outcome::Interrupted => Some(cluster()).filter(|w| !w.is_empty()).unwrap_or_else(program),
+            Outcome::StartFailed | Outcome::Interrupted => {
+                Some(cluster()).filter(|w| !w.is_empty()).unwrap_or_else(program)
+            }
             Outcome::Failed => Some(program()).filter(|words| !words.is_empty()).unwrap_or_else(cluster),
         }
     }

@@ -14,9 +14,7 @@ use super::{
     progress::{self, Merged},
     time::after,
 };
-use crate::api::{
-    AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, LastFailure, Outcome, cut,
-};
+use crate::api::{AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, LastFailure, Outcome, cut};
 
 /// How many ended attempts stay in status.
 const RECENT_ATTEMPTS: usize = 5;
@@ -41,13 +39,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
     judge(draft, &attempt, pod, &ending, merged);
 }
 
-fn record(
-    draft: &mut Draft<'_>,
-    attempt: &CurrentAttempt,
-    pod: Option<&PodFacts>,
-    ending: &Ending,
-    merged: Merged,
-) {
+fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts>, ending: &Ending, merged: Merged) {
     let node_name = pod.and_then(|pod| pod.node.clone()).or_else(|| attempt.node_name.clone());
     let reason = cut(&ending.reason_word(), LONGEST_REASON).to_owned();
     draft.update_attempt(|attempt| {
@@ -177,13 +169,7 @@ fn wait(draft: &mut Draft<'_>, until: Option<jiff::Timestamp>) {
     draft.status.next_attempt_time = until.filter(|until| *until > draft.now);
 }
 
-fn announce(
-    draft: &mut Draft<'_>,
-    what: &str,
-    pod: Option<&Arc<PodFacts>>,
-    ending: &Ending,
-    class: Option<Class>,
-) {
+fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, ending: &Ending, class: Option<Class>) {
     let pod = PodRef::to_seen(pod);
     let then = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
     let reason = ending.reason_word();
@@ -195,13 +181,21 @@ fn announce(
         Outcome::TimeLimit | Outcome::Yielded => {
             draft.status.reason.clear();
             let stall = if class.is_some() { " without progress" } else { "" };
-            draft.say_of(pod, EventReason::SegmentEnded, &format!("{what} ended{stall} ({why}{exit}); going on {then}."));
+            draft.say_of(
+                pod,
+                EventReason::SegmentEnded,
+                &format!("{what} ended{stall} ({why}{exit}); going on {then}."),
+            );
             stands_waiting(draft, "ResumeAfter");
         }
         Outcome::Stopped => draft.say_of(pod, EventReason::SegmentEnded, &format!("{what} stopped ({why}{exit}).")),
         Outcome::StartFailed => {
             draft.status.retries += 1;
-            draft.warn_of(pod, EventReason::StartFailed, &format!("{what} did not start ({why}){said}; retrying {then}."));
+            draft.warn_of(
+                pod,
+                EventReason::StartFailed,
+                &format!("{what} did not start ({why}){said}; retrying {then}."),
+            );
             stands_waiting(draft, "Backoff");
         }
         Outcome::Interrupted => {
@@ -232,9 +226,8 @@ fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -
             "{in_a_row} segments in a row ended without progress; report a checkpoint or progress to \
              $LONGTASK_REPORT, or set spec.checkpoint.source to External if the program keeps its own"
         ),
-        Class::Failure | Class::StartFailure | Class::Interruption => format!(
-            "{what} was try {in_a_row} in a row without progress ({}{exit}){said}",
-            ending.reason_word()
-        ),
+        Class::Failure | Class::StartFailure | Class::Interruption => {
+            format!("{what} was try {in_a_row} in a row without progress ({}{exit}){said}", ending.reason_word())
+        }
     }
 }

@@ -17,13 +17,7 @@ pub fn pod_name(task: &str, attempt: i64) -> String {
 }
 
 /// The pod of an attempt that may run for `slice_seconds` once its main container runs.
-pub fn pod(
-    task: &LongTask,
-    uid: &str,
-    status: &LongTaskStatus,
-    attempt: &CurrentAttempt,
-    slice_seconds: i64,
-) -> Pod {
+pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &CurrentAttempt, slice_seconds: i64) -> Pod {
     let template = &task.spec.template;
     let mut spec = template.spec.clone().unwrap_or_default();
     let main = main_container(task, &spec);
@@ -44,13 +38,7 @@ pub fn pod(
     Pod { metadata: metadata(task, uid, status, attempt, main), spec: Some(spec), status: None }
 }
 
-fn metadata(
-    task: &LongTask,
-    uid: &str,
-    status: &LongTaskStatus,
-    attempt: &CurrentAttempt,
-    main: String,
-) -> ObjectMeta {
+fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &CurrentAttempt, main: String) -> ObjectMeta {
     let template = task.spec.template.metadata.clone().unwrap_or_default();
     let name = task.metadata.name.clone().unwrap_or_default();
     let mut all_labels = template.labels.unwrap_or_default();

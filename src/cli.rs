@@ -1,0 +1,486 @@
+//! The command line: arguments and environment, checked once and handed on as [`Settings`].
+//!
+//! The `--help` texts are the manual. No other module reads the environment.
+
+use std::{
+    env, fs,
+    hash::{BuildHasher, RandomState},
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use tracing_subscriber::EnvFilter;
+
+/// What the program was asked to do.
+#[derive(Debug, Parser)]
+#[command(name = "longtask", version, about, long_about = LONG_ABOUT, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const LONG_ABOUT: &str = "Long-running work on Kubernetes as a chain of time-limited pods.
+
+`longtask run` is the operator: it watches LongTask objects and runs each as a chain of pods that resume from the last \
+checkpoint. `longtask crd` prints the definition of the LongTask resource, for `kubectl apply -f -`.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator, inside the cluster or from a workstation.
+    #[command(long_about = LONG_RUN, after_long_help = AFTER_RUN)]
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinition of LongTask as YAML.
+    ///
+    /// `longtask crd | kubectl apply -f -` installs or upgrades it.
+    Crd,
+    /// Print the version.
+    Version,
+}
+
+const LONG_RUN: &str = "Run the operator, inside the cluster or from a workstation.
+
+It connects by the usual rules: the kubeconfig named by KUBECONFIG, else ~/.kube/config, else the service account of \
+the pod it runs in. It then waits until the LongTask resource is installed, takes the lease if there are replicas to \
+agree with, and works until SIGTERM or SIGINT.
+
+Every option can be given as an environment variable as well; the option wins.";
+
+const AFTER_RUN: &str = "\
+HTTP endpoints, all on --listen:
+  /livez    200 while the program works; 503 once a watch has been failing for 5 minutes. A reason to restart it
+  /readyz   200 when it works or stands by for the lease; 503 with a line that names what it waits for
+  /metrics  Prometheus text format, names begin with longtask_
+
+Exit codes:
+  0  stopped on request: reconciles in flight were finished (at most 10s) and the lease was released
+  1  could not start, or lost the lease; the log's last line says why. Start it again
+  2  the arguments are wrong
+
+Durations are written 10s, 1m or 1m30s.";
+
+/// Options of `longtask run`, as typed.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Watch this namespace only. Default: all namespaces.
+    ///
+    /// With one namespace a Role there is enough; no ClusterRole is needed.
+    #[arg(long, short, env = "LONGTASK_OPERATOR_NAMESPACE", value_name = "NAME", help_heading = "Cluster")]
+    namespace: Option<String>,
+
+    /// Use this context of the kubeconfig. Default: its current context.
+    #[arg(long, env = "LONGTASK_OPERATOR_CONTEXT", value_name = "NAME", help_heading = "Cluster")]
+    context: Option<String>,
+
+    /// Send at most this many requests per second to the API server. Default: no limit.
+    ///
+    /// Without a limit the API server's own priority and fairness decide. Lease renewals are never held back.
+    #[arg(long, env = "LONGTASK_OPERATOR_API_QPS", value_name = "N", help_heading = "Cluster")]
+    api_qps: Option<NonZeroU32>,
+
+    /// Reconcile at most this many tasks at the same time.
+    ///
+    /// One task is never reconciled twice at once. Each reconcile mostly waits for the API server, so more than the
+    /// number of cores is useful.
+    #[arg(long, env = "LONGTASK_OPERATOR_CONCURRENCY", value_name = "N", default_value = "32")]
+    concurrency: NonZeroU16,
+
+    /// Serve /livez, /readyz and /metrics here.
+    #[arg(long, env = "LONGTASK_OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+
+    /// How log lines look. Default: text when standard error is a terminal, else json.
+    ///
+    /// json: one object per line; lines about a task carry its name, namespace, uid, segment, attempt and trace.
+    #[arg(long, env = "LONGTASK_OPERATOR_LOG_FORMAT", value_name = "FORMAT", help_heading = "Logs")]
+    log_format: Option<LogFormat>,
+
+    /// Which log lines to write: a level, or levels by module.
+    ///
+    /// error, warn, info, debug or trace, optionally with exceptions: `info,longtask=debug`.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_LOG", value_name = "FILTER", default_value = "info", value_parser = log_filter,
+        help_heading = "Logs"
+    )]
+    log: String,
+
+    #[command(flatten)]
+    lease: LeaseArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Leader election")]
+struct LeaseArgs {
+    /// Whether replicas agree on one that works, by a Lease object.
+    ///
+    /// auto: on inside a cluster, where a rollout always has two replicas for a while; off on a workstation, where the
+    /// operator starts at once and needs no rights on leases. Two operators that both work do no harm to a task, since
+    /// every step is fenced by the task's resourceVersion, but they waste each other's requests.
+    #[arg(long, env = "LONGTASK_OPERATOR_LEADER_ELECTION", value_name = "WHEN", default_value = "auto")]
+    leader_election: LeaderElection,
+
+    /// Name of the Lease.
+    #[arg(long, env = "LONGTASK_OPERATOR_LEASE_NAME", value_name = "NAME", default_value = "longtask-operator")]
+    lease_name: String,
+
+    /// Namespace of the Lease. Default: the pod's own namespace, or that of the kubeconfig's context.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+
+    /// Who this replica is, as shown by `kubectl get lease`. Default: the host name.
+    ///
+    /// A random suffix is appended, so that no two processes ever share an identity.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    lease_identity: Option<String>,
+
+    /// How long a lease lasts that is not renewed.
+    ///
+    /// This, plus one retry, is the longest pause after a replica was killed. Whole seconds.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_LEASE_DURATION", value_name = "DURATION", default_value = "10s",
+        value_parser = duration
+    )]
+    lease_duration: Duration,
+
+    /// Give up leadership when no renewal has succeeded for this long.
+    ///
+    /// Shorter than the lease's duration: what is left is the safety margin between the old leader and the new one.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_LEASE_RENEW_DEADLINE", value_name = "DURATION", default_value = "7s",
+        value_parser = duration
+    )]
+    lease_renew_deadline: Duration,
+
+    /// How often the leader renews and the others look whether it still does. At least 1s.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_LEASE_RETRY_PERIOD", value_name = "DURATION", default_value = "2s",
+        value_parser = duration
+    )]
+    lease_retry_period: Duration,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people, with colours on a terminal.
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum LeaderElection {
+    Auto,
+    On,
+    Off,
+}
+
+/// How `longtask run` is to work: checked, with every default filled in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[must_use]
+pub struct Settings {
+    /// The tasks to work on.
+    pub scope: Scope,
+    /// The kubeconfig's context to use; none means by the usual rules.
+    pub context: Option<String>,
+    /// The most requests per second, lease renewals aside.
+    pub api_qps: Option<NonZeroU32>,
+    /// The most tasks that are reconciled at the same time.
+    pub concurrency: NonZeroU16,
+    /// Where health and metrics are served.
+    pub listen: SocketAddr,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// The lease to take before working; none means work at once.
+    pub lease: Option<LeaseSettings>,
+}
+
+/// The namespaces whose tasks an operator works on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// All of the cluster.
+    AllNamespaces,
+    /// One.
+    Namespace(String),
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Directives of [`EnvFilter`]; known to parse.
+    pub filter: String,
+}
+
+/// The lease that replicas compete for. `retry_period < renew_deadline < duration` holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LeaseSettings {
+    /// Namespace of the Lease object; none means the client's own.
+    pub namespace: Option<String>,
+    /// Name of the Lease object.
+    pub name: String,
+    /// Who this process is; no other process has the same.
+    pub identity: String,
+    /// How long a claim lasts that is not renewed; whole seconds.
+    pub duration: Duration,
+    /// How long after the last successful renewal the leader gives up.
+    pub renew_deadline: Duration,
+    /// Time between renewals, and between looks at another's lease.
+    pub retry_period: Duration,
+}
+
+/// Arguments that parse one by one but cannot work together.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    /// The three times of the lease are out of order.
+    #[error(
+        "--lease-retry-period ({retry:?}) must be shorter than --lease-renew-deadline ({deadline:?}), and that shorter \
+         than --lease-duration ({duration:?})"
+    )]
+    LeaseTimes {
+        /// `--lease-retry-period`.
+        retry: Duration,
+        /// `--lease-renew-deadline`.
+        deadline: Duration,
+        /// `--lease-duration`.
+        duration: Duration,
+    },
+    /// The Lease object stores whole seconds only.
+    #[error("--lease-duration ({0:?}) must be whole seconds")]
+    LeaseDurationFraction(Duration),
+    /// Renewals closer than a second would not change the lease's times, and would press the API server.
+    #[error("--lease-retry-period ({0:?}) must be at least 1s")]
+    LeaseRetryTooShort(Duration),
+}
+
+/// What defaults depend on: where the process runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Surroundings {
+    /// Whether this is a pod that can reach its own cluster's API.
+    pub in_cluster: bool,
+    /// Whether a person reads standard error.
+    pub terminal: bool,
+    /// The machine's, or the pod's, host name.
+    pub host_name: String,
+    /// Tells this process from every other one.
+    pub suffix: u64,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn look() -> Self {
+        Self {
+            in_cluster: env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            terminal: io::stderr().is_terminal(),
+            host_name: host_name(),
+            // The standard library seeds its hash maps from the system's randomness; one draw needs no crate for it.
+            suffix: RandomState::new().hash_one(std::process::id()),
+        }
+    }
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "longtask".to_owned())
+}
+
+impl RunArgs {
+    /// These arguments as settings, with every default filled in.
+    ///
+    /// # Errors
+    /// When arguments contradict each other; the message names them.
+    pub fn settings(self, around: &Surroundings) -> Result<Settings, SettingsError> {
+        let Self { namespace, context, api_qps, concurrency, listen, log_format, log, lease } = self;
+        let by_reader = if around.terminal { LogFormat::Text } else { LogFormat::Json };
+        Ok(Settings {
+            scope: given(namespace).map_or(Scope::AllNamespaces, Scope::Namespace),
+            context: given(context),
+            api_qps,
+            concurrency,
+            listen,
+            log: LogSettings { format: log_format.unwrap_or(by_reader), filter: log },
+            lease: lease.settings(around)?,
+        })
+    }
+}
+
+impl LeaseArgs {
+    fn settings(self, around: &Surroundings) -> Result<Option<LeaseSettings>, SettingsError> {
+        let Self {
+            leader_election,
+            lease_name: name,
+            lease_namespace,
+            lease_identity,
+            lease_duration: duration,
+            lease_renew_deadline: renew_deadline,
+            lease_retry_period: retry_period,
+        } = self;
+        if retry_period >= renew_deadline || renew_deadline >= duration {
+            return Err(SettingsError::LeaseTimes { retry: retry_period, deadline: renew_deadline, duration });
+        }
+        if duration.subsec_nanos() != 0 {
+            return Err(SettingsError::LeaseDurationFraction(duration));
+        }
+        if retry_period < Duration::from_secs(1) {
+            return Err(SettingsError::LeaseRetryTooShort(retry_period));
+        }
+        let replica = given(lease_identity).unwrap_or_else(|| around.host_name.clone());
+        let lease = LeaseSettings {
+            namespace: given(lease_namespace),
+            name,
+            identity: format!("{replica}_{:016x}", around.suffix),
+            duration,
+            renew_deadline,
+            retry_period,
+        };
+        Ok(leader_election.applies(around).then_some(lease))
+    }
+}
+
+impl LeaderElection {
+    fn applies(self, around: &Surroundings) -> bool {
+        match self {
+            Self::Auto => around.in_cluster,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+/// An empty variable in a pod template means that nothing was given.
+fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|signed| Duration::try_from(signed).ok())
+        .ok_or_else(|| "write a duration such as 10s, 1m or 1m30s".to_owned())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn cluster() -> Surroundings {
+        Surroundings { in_cluster: true, terminal: false, host_name: "node".to_owned(), suffix: 0xabc }
+    }
+
+    fn workstation() -> Surroundings {
+        Surroundings { in_cluster: false, terminal: true, host_name: "laptop".to_owned(), suffix: 0xdef }
+    }
+
+    fn parsed(args: &[&str]) -> RunArgs {
+        let words = ["longtask", "run"].iter().chain(args);
+        match Cli::try_parse_from(words).expect("the arguments parse").command {
+            Command::Run(args) => *args,
+            Command::Crd | Command::Version => panic!("not `run`"),
+        }
+    }
+
+    fn settings(args: &[&str], around: &Surroundings) -> Result<Settings, SettingsError> {
+        parsed(args).settings(around)
+    }
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// A program in a task's pod must be able to run the operator's binary without being configured by accident.
+    #[test]
+    fn no_variable_belongs_to_the_task_contract() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("there is `run`");
+        let variables: Vec<_> = run.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
+        assert!(variables.len() > 8, "{variables:?}");
+        for name in variables {
+            assert!(name.starts_with("LONGTASK_OPERATOR_") || name.starts_with("POD_"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_explained() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("there is `run`");
+        for arg in run.get_arguments() {
+            assert!(arg.get_help().is_some(), "{} has no help", arg.get_id());
+        }
+    }
+
+    #[test]
+    fn a_pod_elects_a_leader_and_logs_json() {
+        let settings = settings(&["--lease-identity=longtask-0", "--lease-namespace=ops"], &cluster()).expect("valid");
+        assert_eq!(settings.scope, Scope::AllNamespaces);
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(settings.log.format, LogFormat::Json);
+        let lease = settings.lease.expect("election is on in a cluster");
+        assert_eq!(lease.identity, "longtask-0_0000000000000abc");
+        assert_eq!(lease.namespace.as_deref(), Some("ops"));
+        assert_eq!(
+            (lease.duration.as_secs(), lease.renew_deadline.as_secs(), lease.retry_period.as_secs()),
+            (10, 7, 2)
+        );
+    }
+
+    #[test]
+    fn a_workstation_works_at_once_and_logs_text() {
+        let settings = settings(&[], &workstation()).expect("valid");
+        assert_eq!(settings.lease, None);
+        assert_eq!(settings.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn election_can_be_forced_either_way() {
+        let on = settings(&["--leader-election=on"], &workstation()).expect("valid").lease.expect("on");
+        assert_eq!(on.identity, "laptop_0000000000000def");
+        assert_eq!(settings(&["--leader-election=off"], &cluster()).expect("valid").lease, None);
+    }
+
+    #[test]
+    fn one_namespace_narrows_the_scope_and_an_empty_one_does_not() {
+        let one = settings(&["--namespace=team-a"], &cluster()).expect("valid");
+        assert_eq!(one.scope, Scope::Namespace("team-a".to_owned()));
+        assert_eq!(settings(&["--namespace="], &cluster()).expect("valid").scope, Scope::AllNamespaces);
+    }
+
+    #[test]
+    fn lease_times_must_be_in_order() {
+        let error = settings(&["--lease-renew-deadline=10s"], &cluster()).expect_err("not below the duration");
+        assert!(error.to_string().contains("--lease-renew-deadline (10s)"), "{error}");
+        assert!(matches!(
+            settings(&["--lease-retry-period=500ms"], &cluster()),
+            Err(SettingsError::LeaseRetryTooShort(_))
+        ));
+        assert!(matches!(
+            settings(&["--lease-duration=10.5s"], &cluster()),
+            Err(SettingsError::LeaseDurationFraction(_))
+        ));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for wrong in
+            ["--lease-duration=10", "--lease-duration=-10s", "--log=info,=x=", "--concurrency=0", "--api-qps=0"]
+        {
+            assert!(Cli::try_parse_from(["longtask", "run", wrong]).is_err(), "{wrong}");
+        }
+    }
+}

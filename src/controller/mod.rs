@@ -1,0 +1,3 @@
+//! The hands: all Kubernetes I/O.
+
+pub mod leader;

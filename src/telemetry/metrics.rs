@@ -1,0 +1,244 @@
+//! The metrics that `/metrics` serves.
+//!
+//! Labels are enums and static words, never names of objects: the number of series does not grow with the cluster.
+
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+/// The `Content-Type` of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// From 5 ms, a cached reconcile, to 10 s, a call that timed out.
+const SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// All metrics of one operator; clones share them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_duration: Histogram,
+    attempts_ended: Family<AttemptLabels, Counter>,
+    hand_over: Histogram,
+    tasks: Family<PhaseLabels, Gauge>,
+    api_requests: Family<ApiCallLabels, Counter>,
+    api_request_duration: Family<ApiEndpoint, Histogram, fn() -> Histogram>,
+    leader: Gauge,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct ReconcileLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct PhaseLabels {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct ApiCallLabels {
+    verb: &'static str,
+    resource: &'static str,
+    code: Code,
+}
+
+/// What a request to the API server was about, in the words of RBAC.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub struct ApiEndpoint {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
+    pub verb: &'static str,
+    /// The plural, with the subresource after a slash; `other` for what the operator has no business with.
+    pub resource: &'static str,
+}
+
+/// How a request to the API server ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Code {
+    /// It was answered with this HTTP status.
+    Status(u16),
+    /// No answer: the connection or TLS failed.
+    Failed,
+    /// The caller gave up, mostly since its timeout was over.
+    Abandoned,
+}
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Status(status) => write!(encoder, "{status}"),
+            Self::Failed => encoder.write_str("failed"),
+            Self::Abandoned => encoder.write_str("abandoned"),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that stand at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            reconciles: Family::default(),
+            reconcile_duration: in_seconds(),
+            attempts_ended: Family::default(),
+            hand_over: in_seconds(),
+            tasks: Family::default(),
+            api_requests: Family::default(),
+            api_request_duration: Family::new_with_constructor(in_seconds),
+            leader: Gauge::default(),
+        };
+        metrics.registry = Arc::new(metrics.registered());
+        metrics
+    }
+
+    /// A registry of every metric. Counters get their `_total`, and units their suffix, when they are encoded.
+    fn registered(&self) -> Registry {
+        let Self {
+            registry: _,
+            reconciles,
+            reconcile_duration,
+            attempts_ended,
+            hand_over,
+            tasks,
+            api_requests,
+            api_request_duration,
+            leader,
+        } = self.clone();
+        let mut all = Registry::with_prefix("longtask");
+        all.register("reconciles", "Reconciles of a task, by result", reconciles);
+        all.register_with_unit(
+            "reconcile_duration",
+            "Time from the start of a reconcile to its end",
+            Unit::Seconds,
+            reconcile_duration,
+        );
+        all.register("attempts_ended", "Attempts that ended, by outcome and reason", attempts_ended);
+        all.register_with_unit(
+            "hand_over",
+            "Time from seeing that an attempt's pod has ended to the creation of the next pod",
+            Unit::Seconds,
+            hand_over,
+        );
+        all.register("tasks", "Tasks by phase; only the leader reports them", tasks);
+        all.register("api_requests", "Requests to the API server, by verb, resource and status code", api_requests);
+        all.register_with_unit(
+            "api_request_duration",
+            "Time from sending a request to the API server to the head of its answer",
+            Unit::Seconds,
+            api_request_duration,
+        );
+        all.register("leader", "1 while this replica is the one that works", leader);
+        all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        all
+    }
+
+    /// Counts one reconcile of a task.
+    ///
+    /// `result` is `ok` or the category of the error.
+    pub fn reconciled(&self, result: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&ReconcileLabels { result }).inc();
+        self.reconcile_duration.observe(took.as_secs_f64());
+    }
+
+    /// Counts one attempt that ended.
+    ///
+    /// `reason` is one of a closed list: a kubelet's or a program's own words stay in the status.
+    pub fn attempt_ended(&self, outcome: &'static str, reason: &'static str) {
+        self.attempts_ended.get_or_create(&AttemptLabels { outcome, reason }).inc();
+    }
+
+    /// Records how long a task had no pod between two attempts that follow each other at once.
+    pub fn handed_over(&self, took: Duration) {
+        self.hand_over.observe(took.as_secs_f64());
+    }
+
+    /// Replaces the number of tasks in each phase.
+    ///
+    /// Name every phase, also those without a task: one that is left out keeps its last number.
+    pub fn tasks(&self, by_phase: impl IntoIterator<Item = (&'static str, usize)>) {
+        for (phase, count) in by_phase {
+            self.tasks.get_or_create(&PhaseLabels { phase }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts one request to the API server.
+    pub fn api_called(&self, endpoint: ApiEndpoint, code: Code, took: Duration) {
+        let ApiEndpoint { verb, resource } = endpoint;
+        self.api_requests.get_or_create(&ApiCallLabels { verb, resource, code }).inc();
+        self.api_request_duration.get_or_create(&endpoint).observe(took.as_secs_f64());
+    }
+
+    /// Tells whether this replica is the one that works.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// All metrics as text of [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// When a metric cannot be written, which none of ours can fail to.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn in_seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_its_prefix_unit_and_labels() {
+        let metrics = Metrics::new();
+        metrics.reconciled("ok", Duration::from_millis(20));
+        metrics.attempt_ended("Failed", "OOMKilled");
+        metrics.handed_over(Duration::from_millis(30));
+        metrics.tasks([("Running", 3), ("Failed", 0)]);
+        let create_pod = ApiEndpoint { verb: "create", resource: "pods" };
+        metrics.api_called(create_pod, Code::Status(201), Duration::from_millis(4));
+        metrics.api_called(create_pod, Code::Abandoned, Duration::from_secs(5));
+        metrics.leads(true);
+
+        let text = metrics.encode().expect("text");
+        for line in [
+            r#"longtask_reconciles_total{result="ok"} 1"#,
+            r#"longtask_reconcile_duration_seconds_bucket{le="0.025"} 1"#,
+            r#"longtask_attempts_ended_total{outcome="Failed",reason="OOMKilled"} 1"#,
+            r"longtask_hand_over_seconds_count 1",
+            r#"longtask_tasks{phase="Running"} 3"#,
+            r#"longtask_tasks{phase="Failed"} 0"#,
+            r#"longtask_api_requests_total{verb="create",resource="pods",code="201"} 1"#,
+            r#"longtask_api_requests_total{verb="create",resource="pods",code="abandoned"} 1"#,
+            r#"longtask_api_request_duration_seconds_count{verb="create",resource="pods"} 2"#,
+            r"longtask_leader 1",
+            concat!(r#"longtask_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+}

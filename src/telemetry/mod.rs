@@ -1,0 +1,7 @@
+//! What the operator tells about itself: logs, metrics and health.
+
+pub mod api_calls;
+pub mod health;
+pub mod logs;
+pub mod metrics;
+pub mod server;
