@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use longtask::{
     api::crd,
     cli::{Cli, Command, RunArgs, Surroundings},
-    operator::{self, Operator, Shutdown},
+    controller, operator,
     telemetry::logs,
 };
 
@@ -32,7 +32,7 @@ async fn run(args: RunArgs) -> ExitCode {
     let settings = args.settings(&Surroundings::look()).unwrap_or_else(|contradiction| {
         Cli::command().error(ErrorKind::ArgumentConflict, contradiction).exit();
     });
-    match operator::run(settings, controllers).await {
+    match operator::run(settings, controller::run).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = logs::with_causes(&error), "ended");
@@ -47,10 +47,4 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
-}
-
-// MERGE: `longtask::controller::run` in its place.
-async fn controllers(operator: Operator, shutdown: Shutdown) {
-    operator.health.reached(longtask::telemetry::health::Stage::Working);
-    shutdown.await;
 }

@@ -1,3 +1,92 @@
-//! The hands: all Kubernetes I/O.
+//! The hands: all that talks to Kubernetes.
+//!
+//! Watches fill caches; a reconcile of one task observes, plans and executes; the janitor lets go of pods whose task
+//! is gone; of several replicas the leader works.
 
+mod context;
+mod error;
+mod execute;
+mod janitor;
 pub mod leader;
+mod observe;
+mod pods;
+mod reconcile;
+mod rounds;
+mod watches;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, future, stream};
+use kube::runtime::{
+    Controller,
+    controller::{self, Action},
+    reflector::{ObjectRef, Store},
+    watcher,
+};
+use tokio::{join, select, sync::mpsc};
+use tracing::warn;
+
+use crate::{
+    operator::{Operator, Shutdown},
+    telemetry::health::Stage,
+};
+use context::Context;
+use error::Error;
+use pods::{PodIndex, TaskKey};
+use watches::Guarded;
+
+/// Works until `shutdown`, then finishes the reconciles in flight.
+pub async fn run(operator: Operator, shutdown: Shutdown) {
+    let index = PodIndex::new();
+    let context = Arc::new(Context::new(&operator, index.clone()));
+    let (tasks, touched_tasks) = watches::watched_tasks(&operator);
+    let touched_pods = watches::watched_pods(&operator, index.clone());
+    let (missing, mut to_janitor) = mpsc::unbounded_channel();
+
+    let to_rounds = missing.clone();
+    let reconciles = Controller::for_stream(touched_tasks, tasks.clone())
+        .with_config(controller::Config::default().concurrency(operator.settings.concurrency.get()))
+        .reconcile_on(touched_pods)
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile::reconcile, |task, error, context| reconcile::try_again(&task, error, &context), Arc::clone(&context))
+        .for_each(|result| {
+            if let Some(task) = missing_task(result) {
+                // The janitor ends only with us.
+                let _ = missing.send(task);
+            }
+            future::ready(())
+        });
+    let janitor = janitor::run(context, stream::poll_fn(move |cx| to_janitor.poll_recv(cx)));
+    let rounds = async {
+        become_ready(&tasks, &index, &operator).await;
+        rounds::make_rounds(tasks, index, operator.metrics.clone(), to_rounds).await;
+    };
+    select! {
+        () = reconciles => {}
+        ((), ()) = async { join!(janitor, rounds) } => {}
+    }
+}
+
+async fn become_ready(tasks: &Store<Guarded>, index: &PodIndex, operator: &Operator) {
+    index.filled().await;
+    // An error would mean that the watch is gone, and we with it.
+    let _ = tasks.wait_until_ready().await;
+    operator.health.reached(Stage::Working);
+}
+
+/// The task that was to be reconciled and is not in the cache, if that is the news: its pods may need the janitor.
+fn missing_task(
+    result: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
+) -> Option<TaskKey> {
+    match result {
+        Err(controller::Error::ObjectNotFound(task)) => {
+            Some(TaskKey { namespace: task.namespace.unwrap_or_default(), name: task.name })
+        }
+        Err(controller::Error::RunnerError(error)) => {
+            warn!(%error, "the queue of reconciles broke");
+            None
+        }
+        // Reported where they happened: by the watch, and by the reconcile.
+        Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
+    }
+}

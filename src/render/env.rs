@@ -51,7 +51,7 @@ pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvV
 }
 
 /// The W3C trace of the run: one trace per run, one parent span per attempt.
-pub fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
+fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
     format!("00-{}-{}-01", trace_id(uid, run), hex(&Sha256::digest(format!("{uid}/{attempt}/span"))[..8]))
 }
 

@@ -1,0 +1,64 @@
+//! From caches to facts, with a live read wherever a cache would have to prove an absence.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::{context::Context, error::Error, pods::TaskKey};
+use crate::{
+    api::{AttemptState, CurrentAttempt, LongTask},
+    plan::{Observed, PodFacts, Sight},
+};
+
+/// Everything that a plan for this task is made from.
+pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result<Observed<'a>, Error> {
+    context.pods.filled().await;
+    let key = TaskKey::of(task);
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let (own, other): (Vec<_>, Vec<_>) = context.pods.of(&key).into_iter().partition(|pod| pod.task_uid == uid);
+    let foreign = if other.is_empty() || !is_live(context, &key, uid).await? { Vec::new() } else { other };
+    // A pod with our labels but without our owner reference is somebody else's; but when the task goes with
+    // --cascade=orphan, its pods lose the reference before it is gone.
+    let is_going = task.metadata.deletion_timestamp.is_some();
+    let pods: Vec<_> = own.into_iter().filter(|pod| is_going || pod.owner_uid.as_deref() == Some(uid)).collect();
+    let current = match attempt_under_way(task) {
+        Some(attempt) => sight(context, &key, uid, attempt, &pods).await?,
+        None => Sight::NotAsked,
+    };
+    Ok(Observed { task, uid, pods, foreign, current, refusal: None })
+}
+
+fn attempt_under_way(task: &LongTask) -> Option<&CurrentAttempt> {
+    let attempt = task.status.as_ref()?.current_attempt.as_ref()?;
+    match attempt.state {
+        AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => {
+            Some(attempt)
+        }
+        AttemptState::Ended | AttemptState::Withdrawn => None,
+    }
+}
+
+async fn sight(
+    context: &Context,
+    key: &TaskKey,
+    uid: &str,
+    attempt: &CurrentAttempt,
+    known: &[Arc<PodFacts>],
+) -> Result<Sight, Error> {
+    if let Some(pod) = known.iter().find(|pod| pod.is_of(attempt)) {
+        return Ok(Sight::Seen(Arc::clone(pod)));
+    }
+    // The task's watch and the pods' watch lag independently: only the API server can say that it is not there.
+    let name = &attempt.pod_name;
+    let pod = context.call("read pod", context.pods_api(&key.namespace).get_opt(name)).await?;
+    let ours = pod
+        .and_then(|pod| PodFacts::of(&pod))
+        .filter(|pod| pod.is_of(attempt) && pod.task_uid == uid && pod.owner_uid.as_deref() == Some(uid));
+    Ok(ours.map_or(Sight::Gone, |pod| Sight::Seen(Arc::new(pod))))
+}
+
+/// Whether the task of this name is, right now, the one with this UID.
+async fn is_live(context: &Context, key: &TaskKey, uid: &str) -> Result<bool, Error> {
+    let live = context.call("read task", context.tasks_api(&key.namespace).get_metadata_opt(&key.name)).await?;
+    Ok(live.is_some_and(|task| task.uid().as_deref() == Some(uid)))
+}

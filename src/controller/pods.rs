@@ -1,0 +1,180 @@
+//! An index of our pods: the few facts of each, by task.
+//!
+//! Not a reflector's store: that keeps whole pods by their own name, and one would have to scan all of them to find
+//! the pods of one task.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, runtime::watcher::Event};
+use tokio::sync::watch;
+
+use crate::{api::labels, plan::PodFacts};
+
+/// A task by namespace and name: whichever task of that name, past or present.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct TaskKey {
+    pub(super) namespace: String,
+    pub(super) name: String,
+}
+
+/// What is known of the pods that carry our labels; clones share it. As stale as its watch.
+#[derive(Clone, Debug)]
+pub(super) struct PodIndex {
+    pods: Arc<RwLock<Pods>>,
+    is_filled: watch::Sender<bool>,
+}
+
+/// By task, then by the pod's name.
+type Pods = HashMap<TaskKey, BTreeMap<String, Arc<PodFacts>>>;
+
+/// Folds the events of a pod watch into an index, and tells which tasks each event concerns.
+#[derive(Debug)]
+pub(super) struct Indexer {
+    index: PodIndex,
+    /// A list under way; it takes the place of everything known when it is complete.
+    listed: Pods,
+}
+
+impl PodIndex {
+    pub(super) fn new() -> Self {
+        Self { pods: Arc::default(), is_filled: watch::Sender::new(false) }
+    }
+
+    /// Waits until the first list is complete.
+    pub(super) async fn filled(&self) {
+        // An error would mean that the sender is gone, and this is it.
+        let _ = self.is_filled.subscribe().wait_for(|is_filled| *is_filled).await;
+    }
+
+    /// The pods of a task, in the order of their attempts.
+    pub(super) fn of(&self, task: &TaskKey) -> Vec<Arc<PodFacts>> {
+        let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = pods.get(task).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        found.sort_by_key(|pod| pod.attempt);
+        found
+    }
+
+    /// Every task that has a pod held by our finalizer.
+    pub(super) fn tasks_with_held_pods(&self) -> Vec<TaskKey> {
+        let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
+        let held = pods.iter().filter(|(_, pods)| pods.values().any(|pod| pod.has_finalizer));
+        held.map(|(task, _)| task.clone()).collect()
+    }
+}
+
+impl Indexer {
+    pub(super) fn new(index: PodIndex) -> Self {
+        Self { index, listed: Pods::new() }
+    }
+
+    /// Takes one event; returns the tasks to look at again.
+    pub(super) fn take(&mut self, event: Event<Pod>) -> Vec<TaskKey> {
+        match event {
+            Event::Init => {
+                self.listed.clear();
+                Vec::new()
+            }
+            Event::InitApply(pod) => {
+                put(&mut self.listed, &pod);
+                Vec::new()
+            }
+            Event::InitDone => self.replace_all(),
+            Event::Apply(pod) => self.change(&pod, put),
+            Event::Delete(pod) => self.change(&pod, take_out),
+        }
+    }
+
+    /// A complete list: tasks whose pods vanished while nobody watched are concerned as well.
+    fn replace_all(&mut self) -> Vec<TaskKey> {
+        let listed = mem::take(&mut self.listed);
+        let mut concerned: Vec<_> = listed.keys().cloned().collect();
+        {
+            let mut pods = self.index.pods.write().unwrap_or_else(PoisonError::into_inner);
+            let before = mem::replace(&mut *pods, listed);
+            concerned.extend(before.into_keys().filter(|task| !pods.contains_key(task)));
+        }
+        self.index.is_filled.send_replace(true);
+        concerned
+    }
+
+    fn change(&self, pod: &Pod, change: fn(&mut Pods, &Pod)) -> Vec<TaskKey> {
+        change(&mut self.index.pods.write().unwrap_or_else(PoisonError::into_inner), pod);
+        task_of(pod).into_iter().collect()
+    }
+}
+
+fn put(pods: &mut Pods, pod: &Pod) {
+    if let (Some(task), Some(facts)) = (task_of(pod), PodFacts::of(pod)) {
+        pods.entry(task).or_default().insert(facts.name.clone(), Arc::new(facts));
+    }
+}
+
+fn take_out(pods: &mut Pods, pod: &Pod) {
+    if let Some(task) = task_of(pod)
+        && let Some(of_task) = pods.get_mut(&task)
+    {
+        of_task.remove(&pod.name_any());
+        if of_task.is_empty() {
+            pods.remove(&task);
+        }
+    }
+}
+
+fn task_of(pod: &Pod) -> Option<TaskKey> {
+    let name = pod.labels().get(labels::TASK)?.clone();
+    Some(TaskKey { namespace: pod.namespace()?, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(task: &str, attempt: i64) -> Pod {
+        serde_json::from_value(json!({ "metadata": {
+            "namespace": "default", "name": format!("{task}-{attempt}"), "uid": format!("pod-{attempt}"),
+            "labels": { labels::TASK: task, labels::TASK_UID: "u", labels::ATTEMPT: attempt.to_string() },
+        } }))
+        .expect("a pod")
+    }
+
+    fn key(name: &str) -> TaskKey {
+        TaskKey { namespace: "default".into(), name: name.into() }
+    }
+
+    fn attempts(index: &PodIndex, task: &str) -> Vec<i64> {
+        index.of(&key(task)).iter().map(|pod| pod.attempt).collect()
+    }
+
+    #[test]
+    fn pods_are_found_by_task_in_the_order_of_attempts() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        for attempt in [10, 9, 2] {
+            assert_eq!(indexer.take(Event::Apply(pod("a", attempt))), [key("a")]);
+        }
+        indexer.take(Event::Delete(pod("a", 9)));
+        assert_eq!(attempts(&index, "a"), [2, 10]);
+        assert_eq!(attempts(&index, "b"), []);
+    }
+
+    #[test]
+    fn a_new_list_replaces_everything_and_concerns_those_that_vanished() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        indexer.take(Event::Apply(pod("gone", 1)));
+        indexer.take(Event::Init);
+        indexer.take(Event::InitApply(pod("a", 1)));
+        assert_eq!(attempts(&index, "gone"), [1], "a list that is not complete changes nothing");
+        let mut concerned = indexer.take(Event::InitDone);
+        concerned.sort();
+        assert_eq!(concerned, [key("a"), key("gone")]);
+        assert_eq!(attempts(&index, "gone"), []);
+    }
+}

@@ -1,0 +1,145 @@
+//! One look at one task: observe, plan, execute.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use tokio::time::Instant;
+use tracing::{Instrument, Span, debug, warn};
+
+use super::{
+    context::Context,
+    error::Error,
+    execute::{Executed, execute},
+    observe::observe,
+    pods::TaskKey,
+};
+use crate::{
+    api::{AttemptState, LongTask, LongTaskStatus},
+    plan::{Plan, Refusal, Step, Wake, plan},
+    render,
+    telemetry::logs::{TaskFields, task_span},
+};
+
+/// A task that nothing happened to is looked at this often, in case an event got lost.
+const RESYNC: Duration = Duration::from_secs(600);
+/// The soonest that a task is looked at again by itself.
+const SOONEST: Duration = Duration::from_millis(10);
+
+/// Brings one task as far as it goes now.
+pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let result = match &task.0 {
+        Ok(task) => bring_on(task, &context).instrument(span(task)).await,
+        Err(invalid) => {
+            warn!(task = invalid.metadata.name, namespace = invalid.metadata.namespace, error = invalid.error,
+                "cannot read this task; is the installed definition older or newer than this operator?");
+            Ok(Action::await_change())
+        }
+    };
+    let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
+    context.metrics.reconciled(outcome, began.elapsed());
+    if result.is_ok() {
+        context.backoffs.forget(&TaskKey::of(&*task));
+    }
+    result
+}
+
+/// How soon to try again after an error.
+pub(super) fn try_again(task: &DeserializeGuard<LongTask>, error: &Error, context: &Context) -> Action {
+    let key = TaskKey::of(task);
+    let delay = context.backoffs.after(&key, error);
+    if error.is_conflict() {
+        debug!(task = key.name, namespace = key.namespace, %error, "planned from an old reading");
+    } else {
+        warn!(task = key.name, namespace = key.namespace, %error, retry_in = ?delay, "could not bring the task on");
+    }
+    Action::requeue(delay)
+}
+
+async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
+    let began = Instant::now();
+    let seen = observe(context, task).await?;
+    let planned = plan(&seen, context.clock.now());
+    let note = Note::of(task, &planned);
+    match execute(context, task, planned).await? {
+        Executed::Done(wake) => {
+            note.record(context, began);
+            Ok(action(context, wake))
+        }
+        Executed::Refused(task, refusal) => bring_on_refused(&task, refusal, context).await,
+        Executed::TaskGone => Ok(Action::await_change()),
+    }
+}
+
+/// The API server's refusal is an observation: the plan is made again with it.
+async fn bring_on_refused(task: &LongTask, refusal: Refusal, context: &Context) -> Result<Action, Error> {
+    let mut seen = observe(context, task).await?;
+    seen.refusal = Some(refusal);
+    let planned = plan(&seen, context.clock.now());
+    match execute(context, task, planned).await? {
+        Executed::Done(wake) => Ok(action(context, wake)),
+        Executed::Refused(..) | Executed::TaskGone => Ok(Action::requeue(Duration::from_secs(1))),
+    }
+}
+
+fn action(context: &Context, wake: Wake) -> Action {
+    Action::requeue(match wake {
+        Wake::OnChange => RESYNC,
+        Wake::At(time) => context.clock.until(time).clamp(SOONEST, RESYNC),
+    })
+}
+
+fn span(task: &LongTask) -> Span {
+    let status = task.status.as_ref();
+    let attempt = status.and_then(|status| status.current_attempt.as_ref());
+    let uid = task.uid().unwrap_or_default();
+    task_span(&TaskFields {
+        task: &task.name_any(),
+        namespace: &task.namespace().unwrap_or_default(),
+        uid: &uid,
+        segment: status.map_or(0, |status| status.segment),
+        attempt: attempt.map_or(0, |attempt| attempt.number),
+        trace_id: &render::trace_id(&uid, status.map_or(1, |status| status.run.number.max(1))),
+    })
+}
+
+/// What a plan will have brought about, for the metrics.
+struct Note {
+    ended: Option<(&'static str, &'static str)>,
+    hands_over: bool,
+}
+
+impl Note {
+    fn of(task: &LongTask, plan: &Plan) -> Self {
+        let ended = plan.status.as_ref().and_then(|status| ended_now(task.status.as_ref(), status));
+        let creates = plan.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
+        Self { hands_over: creates && ended.is_some(), ended }
+    }
+
+    fn record(&self, context: &Context, began: Instant) {
+        if let Some((outcome, reason)) = self.ended {
+            context.metrics.attempt_ended(outcome, reason);
+        }
+        if self.hands_over {
+            context.metrics.handed_over(began.elapsed());
+        }
+    }
+}
+
+/// The outcome of the attempt that this write records as ended, if it is one that does.
+fn ended_now(before: Option<&LongTaskStatus>, after: &LongTaskStatus) -> Option<(&'static str, &'static str)> {
+    let ended = after.recent_attempts.first()?;
+    let current = before.and_then(|status| status.current_attempt.as_ref())?;
+    let was_open = current.number == ended.number && current.state != AttemptState::Ended;
+    was_open.then(|| (ended.outcome.as_str(), known_reason(&ended.reason)))
+}
+
+/// A reason as a label of a metric: words of the cluster that are not on the list would make endless series.
+fn known_reason(reason: &str) -> &'static str {
+    const KNOWN: [&str; 22] = [
+        "", "ActiveTime", "Cancel", "CreateContainerConfigError", "Deadline", "Deleted", "ErrImagePull", "Error",
+        "Evicted", "ImagePullBackOff", "InitContainerFailed", "Limit", "NodeLost", "OOMKilled", "Permanent",
+        "Preempted", "Rejected", "StartTimeout", "Suspend", "Unknown", "Unschedulable", "WallTime",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("Other")
+}

@@ -1,0 +1,79 @@
+//! The two watches: of tasks, and of our pods.
+
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tracing::warn;
+
+use super::pods::{Indexer, PodIndex};
+use crate::{
+    api::{LongTask, labels},
+    cli::Scope,
+    operator::Operator,
+    telemetry::health::Heartbeat,
+};
+
+/// A task as it is watched: one that cannot be read must not stop the watch of all others.
+pub(super) type Guarded = DeserializeGuard<LongTask>;
+
+/// What `kubectl apply` leaves behind: the whole task once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The store of tasks, and each task that was touched: added, changed or deleted.
+pub(super) fn watched_tasks(
+    operator: &Operator,
+) -> (Store<Guarded>, impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<>) {
+    let api: Api<Guarded> = match &operator.settings.scope {
+        Scope::AllNamespaces => Api::all(operator.client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
+    };
+    let heartbeat = operator.health.observe("watch of tasks", None);
+    let (reader, writer) = reflector::store();
+    let touched = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .inspect(move |event| keep_heart(&heartbeat, event))
+        .modify(|task| {
+            task.managed_fields_mut().clear();
+            task.annotations_mut().remove(LAST_APPLIED);
+        })
+        .reflect(writer)
+        .touched_objects();
+    (reader, touched)
+}
+
+/// Fills the index from a watch of our pods; tells the tasks that each change concerns.
+pub(super) fn watched_pods(
+    operator: &Operator,
+    index: PodIndex,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<> {
+    let api: Api<Pod> = match &operator.settings.scope {
+        Scope::AllNamespaces => Api::all(operator.client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
+    };
+    let heartbeat = operator.health.observe("watch of pods", None);
+    let mut indexer = Indexer::new(index);
+    watcher(api, watcher::Config::default().labels(labels::TASK))
+        .default_backoff()
+        .inspect(move |event| keep_heart(&heartbeat, event))
+        .filter_map(|event| future::ready(event.ok()))
+        .flat_map(move |event| stream::iter(indexer.take(event)))
+        .map(|task| ObjectRef::new(&task.name).within(&task.namespace))
+}
+
+fn keep_heart<T>(heartbeat: &Heartbeat, event: &Result<T, watcher::Error>) {
+    match event {
+        Ok(_) => heartbeat.beat(),
+        Err(error) => {
+            heartbeat.failed(error);
+            warn!(%error, "a watch broke and will be resumed");
+        }
+    }
+}
