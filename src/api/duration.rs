@@ -130,6 +130,20 @@ pub(super) fn duration_between(shortest: &str, longest: Option<&str>) -> Value {
     rule(&condition, &message)
 }
 
+/// The rule of an object with two durations, one of which bounds the other. It holds its tongue where a field itself is
+/// wrong, and where it is absent: the server checks rules against a default of `{}` before it fills in the fields.
+pub(super) fn longest_not_below_shortest(longest: &str, shortest: &str) -> Value {
+    let is_sound = |field: &str| format!("has(self.{field}) && self.{field}.matches('{PATTERN}')");
+    rule(
+        &format!(
+            "!({} && {}) || duration(self.{longest}) >= duration(self.{shortest})",
+            is_sound(longest),
+            is_sound(shortest)
+        ),
+        &format!("{longest} must not be less than {shortest}"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     decimal::{Decimal, factor_from_1_to_10},
-    duration::{GoDuration, duration_between},
+    duration::{GoDuration, duration_between, longest_not_below_shortest},
     rules::rule,
     status::LongTaskStatus,
 };
@@ -388,7 +388,7 @@ impl Default for Budgets {
 
 /// The delay before retry n: `min(max, initial * multiplier^(n-1))`, then jitter; in whole seconds.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[schemars(extend("x-kubernetes-validations" = [rule("duration(self.max) >= duration(self.initial)", "backoff.max must not be less than backoff.initial")]))]
+#[schemars(extend("x-kubernetes-validations" = [longest_not_below_shortest("max", "initial")]))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Backoff {
     /// The delay before the first retry. Default 10s, at least 1s.
