@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"longtask.dev/tests/cluster/internal/progress"
 )
 
 // component is one program of the cluster.
@@ -22,7 +24,7 @@ type component struct {
 }
 
 // ensure starts a component unless it runs, and waits until it is ready.
-func (c component) ensure(ctx context.Context, lock *os.File, say *Progress) (started bool, err error) {
+func (c component) ensure(ctx context.Context, lock *os.File, say *progress.Printer) (started bool, err error) {
 	if c.healthy(ctx) {
 		return false, nil
 	}

@@ -46,7 +46,7 @@ func writeContainerdConfig() error {
 		return err
 	}
 	text := fmt.Sprintf(containerdConfig, statePath("containerd"), containerdState, containerdSocket,
-		pauseImage, runcRoot, plugins, statePath("cni"))
+		PauseImage, runcRoot, plugins, statePath("cni"))
 	return writeFile(statePath("containerd.toml"), []byte(text), 0o644)
 }
 

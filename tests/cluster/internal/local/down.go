@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"longtask.dev/tests/cluster/internal/progress"
 )
 
 // Down stops the cluster and removes all that it has put into the machine. Its
@@ -27,7 +29,7 @@ func (c Cluster) Down(ctx context.Context, purge bool) error {
 		sweepContainers(),
 		unmountBelow(runDir, stateDir),
 		removeBridge(),
-		removeFirewall(c.Kube),
+		removeFirewall(),
 		sweepCNICache(cniCache),
 		sweepCgroups(),
 		os.RemoveAll(runDir),
@@ -52,16 +54,11 @@ func (c Cluster) removePods(ctx context.Context, lock *os.File) error {
 	if _, err := os.Stat(runDir); errors.Is(err, os.ErrNotExist) {
 		return nil // it was stopped in order
 	}
-	quiet := &Progress{Out: discard{}}
-	if _, err := containerd().ensure(ctx, lock, quiet); err != nil {
+	if _, err := containerd().ensure(ctx, lock, progress.Quiet()); err != nil {
 		return err
 	}
 	return removePods(ctx)
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func (c Cluster) stopComponents() error {
 	var failed []error

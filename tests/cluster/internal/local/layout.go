@@ -40,7 +40,7 @@ const (
 	containerdNamespace = "k8s.io"
 
 	network    = "longtask-cluster"
-	pauseImage = "localhost/longtask-pause:1"
+	PauseImage = "localhost/longtask-pause:1"
 
 	readyTimeout = 90 * time.Second
 )

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"os"
 	"syscall"
+
+	"longtask.dev/tests/cluster/internal/progress"
 )
 
 // takeLock makes sure that one command at a time changes the cluster. The kernel
 // lets go of the lock when the last process that holds it ends, however it ends.
-func takeLock(say *Progress) (*os.File, error) {
+func takeLock(say *progress.Printer) (*os.File, error) {
 	lock, err := os.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

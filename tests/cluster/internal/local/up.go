@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"longtask.dev/tests/cluster/internal/progress"
 )
 
 // Cluster is the local cluster as one program of Kubernetes runs it.
 type Cluster struct {
 	Kube  string // the program that is all of Kubernetes
 	Pause string // the archive of the image that every pod's sandbox is made of
-	Say   *Progress
+	Say   *progress.Printer
 }
 
 // Up brings the cluster from any state to a working one. Every step first asks
@@ -110,7 +112,7 @@ func (c Cluster) prepare() error {
 }
 
 func (c Cluster) ensurePause(ctx context.Context) error {
-	found, err := hasImage(ctx, pauseImage)
+	found, err := hasImage(ctx, PauseImage)
 	if err != nil || found {
 		return err
 	}
