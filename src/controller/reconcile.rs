@@ -64,6 +64,11 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
     let began = Instant::now();
     let seen = observe(context, task).await?;
     let planned = plan(&seen, context.clock.now());
+    if let Some(status) = &planned.status {
+        // What is logged from here on is about the attempt that the plan makes or ends.
+        Span::current().record("segment", status.segment);
+        Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
+    }
     let note = Note::of(task, &planned);
     match Box::pin(execute(context, task, planned)).await? {
         Executed::Done(wake) => {

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::{
+    blocked::{block, is_same_trouble, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
     limits::{self, Slice},
     observed::{MainContainer, PodFacts, Words},
-    onward::{block, unblock},
     outcome::HELD_SECONDS,
     time::{after, seconds_between},
 };
@@ -67,15 +67,12 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
             draft.set_attempt_state(AttemptState::Starting);
         }
         block(draft, reason, message);
-        let shown = if reason == "ImagePullBackOff" && draft.status.reason == "ErrImagePull" {
-            draft.status.reason.clone()
-        } else {
-            reason.clone()
-        };
+        let shown =
+            if is_same_trouble(&draft.status.reason, reason) { draft.status.reason.clone() } else { reason.clone() };
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, &shown);
         }
-    } else if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+    } else if is_over(draft, attempt) {
         record_pod(draft, pod);
         draft.status.next_attempt_time = None;
         unblock(draft, "Created");
@@ -83,6 +80,13 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
             draft.stands(Phase::Pending, "");
         }
     }
+}
+
+/// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an
+/// earlier one did not start is shown until one does.
+fn is_over(draft: &Draft<'_>, attempt: &CurrentAttempt) -> bool {
+    let is_blocked = is_condition_true(&draft.status.conditions, ConditionType::Blocked);
+    is_blocked && (draft.status.next_attempt_time.is_some() || attempt.state == AttemptState::Starting)
 }
 
 /// Which pod it is and where it runs. Recorded together with something worth a write, not by itself: a segment costs

@@ -95,8 +95,10 @@ pub struct PodFacts {
     pub scheduled_at: Option<Timestamp>,
     /// Why it is not bound: `Unschedulable` or `SchedulingGated`, with the scheduler's message.
     pub unscheduled: Option<Words>,
-    /// What keeps its containers from starting, such as `ErrImagePull`, or which init container failed.
+    /// What keeps its containers from starting, such as `ErrImagePull`.
     pub trouble: Option<Words>,
+    /// Which init container failed.
+    pub failed_init: Option<Words>,
     /// The main container.
     pub main: MainContainer,
 }
@@ -206,6 +208,7 @@ impl PodFacts {
                 .filter(|_| !is_bound)
                 .and_then(|condition| words(condition.reason.as_ref(), condition.message.as_ref())),
             trouble: trouble(status),
+            failed_init: status.init_container_statuses.iter().flatten().find_map(failed_init_container),
             main: main_container(pod, status),
         })
     }
@@ -280,15 +283,13 @@ fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
         .map(|reason| Words { reason: reason.clone(), message: message.cloned().unwrap_or_default() })
 }
 
-/// The first container that waits for something to be mended, or the init container that failed.
+/// The first container that waits for something to be mended.
 fn trouble(status: &PodStatus) -> Option<Words> {
     let init = status.init_container_statuses.iter().flatten();
-    let all = init.clone().chain(status.container_statuses.iter().flatten());
-    let waiting = all
+    init.chain(status.container_statuses.iter().flatten())
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
         .filter_map(|waiting| words(waiting.reason.as_ref(), waiting.message.as_ref()))
-        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"));
-    waiting.or_else(|| init.clone().find_map(failed_init_container))
+        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"))
 }
 
 fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
