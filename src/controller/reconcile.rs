@@ -31,8 +31,12 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
     let result = match &task.0 {
         Ok(task) => bring_on(task, &context).instrument(span(task)).await,
         Err(invalid) => {
-            warn!(task = invalid.metadata.name, namespace = invalid.metadata.namespace, error = invalid.error,
-                "cannot read this task; is the installed definition older or newer than this operator?");
+            warn!(
+                task = invalid.metadata.name,
+                namespace = invalid.metadata.namespace,
+                error = invalid.error,
+                "cannot read this task; is the installed definition older or newer than this operator?"
+            );
             Ok(Action::await_change())
         }
     };
@@ -137,9 +141,28 @@ fn ended_now(before: Option<&LongTaskStatus>, after: &LongTaskStatus) -> Option<
 /// A reason as a label of a metric: words of the cluster that are not on the list would make endless series.
 fn known_reason(reason: &str) -> &'static str {
     const KNOWN: [&str; 22] = [
-        "", "ActiveTime", "Cancel", "CreateContainerConfigError", "Deadline", "Deleted", "ErrImagePull", "Error",
-        "Evicted", "ImagePullBackOff", "InitContainerFailed", "Limit", "NodeLost", "OOMKilled", "Permanent",
-        "Preempted", "Rejected", "StartTimeout", "Suspend", "Unknown", "Unschedulable", "WallTime",
+        "",
+        "ActiveTime",
+        "Cancel",
+        "CreateContainerConfigError",
+        "Deadline",
+        "Deleted",
+        "ErrImagePull",
+        "Error",
+        "Evicted",
+        "ImagePullBackOff",
+        "InitContainerFailed",
+        "Limit",
+        "NodeLost",
+        "OOMKilled",
+        "Permanent",
+        "Preempted",
+        "Rejected",
+        "StartTimeout",
+        "Suspend",
+        "Unknown",
+        "Unschedulable",
+        "WallTime",
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("Other")
 }
