@@ -29,6 +29,7 @@ pub fn definition() -> Result<CustomResourceDefinition, CannotPrint> {
         "metadata.name must be at most 52 characters: the attempt's number is appended to name the pods",
     )]);
     forbid_null(schema);
+    reflow_descriptions(schema);
     let template = schema["properties"]["spec"]["properties"]["template"].take();
     default_to_empty_objects(schema);
     schema["properties"]["spec"]["properties"]["template"] = template;
@@ -118,6 +119,17 @@ fn forbid_null(schema: &mut Value) {
     }
     for child in children(schema) {
         forbid_null(child);
+    }
+}
+
+/// Joins the lines of each paragraph: they were broken for the source, and `kubectl explain` breaks them again.
+fn reflow_descriptions(schema: &mut Value) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
+    for child in children(schema) {
+        reflow_descriptions(child);
     }
 }
 

@@ -1,4 +1,5 @@
 //! The specification: what a user declares.
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     decimal::{Decimal, factor_from_1_to_10},
-    duration::{GoDuration, duration_between},
+    duration::{GoDuration, duration_between, longest_not_below_shortest},
     rules::rule,
     status::LongTaskStatus,
 };
@@ -242,7 +243,8 @@ pub struct Segment {
     pub scheduling_timeout: Option<GoDuration>,
 
     /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, nothing is
-    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255.
+    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the running attempt
+    /// ends.
     #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub continue_exit_codes: Vec<i32>,
@@ -388,7 +390,7 @@ impl Default for Budgets {
 
 /// The delay before retry n: `min(max, initial * multiplier^(n-1))`, then jitter; in whole seconds.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[schemars(extend("x-kubernetes-validations" = [rule("duration(self.max) >= duration(self.initial)", "backoff.max must not be less than backoff.initial")]))]
+#[schemars(extend("x-kubernetes-validations" = [longest_not_below_shortest("max", "initial")]))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Backoff {
     /// The delay before the first retry. Default 10s, at least 1s.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A task that nothing happened to is looked at this often, in case an event got lost.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// The soonest that a task is looked at again by itself.
 const SOONEST: Duration = Duration::from_millis(10);
 
@@ -65,7 +65,7 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
     let seen = observe(context, task).await?;
     let planned = plan(&seen, context.clock.now());
     let note = Note::of(task, &planned);
-    match execute(context, task, planned).await? {
+    match Box::pin(execute(context, task, planned)).await? {
         Executed::Done(wake) => {
             note.record(context, began);
             Ok(action(context, wake))
@@ -80,7 +80,7 @@ async fn bring_on_refused(task: &LongTask, refusal: Refusal, context: &Context) 
     let mut seen = observe(context, task).await?;
     seen.refusal = Some(refusal);
     let planned = plan(&seen, context.clock.now());
-    match execute(context, task, planned).await? {
+    match Box::pin(execute(context, task, planned)).await? {
         Executed::Done(wake) => Ok(action(context, wake)),
         Executed::Refused(..) | Executed::TaskGone => Ok(Action::requeue(Duration::from_secs(1))),
     }

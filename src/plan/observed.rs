@@ -81,6 +81,8 @@ pub struct PodFacts {
     pub start_time: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`
     pub active_deadline: Option<i64>,
+    /// The duration of the segment that it was made for, in seconds.
+    pub segment_seconds: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`
     pub grace: i64,
     /// Set when somebody deleted it.
@@ -194,6 +196,7 @@ impl PodFacts {
             words: words(status.reason.as_ref(), status.message.as_ref()),
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
+            segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             deletion: deletion(pod),
             disruption: disruption(status),
@@ -225,6 +228,10 @@ impl PodFacts {
     pub fn is_of(&self, attempt: &CurrentAttempt) -> bool {
         self.name == attempt.pod_name && attempt.pod_uid.as_ref().is_none_or(|uid| *uid == self.uid)
     }
+}
+
+fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
+    pod.metadata.annotations.as_ref()?.get(name)
 }
 
 fn controller_uid(pod: &Pod) -> Option<String> {
@@ -296,7 +303,7 @@ fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
 
 /// The container that the operator marked as the main one when it made the pod.
 fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
-    let marked = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::DEFAULT_CONTAINER));
+    let marked = annotation(pod, labels::DEFAULT_CONTAINER);
     let mut containers = status.container_statuses.iter().flatten();
     let main = match marked {
         Some(name) => containers.find(|container| container.name == *name),

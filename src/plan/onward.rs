@@ -55,7 +55,9 @@ pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
 
 fn has_ended(draft: &mut Draft<'_>) -> bool {
     let has_ended = draft.status.phase.is_some_and(Phase::is_terminal);
-    if has_ended && draft.status.observed_generation != draft.seen.generation() {
+    let recorded = draft.seen.task.status.as_ref();
+    let ended_before = recorded.is_some_and(|status| status.phase.is_some_and(Phase::is_terminal));
+    if ended_before && draft.status.observed_generation != draft.seen.generation() {
         let note = "The task has ended; this change of its spec has no effect. Create a new task to run it again.";
         draft.warn(EventReason::EditIgnored, note);
     }
@@ -103,10 +105,9 @@ fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
 fn is_suspended(draft: &mut Draft<'_>) -> bool {
     let was_suspended = is_condition_true(&draft.status.conditions, ConditionType::Suspended);
     match (draft.spec.suspend, was_suspended) {
-        (false, false) => {}
         (false, true) => resume(draft),
         (true, false) => suspend(draft),
-        (true, true) => {}
+        (false, false) | (true, true) => {}
     }
     if draft.spec.suspend {
         draft.stands(Phase::Suspended, "SuspendedByUser");
@@ -188,7 +189,7 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
 }
 
 fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let slice = limits::slice_from(draft.now, draft.spec, &draft.status);
+    let slice = limits::slice_from(draft.now, draft.spec.segment.duration.as_secs(), &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
     let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));

@@ -129,7 +129,7 @@ impl Facts<'_> {
                 Some((Outcome::StartFailed, Some(why)))
             }
             StopReason::MainEnded => self.by_exit_code(),
-            StopReason::Suspend | StopReason::Cancel | StopReason::Limit => {
+            StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }
         }
