@@ -104,11 +104,7 @@ impl Context {
     }
 }
 
-async fn limited<T>(
-    what: &str,
-    within: Duration,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
+async fn limited<T>(what: &str, within: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     match time::timeout(within, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(Error::Call { what: what.to_owned(), source: Box::new(source) }),

@@ -349,8 +349,16 @@ impl Contender {
 enum CallError {
     #[error("no answer from the API server within {0:?}")]
     TimedOut(Duration),
-    #[error(transparent)]
+    #[error("{}", in_short(.0))]
     Api(kube::Error),
+}
+
+/// The API server's own words; the client's rendering of them adds a dump of the whole answer.
+fn in_short(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+        other => other.to_string(),
+    }
 }
 
 impl CallError {
