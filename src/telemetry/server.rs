@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use tokio::net::TcpListener;
+use tracing::info;
 
 use super::{
     health::Health,
@@ -34,7 +35,10 @@ pub async fn serve(
     health: Health,
     metrics: Metrics,
 ) -> Result<impl Future<Output = io::Result<()>>, ListenError> {
-    let listener = TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
+    let not_listening = |source| ListenError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(not_listening)?;
+    // The port is news when `address` leaves it to the system.
+    info!(address = %listener.local_addr().map_err(not_listening)?, "serving health and metrics");
     Ok(axum::serve(listener, routes(health, metrics)).into_future())
 }
 
