@@ -27,16 +27,10 @@ func sweepContainers() error {
 		root, id := filepath.Split(container)
 		failed = append(failed, command("runc", "--root", root, "delete", "--force", id))
 	}
-	sockets := shimSockets()
 	shims, err := shims()
 	failed = append(failed, err)
 	for _, shim := range shims {
 		failed = append(failed, shim.stop(2*time.Second))
-	}
-	for _, socket := range sockets {
-		if err := os.Remove(socket); !errors.Is(err, fs.ErrNotExist) {
-			failed = append(failed, err)
-		}
 	}
 	return errors.Join(failed...)
 }
@@ -83,6 +77,17 @@ func shimSockets() []string {
 		}
 	}
 	return sockets
+}
+
+// sweepSockets removes what shims that were killed could not.
+func sweepSockets(sockets []string) error {
+	var failed []error
+	for _, socket := range sockets {
+		if err := os.Remove(socket); !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // unmountBelow unmounts all that is mounted in the given folders, the innermost
@@ -151,4 +156,23 @@ func removeEmptyGroups(group string) {
 		}
 	}
 	syscall.Rmdir(group)
+}
+
+// containerLogs is where the kubelet links the log of every container. It cannot
+// be told another place, and removes a link only with its container.
+const containerLogs = "/var/log/containers"
+
+// sweepLogLinks removes the links that lead to our pods' logs.
+func sweepLogLinks(dir string) error {
+	links, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, stateDir+"/") {
+			failed = append(failed, os.Remove(link))
+		}
+	}
+	return errors.Join(failed...)
 }
