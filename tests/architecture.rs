@@ -51,7 +51,8 @@ fn every_room_uses_only_what_is_left_of_it() {
 
 #[test]
 fn every_room_is_on_the_list() {
-    let mut rooms: Vec<_> = sources(Path::new("src"), &[]).into_iter().filter_map(|(_, m)| m.first().cloned()).collect();
+    let mut rooms: Vec<_> =
+        sources(Path::new("src"), &[]).into_iter().filter_map(|(_, m)| m.first().cloned()).collect();
     rooms.sort();
     rooms.dedup();
     let mut listed = ROOMS.map(|(room, ..)| room);
@@ -162,7 +163,8 @@ fn collect_imports(
                 collect_imports(group.stream(), &module_inside(module, &tokens[..at]), imports, paths);
             }
             token if is_word(token, "use") => {
-                let tree = tokens[at + 1..].iter().take_while(|token| !is_mark(token, ';')).cloned().collect::<Vec<_>>();
+                let tree =
+                    tokens[at + 1..].iter().take_while(|token| !is_mark(token, ';')).cloned().collect::<Vec<_>>();
                 for (path, name) in leaves(&tree, "") {
                     let path = absolute(&path, module);
                     imports.insert(name, path.clone());

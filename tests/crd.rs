@@ -125,7 +125,10 @@ fn defaults_appear_when_their_parent_is_absent() {
     let is_deaf = |path: &str, schema: &Value| {
         let is_ours = path.contains('.') || path == "spec";
         // The spec itself cannot be absent: it has the template, which is required. An attempt has no defaults.
-        is_ours && path != "spec" && !path.contains("template") && has_default_below(schema)
+        is_ours
+            && path != "spec"
+            && !path.contains("template")
+            && has_default_below(schema)
             && schema.get("default") != Some(&json!({}))
     };
     assert_eq!(paths_where(&schema(), is_deaf), [""; 0]);

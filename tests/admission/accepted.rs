@@ -11,7 +11,10 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("a duration of three terms", "segment: {duration: 1h30m15s}"),
     ("a duration of a year", "limits: {wallTime: 8760h}"),
     ("no exit codes that continue", "segment: {continueExitCodes: []}"),
-    ("every limit", "limits: {activeTime: 24h, wallTime: 72h, deadline: '2026-11-25T06:00:00Z', segments: 500, attempts: 1000}"),
+    (
+        "every limit",
+        "limits: {activeTime: 24h, wallTime: 72h, deadline: '2026-11-25T06:00:00Z', segments: 500, attempts: 1000}",
+    ),
     ("a deadline in another zone", "limits: {deadline: '2026-11-25T07:00:00+01:00'}"),
     ("a task that keeps its own checkpoints", "checkpoint: {source: External, historyLimit: 0}"),
     ("unlimited budgets, and none", "retry: {budgets: {failures: -1, stalls: 0, startFailures: 0, interruptions: -1}}"),
@@ -23,9 +26,18 @@ const ACCEPTED: &[(&str, &str)] = &[
     ("the longest history of pods", "podHistoryLimit: 100"),
     ("null for a default", "segment: {duration: null}\nretry: null\nsuspend: null"),
     ("a restart policy of Never", "template: {spec: {restartPolicy: Never, containers: [{name: main, image: x}]}}"),
-    ("a sidecar", "template: {spec: {initContainers: [{name: proxy, image: x, restartPolicy: Always}, {name: setup, image: x}], containers: [{name: main, image: x}]}}"),
-    ("a main container by name", "segment: {container: work}\ntemplate: {spec: {containers: [{name: proxy, image: x}, {name: work, image: x}]}}"),
-    ("labels and annotations", "template: {metadata: {labels: {app: x}, annotations: {kubectl.kubernetes.io/default-container: main}}, spec: {containers: [{name: main, image: x}]}}"),
+    (
+        "a sidecar",
+        "template: {spec: {initContainers: [{name: proxy, image: x, restartPolicy: Always}, {name: setup, image: x}], containers: [{name: main, image: x}]}}",
+    ),
+    (
+        "a main container by name",
+        "segment: {container: work}\ntemplate: {spec: {containers: [{name: proxy, image: x}, {name: work, image: x}]}}",
+    ),
+    (
+        "labels and annotations",
+        "template: {metadata: {labels: {app: x}, annotations: {kubectl.kubernetes.io/default-container: main}}, spec: {containers: [{name: main, image: x}]}}",
+    ),
 ];
 
 #[test]
@@ -53,9 +65,16 @@ fn the_examples_are_accepted() {
 
 #[test]
 fn what_is_left_out_is_filled_in() {
-    let apply = ["apply", "--dry-run=server", "-o", "jsonpath={.spec.segment.duration} {.spec.segment.continueExitCodes} \
+    let apply = [
+        "apply",
+        "--dry-run=server",
+        "-o",
+        "jsonpath={.spec.segment.duration} {.spec.segment.continueExitCodes} \
         {.spec.checkpoint.source} {.spec.retry.budgets.interruptions} {.spec.retry.backoff.jitter} {.spec.suspend} \
-        {.spec.podHistoryLimit}", "-f", "-"];
+        {.spec.podHistoryLimit}",
+        "-f",
+        "-",
+    ];
     let stored = kubectl(&apply, &task("defaults", "segment: {duration: null}")).expect_ok();
     assert_eq!(stored, "1h [75] Report -1 Full false 3");
 }

@@ -49,7 +49,10 @@ pub(crate) fn task(name: &str, spec: &str) -> String {
 
 /// A new namespace for each run of the tests. The last run's is deleted, since no test knows that it is the last one.
 static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
-    assert!(env::var_os("KUBECONFIG").is_some(), "set KUBECONFIG to a cluster to test against; make cluster-up starts one");
+    assert!(
+        env::var_os("KUBECONFIG").is_some(),
+        "set KUBECONFIG to a cluster to test against; make cluster-up starts one"
+    );
     let definition = crd::yaml().expect("the definition");
     let install = ["apply", "--server-side", "--force-conflicts", "--field-manager=longtask-tests", "-f", "-"];
     run(&install, &definition).expect_ok();

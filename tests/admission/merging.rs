@@ -23,7 +23,7 @@ fn lists_of_the_template_merge_by_the_keys_of_core() {
         "platform",
         "template: {spec: {
            containers: [{name: main, env: [{name: B, value: b}], ports: [{containerPort: 80, protocol: UDP}],
-             volumeMounts: [{name: tmp, mountPath: /tmp}]}, {name: proxy, image: y}],
+             volumeMounts: [{name: tmp, mountPath: /tmp}]}, {name: proxy, image: p}],
            initContainers: [{name: setup, image: z}],
            volumes: [{name: tmp, emptyDir: {}}]}}",
     )
@@ -47,12 +47,16 @@ fn lists_of_the_template_merge_by_the_keys_of_core() {
                         { "name": "tmp", "mountPath": "/tmp" },
                     ],
                 },
-                { "name": "proxy", "image": "y" },
+                { "name": "proxy", "image": "p" },
             ],
             "initContainers": [{ "name": "setup", "image": "z" }],
             "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "tmp", "emptyDir": {} }],
         })
     );
     let conflict = apply("platform", "template: {spec: {containers: [{name: main, image: other}]}}");
-    assert!(conflict.err.contains("conflict with \"team\": .spec.template.spec.containers[name=\"main\"].image"), "{}", conflict.err);
+    assert!(
+        conflict.err.contains("conflict with \"team\": .spec.template.spec.containers[name=\"main\"].image"),
+        "{}",
+        conflict.err
+    );
 }

@@ -68,7 +68,10 @@ fn get_prints_the_state_of_a_task_in_a_line() {
     let line = lines.next().expect("the task");
     assert!(line.starts_with("import Waiting 7 1200/5000 rows 2 "), "{line}");
     let wide = flat(&kubectl(&["get", "lt", "import", "-o", "wide"], "").expect_ok());
-    assert!(wide.contains("ATTEMPT POD NEXT REASON") && wide.ends_with("9 import-9 2026-11-25T06:00:00Z Backoff"), "{wide}");
+    assert!(
+        wide.contains("ATTEMPT POD NEXT REASON") && wide.ends_with("9 import-9 2026-11-25T06:00:00Z Backoff"),
+        "{wide}"
+    );
     let selected = |selector: &str| kubectl(&["get", "lt", "-o", "name", "--field-selector", selector], "").expect_ok();
     assert_eq!(selected("status.phase=Waiting,status.reason=Backoff"), "longtask.longtask.dev/import\n");
     assert_eq!(selected("status.phase=Waiting,status.reason=Held"), "");

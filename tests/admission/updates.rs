@@ -29,7 +29,7 @@ fn everything_else_may_change() {
     create("changed", "suspend: true");
     let change = "segment: {duration: 2h, container: other}\nlimits: {segments: 3}\nretry: {budgets: {failures: 0}}\n\
         checkpoint: {source: External}\npodHistoryLimit: 1\nsuspend: false\ncancel: true\n\
-        template: {spec: {containers: [{name: other, image: y}]}}";
+        template: {spec: {containers: [{name: other, image: x}]}}";
     try_apply(&task("changed", change)).expect_ok();
 }
 
