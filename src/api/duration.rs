@@ -121,12 +121,12 @@ impl JsonSchema for GoDuration {
 
 /// The rule of a duration field: the grammar and the bounds in one, so that a wrong value gets one message.
 pub(super) fn duration_between(shortest: &str, longest: Option<&str>) -> Value {
-    let mut condition = format!("self.matches('{PATTERN}') && duration(self) >= duration('{shortest}')");
-    let mut message = format!("must be a duration such as 90s, 15m or 1h30m (write 72h, not 3d), at least {shortest}");
-    if let Some(longest) = longest {
-        condition += &format!(" && duration(self) <= duration('{longest}')");
-        message += &format!(" and at most {longest}");
-    }
+    let (no_longer, bound) = longest.map_or_else(Default::default, |longest| {
+        (format!(" && duration(self) <= duration('{longest}')"), format!(" and at most {longest}"))
+    });
+    let condition = format!("self.matches('{PATTERN}') && duration(self) >= duration('{shortest}'){no_longer}");
+    let message =
+        format!("must be a duration such as 90s, 15m or 1h30m (write 72h, not 3d), at least {shortest}{bound}");
     rule(&condition, &message)
 }
 

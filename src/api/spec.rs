@@ -1,4 +1,5 @@
 //! The specification: what a user declares.
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -254,7 +255,8 @@ pub struct Segment {
     pub scheduling_timeout: Option<GoDuration>,
 
     /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, nothing is
-    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255.
+    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the running attempt
+    /// ends.
     #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub continue_exit_codes: Vec<i32>,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::time::after;
-use crate::api::{ConditionType, FailureReason, Limit, Limits, LongTaskSpec, LongTaskStatus, is_condition_true};
+use crate::api::{ConditionType, FailureReason, GoDuration, Limit, Limits, LongTaskStatus, is_condition_true};
 
 /// Until when a segment may run, and which limit cuts it short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,14 +12,16 @@ pub(super) struct Slice {
     pub(super) cut_by: Option<Limit>,
 }
 
-/// The slice of a segment whose main container starts at `start`: what comes first of its duration and the limits.
-pub(super) fn slice_from(start: Timestamp, spec: &LongTaskSpec, status: &LongTaskStatus) -> Slice {
-    let whole = Slice { end: after(start, spec.segment.duration.as_secs()), cut_by: None };
-    let active_end = spec.limits.active_time.map(|limit| after(start, limit.as_secs() - status.active_seconds));
+/// The slice of a segment of `duration` seconds whose main container starts at `start`: what comes first, its duration
+/// or a limit.
+pub(super) fn slice_from(start: Timestamp, duration: i64, limits: &Limits, status: &LongTaskStatus) -> Slice {
+    let whole = Slice { end: after(start, duration), cut_by: None };
+    let active_left = |limit: GoDuration| limit.as_secs().saturating_sub(status.active_seconds);
+    let active_end = limits.active_time.map(|limit| after(start, active_left(limit)));
     let cuts = [
         (active_end, Limit::ActiveTime),
-        (wall_time_end(&spec.limits, status), Limit::WallTime),
-        (spec.limits.deadline, Limit::Deadline),
+        (wall_time_end(limits, status), Limit::WallTime),
+        (limits.deadline, Limit::Deadline),
     ];
     cuts.into_iter().filter_map(|(end, limit)| Some((end?, limit))).fold(whole, |slice, (end, limit)| {
         if end < slice.end { Slice { end: end.max(start), cut_by: Some(limit) } } else { slice }
@@ -49,6 +51,11 @@ pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> O
     } else {
         None
     }
+}
+
+/// Whether another attempt is out of the question.
+pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
+    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
 }
 
 /// The next moment at which a limit of time can be reached while nothing runs.

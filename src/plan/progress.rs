@@ -109,14 +109,10 @@ fn percent(progress: &Progress) -> Option<i32> {
 
 /// Such as `1200/5000 rows`.
 fn summary(progress: &Progress) -> Option<String> {
-    let mut summary = progress.completed?.to_string();
-    if let Some(total) = progress.total {
-        summary += &format!("/{total}");
-    }
-    if let Some(unit) = &progress.unit {
-        summary += &format!(" {unit}");
-    }
-    Some(summary)
+    let completed = progress.completed?;
+    let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
+    let unit = progress.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    Some(format!("{completed}{total}{unit}"))
 }
 
 /// When the rest will be done, at the pace of the running time so far.
