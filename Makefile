@@ -10,7 +10,7 @@ CLUSTER := $(BUILD)/cluster
 KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl and helm of the versions that the tests are made for.
-export PATH := $(CACHE)/bin:$(PATH)
+export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 
@@ -41,5 +41,41 @@ $(CLUSTER): $(CLUSTER_SOURCES)
 	@echo "building the cluster tool"
 	@CGO_ENABLED=0 go build -C tests/cluster -trimpath -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
 
-# Targets to come, each in a part of its own: build, test, lint and generate;
-# images; e2e; demo; bench.
+##@ Development
+
+.PHONY: build lint generate unit
+build: ## build the program
+	cargo build --locked
+
+lint: ## check format and lints, warnings denied
+	cargo fmt --check
+	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+
+generate: tools ## write the files that are generated: definition, chart, manifests, API reference
+	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
+	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
+	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
+
+unit: ## run the tests that need no cluster
+	cargo test --locked --quiet
+	$(MAKE) --no-print-directory -C examples test
+	cd tests/cluster && go test ./internal/... ./cmd/cluster
+
+##@ On a cluster
+
+IMAGES := deploy/image.yaml tests/e2e/program/image.yaml
+
+.PHONY: test e2e images demo
+test: ## everything: set up, lint, unit tests, end-to-end tests
+	@tests/stages.sh lint tools unit cluster-up images e2e
+
+images: $(CLUSTER) ## build the images of the operator and the test program, and put them on the cluster
+	@$(CLUSTER) load $(IMAGES)
+
+e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
+	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
+
+demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+	@$(CLUSTER) load deploy/image.yaml examples/import/image.yaml
+	@examples/demo.sh

@@ -70,10 +70,8 @@ trap finish EXIT
 install_operator() {
     local before
     before=$(kubectl get deployments -n "$system" -l app.kubernetes.io/instance=longtask -o name)
-    if [[ -d $root/charts/longtask/crds ]]; then # Helm creates these once and never updates them
-        kubectl apply --server-side --force-conflicts -f "$root/charts/longtask/crds"
-    fi
-    helm upgrade --install longtask "$root/charts/longtask" -n "$system" --create-namespace \
+    # --take-ownership: the resource's definition may be there already, put there by kubectl.
+    helm upgrade --install longtask "$root/charts/longtask" -n "$system" --create-namespace --take-ownership \
         --set image.repository=localhost/longtask --set image.tag=dev --set image.pullPolicy=IfNotPresent \
         --set replicas=1 --wait --timeout 2m
     if [[ -n $before ]]; then # the tag is the same, the image perhaps not

@@ -56,6 +56,20 @@ impl Context {
         }
     }
 
+    /// A context for tests of single steps.
+    #[cfg(test)]
+    pub(super) fn of(client: Client, leadership: Leadership, pods: PodIndex, metrics: Metrics) -> Self {
+        Self {
+            clock: Clock::wall(),
+            metrics,
+            pods,
+            backoffs: Backoffs::default(),
+            client: client.clone(),
+            leadership,
+            recorder: Recorder::new(client, labels::FIELD_MANAGER.into()),
+        }
+    }
+
     pub(super) fn tasks_api(&self, namespace: &str) -> Api<LongTask> {
         Api::namespaced(self.client.clone(), namespace)
     }

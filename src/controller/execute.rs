@@ -158,3 +158,6 @@ fn done_or_gone(result: Result<(), Error>) -> Result<(), Error> {
 fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Call { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,13 @@ impl Leadership {
         Self { claim, resign: Arc::default() }
     }
 
+    /// Leadership that has ended.
+    #[cfg(test)]
+    pub(super) fn ended() -> Self {
+        let (_, claim) = watch::channel(Claim::Released);
+        Self { claim, resign: Arc::default() }
+    }
+
     /// How long from now this replica is certain to be the only one that works.
     ///
     /// Zero once leadership is lost or released. It falls to zero by itself when renewals stop, even if nothing else

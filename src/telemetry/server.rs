@@ -105,9 +105,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn livez_says_which_watch_is_silent() {
         let health = Health::new();
-        let _sweep = health.observe("sweep", Some(Duration::from_secs(60)));
+        let _sweep = health.observe("sweep", Some(Duration::from_mins(1)));
         assert_eq!(answer(&health, "/livez").await, (200, "ok\n".to_owned()));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(answer(&health, "/livez").await, (503, "sweep: silent for 60s\n".to_owned()));
     }
 

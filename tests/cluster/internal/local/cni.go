@@ -1,11 +1,11 @@
 package local
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // cniCache is where the runtime's network library notes what it attached. It
@@ -47,19 +47,17 @@ func writeCNIConfig() error {
 	return writeFile(statePath("cni", "10-"+network+".conflist"), text, 0o644)
 }
 
-// sweepCNICache removes the notes about attachments that are gone.
+// sweepCNICache removes the notes about attachments that are gone: those that
+// name a network namespace of ours.
 func sweepCNICache(dir string) error {
-	notes, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	notes, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, note := range notes {
-		if strings.HasPrefix(note.Name(), network+"-") {
-			failed = append(failed, os.Remove(filepath.Join(dir, note.Name())))
+		if text, err := os.ReadFile(note); err == nil && bytes.Contains(text, []byte(runDir+"/")) {
+			failed = append(failed, os.Remove(note))
 		}
 	}
 	return errors.Join(failed...)

@@ -24,32 +24,50 @@ type component struct {
 }
 
 // ensure starts a component unless it runs, and waits until it is ready.
-func (c component) ensure(ctx context.Context, lock *os.File, say *progress.Printer) (started bool, err error) {
+func (c component) ensure(ctx context.Context, lock *os.File, say *progress.Printer) error {
 	if c.healthy(ctx) {
-		return false, nil
+		return nil
+	}
+	if c.recovers(ctx) {
+		return nil
 	}
 	say.Begin("starting %s", c.name)
-	if p, ok := running(c.name); ok {
-		// It runs and does not answer: it hangs, or comes from an `up` that was
-		// killed a moment ago. The first is not worth telling from the second.
-		if err := p.stop(c.grace); err != nil {
-			return false, say.Fail(err)
-		}
+	if err := c.stop(); err != nil {
+		return say.Fail(err)
 	}
 	exited, err := c.start(lock)
 	if err != nil {
-		return false, say.Fail(err)
+		return say.Fail(err)
 	}
-	if err := c.waitReady(ctx, exited); err != nil {
-		return false, say.Fail(c.explain(err))
+	if err := c.waitReady(ctx, exited, readyTimeout); err != nil {
+		return say.Fail(c.explain(err))
 	}
 	say.Done("ready")
-	return true, nil
+	return nil
 }
 
 func (c component) healthy(ctx context.Context) bool {
 	_, ok := running(c.name)
 	return ok && c.ready(ctx) == nil
+}
+
+// recovers gives a component that runs and does not answer a while: the machine
+// may be busy, or an `up` that was killed has started it a moment ago.
+func (c component) recovers(ctx context.Context) bool {
+	p, ok := running(c.name)
+	if !ok {
+		return false
+	}
+	exited := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for p.alive() && ctx.Err() == nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		close(exited)
+	}()
+	return c.waitReady(ctx, exited, patience) == nil
 }
 
 // start lets the program run on when this one ends, with an environment that is
@@ -109,8 +127,8 @@ func openLog(component string) (*os.File, error) {
 	return os.Create(file)
 }
 
-func (c component) waitReady(ctx context.Context, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+func (c component) waitReady(ctx context.Context, exited <-chan struct{}, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	for {
 		err := c.ready(ctx)

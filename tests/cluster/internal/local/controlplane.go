@@ -46,7 +46,8 @@ func kubeAPIServer(kube string, api *client) component {
 			"--kubelet-preferred-address-types=InternalIP"},
 		listen: []string{"0.0.0.0:" + apiPort},
 		ready:  func(ctx context.Context) error { return api.get(ctx, "/readyz", nil) },
-		grace:  20 * time.Second,
+		// It waits for clients that watch, which may never leave.
+		grace: 5 * time.Second,
 	}
 }
 

@@ -42,7 +42,10 @@ const (
 	network    = "longtask-cluster"
 	PauseImage = "localhost/longtask-pause:1"
 
+	// readyTimeout is long for a machine that compiles on all its cores meanwhile.
 	readyTimeout = 90 * time.Second
+	// patience is for a component that runs and does not answer.
+	patience = 15 * time.Second
 )
 
 func statePath(parts ...string) string { return filepath.Join(append([]string{stateDir}, parts...)...) }

@@ -56,9 +56,19 @@ func removeBridge() error {
 	}
 	var failed []error
 	for _, link := range append(links, bridge) {
-		failed = append(failed, command("ip", "link", "delete", link))
+		failed = append(failed, removeLink(link))
 	}
 	return errors.Join(failed...)
+}
+
+// removeLink may find that the link has gone, with the network namespace at its
+// other end.
+func removeLink(name string) error {
+	err := command("ip", "link", "delete", name)
+	if _, gone := net.InterfaceByName(name); gone != nil {
+		return nil
+	}
+	return err
 }
 
 func linksOnBridge() ([]string, error) {

@@ -27,16 +27,10 @@ func sweepContainers() error {
 		root, id := filepath.Split(container)
 		failed = append(failed, command("runc", "--root", root, "delete", "--force", id))
 	}
-	sockets := shimSockets()
 	shims, err := shims()
 	failed = append(failed, err)
 	for _, shim := range shims {
 		failed = append(failed, shim.stop(2*time.Second))
-	}
-	for _, socket := range sockets {
-		if err := os.Remove(socket); !errors.Is(err, fs.ErrNotExist) {
-			failed = append(failed, err)
-		}
 	}
 	return errors.Join(failed...)
 }
@@ -85,6 +79,17 @@ func shimSockets() []string {
 	return sockets
 }
 
+// sweepSockets removes what shims that were killed could not.
+func sweepSockets(sockets []string) error {
+	var failed []error
+	for _, socket := range sockets {
+		if err := os.Remove(socket); !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
 // unmountBelow unmounts all that is mounted in the given folders, the innermost
 // first. It detaches at once: a process that still holds a file there must not
 // keep the folder from going.
@@ -126,29 +131,21 @@ func unescapeMount(point string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(point)
 }
 
-// sweepCgroups removes the groups that the kubelet made for its pods, and leaves
-// alone any that has a process or a group in it still: removing a group is only
-// possible when it is empty.
-func sweepCgroups() error {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*/kubepods")
+// containerLogs is where the kubelet links the log of every container. It cannot
+// be told another place, and removes a link only with its container.
+const containerLogs = "/var/log/containers"
+
+// sweepLogLinks removes the links that lead to our pods' logs.
+func sweepLogLinks(dir string) error {
+	links, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
 		return err
 	}
-	for _, root := range append(roots, "/sys/fs/cgroup/kubepods") {
-		removeEmptyGroups(root)
-	}
-	return nil
-}
-
-func removeEmptyGroups(group string) {
-	children, err := os.ReadDir(group)
-	if err != nil {
-		return
-	}
-	for _, child := range children {
-		if child.IsDir() {
-			removeEmptyGroups(filepath.Join(group, child.Name()))
+	var failed []error
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, stateDir+"/") {
+			failed = append(failed, os.Remove(link))
 		}
 	}
-	syscall.Rmdir(group)
+	return errors.Join(failed...)
 }

@@ -39,7 +39,7 @@ func (c Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	for _, component := range c.components(api) {
-		if _, err := component.ensure(ctx, lock, c.Say); err != nil {
+		if err := component.ensure(ctx, lock, c.Say); err != nil {
 			return err
 		}
 		if component.name == "containerd" {
@@ -100,6 +100,7 @@ func (c Cluster) prepare() error {
 		writeContainerdConfig,
 		writeCNIConfig,
 		writeKubeletConfig,
+		ensureCgroup,
 		ensureBridge,
 		ensureFirewall,
 	}
