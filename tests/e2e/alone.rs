@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::api::core::v1::Node;
-use kube::{Api, Client};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::{Api, Client, ResourceExt, api::ListParams};
 use longtask::api::Phase;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::{
     interruptions::{assert_only_interrupted, two_steps_into},
@@ -39,6 +40,7 @@ const WRITES_PER_SEGMENT: u64 = 6;
 async fn a_segment_costs_at_most_six_writes() {
     story_alone(async |lab| {
         lab.operator_is_ready().await;
+        earlier_stories_are_cleared_away(&lab.client).await;
         let before = written(&lab.client).await;
         let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 1 } });
         let task = lab.submit(manifest("counted", &["--steps=20", "--step-time=1s"]).and(change)).await;
@@ -61,6 +63,22 @@ async fn a_segment_costs_at_most_six_writes() {
         assert_eq!(by_operator.get("create pods"), Some(&segments));
     })
     .await;
+}
+
+/// Namespaces of stories that are over go in their own time, and their pods' deletions would be counted.
+async fn earlier_stories_are_cleared_away(client: &Client) {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let of_stories = ListParams::default().labels("longtask.dev/e2e=true");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let all = namespaces.list(&of_stories).await.expect("list namespaces");
+        let going: Vec<_> = all.iter().filter(|one| one.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
+        if going.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "namespaces that do not go away: {going:?}");
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Writes to tasks' status and to pods that an operator sends: the kubelet and the scheduler write subresources.
