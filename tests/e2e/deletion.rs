@@ -55,7 +55,7 @@ async fn orphaned_pods_stay_and_are_free_of_the_operator() {
         lab.until("the task is gone and its pods are free", Duration::from_secs(20), is_free).await;
         let pods = task.pods();
         assert!(pods.len() == 2 && pods.iter().all(|pod| !pod.is_gone));
-        assert_eq!(pods[1].latest().phase(), "Running");
+        task.until_pod(2, "runs", 10, |pod| pod.phase() == "Running").await;
         task.journal().until_step(4, Duration::from_secs(15)).await;
         lab.api::<Pod>().delete("orphan-2", &DeleteParams::default()).await.expect("delete the orphan");
     })
@@ -102,16 +102,21 @@ async fn deleting_the_namespace_of_a_running_task_does_not_hang() {
 #[tokio::test]
 async fn a_task_recreated_under_the_same_name_waits_for_the_old_pods() {
     story(async |lab| {
-        let deaf = ["--steps=99", "--step-time=1s", "segment=1 before=2: exit 75", "term: ignore"];
-        let old = lab.submit(manifest("phoenix", &deaf)).await;
-        old.journal().until_step(2, Duration::from_secs(25)).await;
+        // In its third attempt, with the pod of the first one gone: that name is free for the new task.
+        let deaf = ["--steps=99", "--step-time=1s", "before=2 segment=1: exit 75", "before=3 segment=2: exit 75", "term: ignore"];
+        let one_kept = json!({ "spec": { "podHistoryLimit": 1 } });
+        let old = lab.submit(manifest("phoenix", &deaf).and(one_kept)).await;
+        old.journal().until("attempt 3 works", Duration::from_secs(30), |entry| entry.attempt == 3 && entry.event == "step").await;
+        let is_first_gone = |seen: &super::support::Sightings| seen.pods_of(&old.uid).next()?.is_gone.then_some(());
+        lab.until("the first pod is gone", Duration::from_secs(10), is_first_gone).await;
         old.delete(DeleteParams::background()).await;
         let new = lab.submit(manifest("phoenix", &["--steps=1", "--step-time=0", "--resume=none"])).await;
         assert_ne!(old.uid, new.uid);
         let waiting = new.until("it waits", 10, |status| !status.reason.is_empty()).await;
-        assert!(waiting.reason.starts_with("WaitingForOld"), "{waiting:#?}");
+        assert_eq!(waiting.reason, "WaitingForOldTask", "{waiting:#?}");
         new.ends_as(Phase::Succeeded, 30).await;
-        let old_end = old.pods()[1].latest().end_of("main").and_then(|end| end.finished_at.clone()).expect("it ended").0;
+        let old_pods = old.pods();
+        let (_, old_end) = old_pods.last().expect("it had some").times_of("main");
         let new_start = new.pods()[0].created_at();
         assert!(old_end <= new_start, "the old program ended at {old_end}, the new pod is of {new_start}");
     })
