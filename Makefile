@@ -43,7 +43,7 @@ $(CLUSTER): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build lint generate unit
+.PHONY: build lint deny generate unit
 build: ## build the program
 	cargo build --locked
 
@@ -51,6 +51,10 @@ lint: ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+
+deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
+	cargo deny --log-level error check bans licenses sources
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
