@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::time::after;
-use crate::api::{ConditionType, FailureReason, Limit, Limits, LongTaskSpec, LongTaskStatus, is_condition_true};
+use crate::api::{ConditionType, FailureReason, GoDuration, Limit, Limits, LongTaskStatus, is_condition_true};
 
 /// Until when a segment may run, and which limit cuts it short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,14 +12,15 @@ pub(super) struct Slice {
     pub(super) cut_by: Option<Limit>,
 }
 
-/// The slice of a segment whose main container starts at `start`: what comes first of its duration and the limits.
-pub(super) fn slice_from(start: Timestamp, spec: &LongTaskSpec, status: &LongTaskStatus) -> Slice {
-    let whole = Slice { end: after(start, spec.segment.duration.as_secs()), cut_by: None };
-    let active_end = spec.limits.active_time.map(|limit| after(start, limit.as_secs() - status.active_seconds));
+/// The slice of a segment whose main container starts at `start`: what comes first of its duration in seconds and the
+/// limits.
+pub(super) fn slice_from(start: Timestamp, duration: i64, limits: &Limits, status: &LongTaskStatus) -> Slice {
+    let whole = Slice { end: after(start, duration.max(0)), cut_by: None };
+    let active_left = |limit: GoDuration| limit.as_secs().saturating_sub(status.active_seconds);
     let cuts = [
-        (active_end, Limit::ActiveTime),
-        (wall_time_end(&spec.limits, status), Limit::WallTime),
-        (spec.limits.deadline, Limit::Deadline),
+        (limits.active_time.map(|limit| after(start, active_left(limit))), Limit::ActiveTime),
+        (wall_time_end(limits, status), Limit::WallTime),
+        (limits.deadline, Limit::Deadline),
     ];
     cuts.into_iter().filter_map(|(end, limit)| Some((end?, limit))).fold(whole, |slice, (end, limit)| {
         if end < slice.end { Slice { end: end.max(start), cut_by: Some(limit) } } else { slice }

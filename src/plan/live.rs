@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::{
     decision::{EventReason, PodRef, Step},
     draft::Draft,
-    limits,
+    limits::{self, Slice},
     observed::{MainContainer, PodFacts, Words},
-    onward::{block, unblock},
+    onward::{self, block, unblock},
     outcome::HELD_SECONDS,
     time::{after, seconds_between},
 };
@@ -102,15 +102,18 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     if attempt.stop.is_some() {
         return None;
     }
+    if let MainContainer::Ended(end) = &pod.main
+        && end.started_at.is_some()
+    {
+        let ended = end.finished_at.unwrap_or(draft.now);
+        let must_stop = !is_being_stopped(pod, draft.now) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+        return must_stop.then_some(StopReason::MainEnded);
+    }
     if draft.spec.cancel {
         return Some(StopReason::Cancel);
     }
     if draft.spec.suspend {
         return Some(StopReason::Suspend);
-    }
-    if let MainContainer::Ended(end) = &pod.main {
-        let ended = end.finished_at.unwrap_or(draft.now);
-        return is_due(draft, after(ended, AFTER_MAIN_ENDED)).then_some(StopReason::MainEnded);
     }
     if main_started_at(pod).is_some() {
         return None;
@@ -118,13 +121,19 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     not_started_in_time(draft, pod)
 }
 
+/// Whether its other containers are on their way out as well. To ask for it once more would hide who asked first, and
+/// pass off as the program's own decision what was its answer to a SIGTERM.
+fn is_being_stopped(pod: &PodFacts, now: Timestamp) -> bool {
+    let deadline = pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds));
+    pod.deletion.is_some() || deadline.is_some_and(|deadline| deadline <= now)
+}
+
 /// The main container does not run, and something has run out: a limit, or the time to start.
 fn not_started_in_time(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<StopReason> {
-    if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status)
-        && is_due(draft, limit)
-    {
+    if limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some() {
         return Some(StopReason::Limit);
     }
+    onward::wake_at_next_limit(draft);
     let segment = &draft.spec.segment;
     let (bound, reason) = match pod.scheduled_at {
         Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),
@@ -179,11 +188,17 @@ fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
 
 /// The deadline was set for the longest start-up; now that the main container runs, its slice counts.
 fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
-    let slice = limits::slice_from(started_at, draft.spec, &draft.status);
+    let slice = slice_of(draft, pod, started_at);
     draft.update_attempt(|attempt| attempt.cut_by = slice.cut_by);
     if let Some(start_time) = pod.start_time {
         lower_deadline(draft, pod, seconds_between(start_time, slice.end));
     }
+}
+
+/// The duration is the one that the pod was made with, the limits are those of now.
+fn slice_of(draft: &Draft<'_>, pod: &PodFacts, started_at: Timestamp) -> Slice {
+    let duration = pod.segment_seconds.unwrap_or(draft.spec.segment.duration.as_secs());
+    limits::slice_from(started_at, duration, &draft.spec.limits, &draft.status)
 }
 
 /// Raising is refused by the API server, so a slice never gets longer.
@@ -220,7 +235,7 @@ fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> 
     let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
     let slice = attempt
         .started_at
-        .map(|started_at| after(limits::slice_from(started_at, draft.spec, &draft.status).end, pod.grace));
+        .map(|started_at| after(slice_of(draft, pod, started_at).end, pod.grace));
     let deletion = pod.deletion.map(|deletion| deletion.at);
     [stop, slice, deletion].into_iter().flatten().min()
 }

@@ -83,6 +83,8 @@ pub struct PodFacts {
     pub active_deadline: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`
     pub grace: i64,
+    /// The duration of its segment, as it was when the pod was made.
+    pub segment_seconds: Option<i64>,
     /// Set when somebody deleted it.
     pub deletion: Option<Deletion>,
     /// The condition `DisruptionTarget`.
@@ -195,6 +197,7 @@ impl PodFacts {
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
+            segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
             deletion: deletion(pod),
             disruption: disruption(status),
             created_at: pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
@@ -230,6 +233,10 @@ impl PodFacts {
 fn controller_uid(pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
+}
+
+fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
+    pod.metadata.annotations.as_ref()?.get(name)
 }
 
 fn has_outcome_finalizer(pod: &Pod) -> bool {
@@ -296,7 +303,7 @@ fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
 
 /// The container that the operator marked as the main one when it made the pod.
 fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
-    let marked = pod.metadata.annotations.as_ref().and_then(|all| all.get(labels::DEFAULT_CONTAINER));
+    let marked = annotation(pod, labels::DEFAULT_CONTAINER);
     let mut containers = status.container_statuses.iter().flatten();
     let main = match marked {
         Some(name) => containers.find(|container| container.name == *name),

@@ -93,7 +93,7 @@ fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
     let Some(reason) = limits::count_limit_reached(&draft.spec.limits, &draft.status) else { return false };
     let message = format!(
         "another attempt is needed after {} segments and {} attempts, which limits.segments or limits.attempts forbids",
-        draft.status.segment - 1,
+        draft.status.segment.saturating_sub(1),
         draft.status.totals.attempts,
     );
     fail(draft, reason, &message);
@@ -125,7 +125,8 @@ fn suspend(draft: &mut Draft<'_>) {
 fn resume(draft: &mut Draft<'_>) {
     let since = find_condition(&draft.status.conditions, ConditionType::Suspended)
         .map_or(draft.now, |condition| condition.last_transition_time.0);
-    draft.status.run.suspended_seconds += seconds_between(since, draft.now).max(0);
+    let suspended = seconds_between(since, draft.now).max(0);
+    draft.status.run.suspended_seconds = draft.status.run.suspended_seconds.saturating_add(suspended);
     draft.set_condition(ConditionType::Suspended, false, "Resumed", "resumed by the user");
     draft.set_condition(ConditionType::Reconciling, true, "Resumed", "the run goes on");
     draft.say(EventReason::Resumed, "Resumed by the user.");
@@ -188,7 +189,8 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
 }
 
 fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let slice = limits::slice_from(draft.now, draft.spec, &draft.status);
+    let duration = draft.spec.segment.duration.as_secs();
+    let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
     let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));
@@ -243,7 +245,8 @@ pub(super) fn unblock(draft: &mut Draft<'_>, reason: &str) {
     draft.set_condition(ConditionType::Blocked, false, reason, "");
 }
 
-fn wake_at_next_limit(draft: &mut Draft<'_>) {
+/// Looks again when the next limit of time is reached.
+pub(super) fn wake_at_next_limit(draft: &mut Draft<'_>) {
     if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status) {
         draft.wake.no_later_than(limit);
     }

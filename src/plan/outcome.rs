@@ -128,6 +128,9 @@ impl Facts<'_> {
                     cluster.map_or_else(|| AttemptReason::Stop(reason), |t| AttemptReason::Cluster(t.reason.clone()));
                 Some((Outcome::StartFailed, Some(why)))
             }
+            // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
+            // at the very end.
+            StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
@@ -175,21 +178,29 @@ impl Facts<'_> {
         self.attempt.started_at.is_some() || self.pod.is_some_and(PodFacts::has_main_run)
     }
 
-    /// The moment at which stopping began, as well as it can be known.
+    /// The moment at which stopping began, as well as it can be known. The first cause counts: a pod that ended at its
+    /// deadline may have been deleted since.
     fn cut(&self) -> Option<Timestamp> {
         let pod = self.pod?;
+        [self.taken_away_at(pod), self.told_to_stop_at(pod)].into_iter().flatten().min()
+    }
+
+    fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         if let Some(disruption) = &pod.disruption {
             // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
             let late = disruption.reason == "TerminationByKubelet";
             let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| late);
             return Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)));
         }
-        if let Some(deletion) = pod.deletion {
-            // The kubelet's last delete sets the grace to 0 and the time to now; the request came a full grace earlier
-            // at the most.
-            let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
-            return Some(after(deletion.at, -grace));
-        }
+        let deletion = pod.deletion?;
+        // The kubelet's last delete sets the grace to 0 and the time to now; the request came a full grace earlier at
+        // the most.
+        let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
+        Some(after(deletion.at, grace.saturating_neg()))
+    }
+
+    /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline.
+    fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let deadline = || Some(after(pod.start_time?, pod.active_deadline?));
         self.attempt.stop.as_ref().map(|stop| stop.requested_at).or_else(deadline)
     }
@@ -198,8 +209,9 @@ impl Facts<'_> {
     fn presumed_end(&self, started_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let end = self.cut().unwrap_or(now).min(now);
         let Some(started_at) = started_at else { return end };
-        let slice = self.pod.and_then(|pod| pod.active_deadline).unwrap_or(self.segment.duration.as_secs());
-        end.clamp(started_at, after(started_at, slice.saturating_add(self.segment.grace_period.as_secs())))
+        let slice = self.pod.and_then(|pod| pod.segment_seconds).unwrap_or(self.segment.duration.as_secs());
+        let latest = after(started_at, slice.saturating_add(self.segment.grace_period.as_secs()));
+        end.min(latest).max(started_at)
     }
 
     fn words(&self, outcome: Outcome) -> String {

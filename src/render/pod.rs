@@ -51,6 +51,7 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
     ]));
     let mut annotations = template.annotations.unwrap_or_default();
     annotations.insert(labels::GENERATION.to_owned(), attempt.generation.to_string());
+    annotations.insert(labels::SEGMENT_SECONDS.to_owned(), task.spec.segment.duration.as_secs().to_string());
     annotations.insert(labels::DEFAULT_CONTAINER.to_owned(), main);
     ObjectMeta {
         name: Some(attempt.pod_name.clone()),
