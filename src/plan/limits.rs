@@ -41,6 +41,11 @@ pub(super) fn time_limit_reached(limits: &Limits, status: &LongTaskStatus, now: 
     }
 }
 
+/// Whether any limit forbids another attempt.
+pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
+    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
+}
+
 /// The limit that one more attempt would pass, if it would.
 pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> Option<FailureReason> {
     if limits.segments.is_some_and(|limit| status.segment > i64::from(limit)) {

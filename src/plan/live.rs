@@ -46,7 +46,7 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
         record_pod(draft, pod);
         draft.update_attempt(|attempt| {
             attempt.started_at = Some(started_at);
-            attempt.state = AttemptState::Running;
+            attempt.state = if attempt.stop.is_some() { AttemptState::Stopping } else { AttemptState::Running };
         });
         draft.status.next_attempt_time = None;
         unblock(draft, "Started");

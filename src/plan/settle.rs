@@ -120,7 +120,7 @@ fn judge(
     if matches!(ending.outcome, Outcome::TimeLimit | Outcome::Yielded) {
         draft.status.segment = draft.status.segment.saturating_add(1);
     }
-    if limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some() {
+    if limits::is_reached(&draft.spec.limits, &draft.status, draft.now) {
         return;
     }
     if let Some((class, in_a_row)) = class.zip(in_a_row)

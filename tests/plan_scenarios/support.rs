@@ -212,6 +212,12 @@ impl Given {
         self
     }
 
+    /// Its pods are this one.
+    pub(crate) fn only(mut self, pod: PodBuilder) -> Self {
+        self.pods = vec![pod];
+        self
+    }
+
     /// Changes every pod of the task.
     pub(crate) fn each_pod(mut self, change: impl Fn(PodBuilder) -> PodBuilder) -> Self {
         self.pods = self.pods.into_iter().map(change).collect();
@@ -289,7 +295,10 @@ impl Planned {
     /// Carried out, it leaves nothing to do.
     #[track_caller]
     fn and_is_quiet(self) -> Self {
-        if self.given.refusal == Some(Refusal::NameOfGoingPod) {
+        let is_blocked = facts(&self.before).iter().any(|(name, value)| name == "Blocked" && value.starts_with("True"));
+        let is_removed = self.after.pods.iter().any(|pod| pod.0["metadata"]["deletionGracePeriodSeconds"] == 0);
+        if is_blocked || is_removed || self.given.refusal == Some(Refusal::NameOfGoingPod) {
+            // There is news: a pod after all, or one less.
             return self;
         }
         let again = self.after.plan(self.now);
