@@ -63,8 +63,13 @@ fn change(world: &mut World, uid: &str, change: impl Fn(&mut PodFacts)) {
     }
 }
 
+/// Some seconds' worth; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(1000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn a_plan_keeps_what_the_design_promises(world in worlds()) {
@@ -92,7 +97,7 @@ proptest! {
                 prop_assert!((1..=i64::from(i32::MAX)).contains(seconds) && current.is_none_or(|current| *seconds < current));
             }
         }
-        prop_assert_eq!(&super::properties::plan(&seen, world.now), &plan, "the same plan again");
+        prop_assert_eq!(&longtask::plan::plan(&seen, world.now), &plan, "the same plan again");
     }
 
     #[test]
