@@ -17,6 +17,8 @@ use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The kubelet's own word for a pod that used up its time.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// The garbage collector's own word for a pod whose node is gone.
+const NODE_GONE: &str = "DeletionByPodGC";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
 
@@ -186,17 +188,15 @@ impl Facts<'_> {
     }
 
     fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        if let Some(disruption) = &pod.disruption {
-            // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
-            let late = disruption.reason == "TerminationByKubelet";
-            let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| late);
-            return Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)));
-        }
-        let deletion = pod.deletion?;
-        // The kubelet's last delete sets the grace to 0 and the time to now; the request came a full grace earlier at
-        // the most.
-        let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
-        Some(after(deletion.at, grace.saturating_neg()))
+        [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
+    }
+
+    fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        let disruption = pod.disruption.as_ref()?;
+        // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
+        let is_late = disruption.reason == "TerminationByKubelet";
+        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_late);
+        Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)))
     }
 
     /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline.
@@ -230,12 +230,25 @@ impl Facts<'_> {
     }
 }
 
+/// When somebody asked for the pod's deletion.
+fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
+    let deletion = pod.deletion?;
+    if deletion.grace > 0 {
+        return Some(after(deletion.at, deletion.grace.saturating_neg()));
+    }
+    // The last delete, of the kubelet or of the garbage collector, sets the grace to 0 and the time to now; the request
+    // came a full grace earlier at the most. A disruption that was announced knows better; that the pod's node is gone
+    // is no announcement.
+    let is_announced = pod.disruption.as_ref().is_some_and(|disruption| disruption.reason != NODE_GONE);
+    (!is_announced).then(|| after(deletion.at, pod.grace.saturating_neg()))
+}
+
 /// Who took the pod away, if somebody did.
 fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     match &pod.disruption {
         Some(disruption) => Some(match disruption.reason.as_str() {
             "PreemptionByScheduler" => AttemptReason::Preempted,
-            "DeletionByPodGC" => AttemptReason::NodeLost,
+            NODE_GONE => AttemptReason::NodeLost,
             _ => AttemptReason::Evicted,
         }),
         None => pod.deletion.map(|_| AttemptReason::Deleted),

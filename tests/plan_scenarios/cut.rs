@@ -52,6 +52,15 @@ fn a_deletion_that_the_kubelet_rewrote_began_up_to_a_whole_grace_earlier() {
 }
 
 #[test]
+fn a_deletion_counts_although_the_node_went_away_after_it() {
+    for deleted in [("10:10:30", 30), ("10:10:04", 0)] {
+        let pod = sliced().ran("10:00:00", "10:10:01", 0).deleted(deleted.0, deleted.1);
+        let pod = pod.disrupted("DeletionByPodGC", "10:10:03");
+        assert_eq!(outcome(running().pod(pod), "10:10:05"), "Interrupted NodeLost");
+    }
+}
+
+#[test]
 fn a_requested_stop_begins_with_the_request() {
     for (ended, expected) in [("10:09:59", "Completed"), ("10:10:00", "Stopped Suspend")] {
         let pod = sliced().ran("10:00:00", ended, 0).deadline(1).because("DeadlineExceeded");
