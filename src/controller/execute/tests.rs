@@ -7,11 +7,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use kube::{
-    Client,
-    client::Body,
-    core::Status,
-};
+use kube::{Client, client::Body, core::Status};
 use serde_json::{Value, json};
 use tower::service_fn;
 
@@ -104,8 +100,9 @@ fn pod_ref() -> PodRef {
     PodRef { name: "import-1".into(), uid: "pod-uid".into() }
 }
 
-async fn executed(server: &Server, plan: Plan) -> Result<Executed, Error> {
-    execute(&server.context(Leadership::sole()), &task(), plan).await
+fn executed(server: &Server, plan: Plan) -> impl Future<Output = Result<Executed, Error>> {
+    let context = server.context(Leadership::sole());
+    async move { execute(&context, &task(), plan).await }
 }
 
 #[tokio::test]

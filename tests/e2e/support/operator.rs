@@ -27,7 +27,14 @@ impl OperatorProcess {
         let file = OpenOptions::new().create(true).append(true).open(log).expect("open the operator's log");
         let log_start = file.metadata().expect("the log's size").len();
         let child = Command::new(env!("CARGO_BIN_EXE_longtask"))
-            .args(["run", "--namespace", namespace, "--listen=127.0.0.1:0", "--log-format=json", "--log=info,longtask=debug"])
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--listen=127.0.0.1:0",
+                "--log-format=json",
+                "--log=info,longtask=debug",
+            ])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
