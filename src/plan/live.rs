@@ -15,6 +15,8 @@ use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedSt
 
 /// How long other containers may go on after the main one has ended, in seconds.
 const AFTER_MAIN_ENDED: i64 = 5;
+/// How long a pod may go unscheduled before that is shown, in seconds.
+const UNSCHEDULED_PATIENCE: i64 = 3;
 /// How long past slice and grace a pod may still run before that is reported, in seconds.
 const OVERDUE_AFTER: i64 = 60;
 
@@ -61,11 +63,8 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Words { reason, message }) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
+    if let Some(Words { reason, message }) = trouble_worth_showing(draft, pod) {
         record_pod(draft, pod);
-        if attempt.state == AttemptState::Creating {
-            draft.set_attempt_state(AttemptState::Starting);
-        }
         block(draft, reason, message);
         let shown =
             if is_same_trouble(&draft.status.reason, reason) { draft.status.reason.clone() } else { reason.clone() };
@@ -79,6 +78,16 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, "");
         }
+    }
+}
+
+/// What keeps the pod from starting, unless it may pass at once: a volume claim that binds within a second, or the room
+/// of a pod that is just leaving.
+fn trouble_worth_showing<'a>(draft: &mut Draft<'_>, pod: &'a PodFacts) -> Option<&'a Words> {
+    match &pod.unscheduled {
+        Some(unscheduled) if is_due(draft, after(pod.created_at, UNSCHEDULED_PATIENCE)) => Some(unscheduled),
+        Some(_) => None,
+        None => pod.trouble.as_ref(),
     }
 }
 

@@ -147,6 +147,13 @@ impl Lab {
         operator.kill().await;
     }
 
+    /// Waits until the operator works.
+    pub(crate) async fn operator_is_ready(&self) {
+        let operator = self.operator.take().expect("the operator runs");
+        operator.is_ready().await;
+        self.operator.replace(Some(operator));
+    }
+
     /// Write requests to the API server that the operator has sent, by verb and resource, events left out.
     pub(crate) async fn operators_writes(&self) -> Vec<(String, u64)> {
         let operator = self.operator.take().expect("the operator runs");
@@ -231,7 +238,7 @@ async fn connect() -> Client {
 
 async fn install_definition(client: &Client) {
     refuse_another_operator(client).await;
-    let definition: CustomResourceDefinition = kube::core::yaml::from_str(DEFINITION).expect("the definition parses");
+    let definition: CustomResourceDefinition = serde_saphyr::from_str(DEFINITION).expect("the definition parses");
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = definition.name_any();
     let params = PatchParams::apply("longtask-e2e").force();
@@ -246,7 +253,7 @@ async fn refuse_another_operator(client: &Client) {
     let all: Api<Deployment> = Api::all(client.clone());
     let labelled = ListParams::default().labels("app.kubernetes.io/name=longtask");
     for deployment in all.list(&labelled).await.expect("list deployments") {
-        let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let replicas = deployment.spec.replicas.unwrap_or(1);
         let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
         assert_eq!(replicas, 0, "an operator runs in this cluster: kubectl -n {namespace} scale deploy/{name} --replicas=0");
     }

@@ -57,8 +57,8 @@ pub(crate) struct PodHistory {
 struct TaskHistory {
     name: String,
     statuses: Vec<LongTaskStatus>,
-    /// The last version as it came.
-    latest: Option<LongTask>,
+    /// The same with the moments at which they were written.
+    writes: Vec<(Timestamp, LongTaskStatus)>,
     is_gone: bool,
 }
 
@@ -146,6 +146,11 @@ impl Sightings {
         self.tasks.get(task_uid).map_or(&[], |task| &task.statuses)
     }
 
+    /// Every status of a task that was seen, with the moment at which it was written.
+    pub(crate) fn writes(&self, task_uid: &str) -> &[(Timestamp, LongTaskStatus)] {
+        self.tasks.get(task_uid).map_or(&[], |task| &task.writes)
+    }
+
     /// The pods of a task, in the order of creation.
     pub(crate) fn pods_of(&self, task_uid: &str) -> impl Iterator<Item = &PodHistory> {
         self.pods.iter().filter(move |pod| pod.task_uid == task_uid)
@@ -202,13 +207,13 @@ impl Sightings {
         let uid = task.uid().unwrap_or_default();
         let history = self.tasks.entry(uid).or_default();
         history.name = task.name_any();
-        let status = task.status.clone();
-        history.latest = Some(task);
-        if let Some(status) = status
+        let written_at = written_at(&task);
+        if let Some(status) = task.status
             && history.statuses.last() != Some(&status)
         {
             let wrong = history.statuses.last().map(|before| steps_back(before, &status)).unwrap_or_default();
             self.violations.extend(wrong.into_iter().map(|wrong| format!("task {}: {wrong}", history.name)));
+            history.writes.extend(written_at.map(|time| (time, status.clone())));
             history.statuses.push(status);
         }
     }
@@ -259,6 +264,12 @@ impl Sightings {
         }
         text
     }
+}
+
+/// When the status was written last.
+fn written_at(task: &LongTask) -> Option<Timestamp> {
+    let of_status = task.managed_fields().iter().filter(|entry| entry.subresource.as_deref() == Some("status"));
+    of_status.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }
 
 /// What must not happen from one status to the next.

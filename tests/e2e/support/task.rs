@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, jiff::Timestamp};
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
@@ -138,6 +138,11 @@ impl<'a> Task<'a> {
     /// Every status that was seen, in order.
     pub(crate) fn statuses(&self) -> Vec<LongTaskStatus> {
         self.lab.record.look(|seen| seen.statuses(&self.uid).to_vec())
+    }
+
+    /// Every status that was seen with the moment at which it was written, as the API server noted it.
+    pub(crate) fn writes(&self) -> Vec<(Timestamp, LongTaskStatus)> {
+        self.lab.record.look(|seen| seen.writes(&self.uid).to_vec())
     }
 
     /// Every pod that was seen, in the order of creation.

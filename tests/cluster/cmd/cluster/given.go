@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os/exec"
@@ -39,9 +40,9 @@ func (g givenCluster) status(ctx context.Context) error {
 // load knows the way into kind's nodes. For any other cluster, only its owner
 // does.
 func (g givenCluster) load(ctx context.Context, archive string) error {
-	name, err := exec.CommandContext(ctx, g.kubectl(), "config", "current-context").Output()
+	name, err := exec.CommandContext(ctx, g.kubectl(), "config", "current-context").CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("read KUBECONFIG=%s: %w", g.file, err)
+		return fmt.Errorf("read KUBECONFIG=%s: %w: %s", g.file, err, bytes.TrimSpace(name))
 	}
 	if cluster, ok := strings.CutPrefix(strings.TrimSpace(string(name)), "kind-"); ok && hasKind(ctx) {
 		return visibly(ctx, "kind", "load", "image-archive", archive, "--name", cluster)

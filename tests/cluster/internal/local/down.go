@@ -32,7 +32,7 @@ func (c Cluster) Down(ctx context.Context, purge bool) error {
 		removeFirewall(),
 		sweepCNICache(cniCache),
 		sweepLogLinks(containerLogs),
-		sweepCgroups(),
+		removeCgroup(),
 		os.RemoveAll(runDir),
 	)
 	if purge && failed == nil { // never delete through a mount that is still there

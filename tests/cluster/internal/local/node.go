@@ -36,6 +36,7 @@ func writeKubeletConfig() error {
 		"containerRuntimeEndpoint": "unix://" + containerdSocket,
 		"podLogsDir":               statePath("pod-logs"),
 		"cgroupDriver":             "cgroupfs",
+		"cgroupRoot":               "/" + cgroup,
 		// Version 1 of cgroups is refused by default, and all that some machines have.
 		"failCgroupV1": false,
 		"failSwapOn":   false,

@@ -131,33 +131,6 @@ func unescapeMount(point string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(point)
 }
 
-// sweepCgroups removes the groups that the kubelet made for its pods, and leaves
-// alone any that has a process or a group in it still: removing a group is only
-// possible when it is empty.
-func sweepCgroups() error {
-	roots, err := filepath.Glob("/sys/fs/cgroup/*/kubepods")
-	if err != nil {
-		return err
-	}
-	for _, root := range append(roots, "/sys/fs/cgroup/kubepods") {
-		removeEmptyGroups(root)
-	}
-	return nil
-}
-
-func removeEmptyGroups(group string) {
-	children, err := os.ReadDir(group)
-	if err != nil {
-		return
-	}
-	for _, child := range children {
-		if child.IsDir() {
-			removeEmptyGroups(filepath.Join(group, child.Name()))
-		}
-	}
-	syscall.Rmdir(group)
-}
-
 // containerLogs is where the kubelet links the log of every container. It cannot
 // be told another place, and removes a link only with its container.
 const containerLogs = "/var/log/containers"

@@ -100,6 +100,7 @@ func (c Cluster) prepare() error {
 		writeContainerdConfig,
 		writeCNIConfig,
 		writeKubeletConfig,
+		ensureCgroup,
 		ensureBridge,
 		ensureFirewall,
 	}
