@@ -64,6 +64,23 @@ fn the_examples_are_accepted() {
 }
 
 #[test]
+fn the_manifests_of_the_documentation_are_accepted() {
+    let documentation = ["README.md", "docs/concepts.md", "docs/task-contract.md", "docs/architecture.md"];
+    let mut manifests = 0;
+    for page in documentation {
+        let text = fs::read_to_string(page).expect(page);
+        for block in text.split("```yaml\n").skip(1) {
+            let manifest = block.split("```").next().unwrap_or_default();
+            if manifest.starts_with("apiVersion: longtask.dev") {
+                try_apply(manifest).expect_ok();
+                manifests += 1;
+            }
+        }
+    }
+    assert!(manifests > 0);
+}
+
+#[test]
 fn what_is_left_out_is_filled_in() {
     let apply = [
         "apply",
