@@ -16,10 +16,7 @@ use serde_json::json;
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
-        .flat_map(|path| match path.is_dir() {
-            true => pages(&path),
-            false => vec![path],
-        })
+        .flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] })
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect()
 }

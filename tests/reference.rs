@@ -32,40 +32,44 @@ fn reference() -> String {
     let mut definition = serde_json::to_value(crd::definition().expect("the definition")).expect("JSON");
     let version = definition["spec"]["versions"][0].take();
     let properties = &version["schema"]["openAPIV3Schema"]["properties"];
-    let mut text = HEAD.to_owned();
-    section("spec", &properties["spec"], &mut text);
-    text += "\n## Columns of kubectl get\n\nThe last four are those of `-o wide`.\n\n| column | from | meaning |\n|---|---|---|\n";
-    for column in version["additionalPrinterColumns"].as_array().into_iter().flatten() {
+    [HEAD.to_owned(), section("spec", &properties["spec"]), columns(&version), section("status", &properties["status"])]
+        .join("\n")
+}
+
+fn columns(version: &Value) -> String {
+    let columns = version["additionalPrinterColumns"].as_array().into_iter().flatten();
+    let rows = columns.map(|column| {
         let word = |key: &str| column[key].as_str().unwrap_or_default();
-        text += &row(&[&word("name").to_uppercase(), &code(word("jsonPath")), word("description")]);
-    }
-    section("status", &properties["status"], &mut text);
-    text
+        row(&[&word("name").to_uppercase(), &code(word("jsonPath")), word("description")])
+    });
+    let head = "## Columns of kubectl get\n\nThe last four are those of `-o wide`.\n\n| column | from | meaning |\n|---|---|---|\n";
+    [head.to_owned()].into_iter().chain(rows).collect()
 }
 
 /// A table of the fields of an object, then one for each object among them. The pod template is core's.
-fn section(path: &str, schema: &Value, text: &mut String) {
-    let fields: Vec<_> = schema["properties"].as_object().into_iter().flatten().collect();
+fn section(path: &str, schema: &Value) -> String {
     let words = schema["description"].as_str().unwrap_or_default();
-    *text += &format!("\n## {path}\n\n{words}\n\n| field | type | default | meaning |\n|---|---|---|---|\n");
-    for (name, field) in &fields {
-        let is_required = schema["required"].as_array().is_some_and(|all| all.iter().any(|required| required == *name));
+    let head = format!("## {path}\n\n{words}\n\n| field | type | default | meaning |\n|---|---|---|---|\n");
+    let fields = || schema["properties"].as_object().into_iter().flatten();
+    let is_required = |name: &String| {
+        let required = schema["required"].as_array().into_iter().flatten();
+        path.starts_with("spec") && required.into_iter().any(|required| required == name)
+    };
+    let rows = fields().map(|(name, field)| {
         let default = match field.get("default") {
             Some(default) if default.is_object() => String::new(),
             Some(default) => code(&default.as_str().map_or_else(|| default.to_string(), ToOwned::to_owned)),
-            None if is_required && path.starts_with("spec") => "required".to_owned(),
+            None if is_required(name) => "required".to_owned(),
             None => String::new(),
         };
         let meaning = field["description"].as_str().unwrap_or_default().replace("\n\n", "<br>");
-        text.push_str(&row(&[&code(name), &type_of(field), &default, &meaning]));
-    }
-    for (name, field) in fields {
-        let inner = if field["type"] == "array" { &field["items"] } else { field };
-        if inner.get("properties").is_some() && name != "template" {
-            let mark = if field["type"] == "array" { "[]" } else { "" };
-            section(&format!("{path}.{name}{mark}"), inner, text);
-        }
-    }
+        row(&[&code(name), &type_of(field), &default, &meaning])
+    });
+    let inner = fields().filter(|(name, _)| *name != "template").filter_map(|(name, field)| {
+        let (object, mark) = if field["type"] == "array" { (&field["items"], "[]") } else { (field, "") };
+        object.get("properties").map(|_| format!("\n{}", section(&format!("{path}.{name}{mark}"), object)))
+    });
+    [head].into_iter().chain(rows).chain(inner).collect()
 }
 
 fn type_of(field: &Value) -> String {
