@@ -35,6 +35,11 @@ const ACCEPTED: &[(&str, &str)] = &[
         "segment: {container: work}\ntemplate: {spec: {containers: [{name: proxy, image: x}, {name: work, image: x}]}}",
     ),
     (
+        "quantities and ports as numbers",
+        "template: {spec: {containers: [{name: main, image: x, resources: {limits: {cpu: 2, memory: 8589934592}}, \
+         livenessProbe: {httpGet: {port: 80}}, readinessProbe: {tcpSocket: {port: http}}}]}}",
+    ),
+    (
         "labels and annotations",
         "template: {metadata: {labels: {app: x}, annotations: {kubectl.kubernetes.io/default-container: main}}, spec: {containers: [{name: main, image: x}]}}",
     ),
