@@ -1,5 +1,7 @@
 //! The calls that a plan becomes, in their order, and what each answer of the API server does.
 
+#![expect(clippy::large_futures, reason = "each is awaited once, on the stack of a test")]
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
