@@ -43,17 +43,23 @@ $(CLUSTER): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build lint generate unit
+.PHONY: build lint deny generate unit
 build: ## build the program
 	cargo build --locked
 
 lint: ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cargo clippy --locked --test admission --test e2e --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+
+deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
+	cargo deny --log-level error check bans licenses sources
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
+	UPDATE_REFERENCE=1 cargo test --quiet --locked --test reference
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
 
@@ -74,6 +80,8 @@ images: $(CLUSTER) ## build the images of the operator and the test program, and
 	@$(CLUSTER) load $(IMAGES)
 
 e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
+	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
+	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
 
 demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The demo: an import that takes several pods, one of which is evicted while the operator is restarted under another,
-# and a check that every row arrived exactly once. `make demo` calls it with PATH and KUBECONFIG set.
+# and a check that every row arrived exactly once. `make demo` calls it when there is a cluster that has
+# the images, with PATH and KUBECONFIG set.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -8,7 +9,6 @@ namespace=longtask-demo
 task=import-unicode
 volume=longtask-example-import
 system=longtask-system
-operator_image_file=${OPERATOR_IMAGE_FILE:-deploy/image.yaml}
 database=/var/tmp/longtask-example-import/characters.sqlite # on the node; see examples/import/longtask.yaml
 limit=300                                                    # seconds for the whole import
 
@@ -241,15 +241,12 @@ dump_database() {
 
 # --- the story ---------------------------------------------------------------
 
-for tool in kubectl helm cluster apt-get dpkg-deb; do
+for tool in kubectl helm apt-get dpkg-deb; do
     command -v "$tool" > /dev/null || fail "$tool is not in PATH: run 'make demo', which installs what is missing"
 done
 
-title 'Preparing (the first time takes some minutes, a warm one seconds)'
+title 'Preparing'
 cd "$root"
-step 'a cluster' "${MAKE:-make}" cluster-up
-step 'the image of the operator' cluster load "$operator_image_file"
-step 'the image of the import' cluster load examples/import/image.yaml
 step 'the source of the data, for the check' fetch_source
 step 'the operator, with Helm' install_operator
 installed=yes

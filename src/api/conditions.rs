@@ -81,9 +81,23 @@ pub fn set_condition(
     }
 }
 
-/// The longest beginning of `text` that has at most `limit` bytes and ends between two characters.
+/// The longest beginning of `text` that has at most `limit` bytes when written as JSON.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
+    let mut written = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        written += written_bytes(*c);
+        written > limit
+    });
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// The size of a character in a JSON string: programs print control characters, which take six bytes each there.
+fn written_bytes(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..'\u{20}' => 6,
+        _ => c.len_utf8(),
+    }
 }
 
 #[cfg(test)]
@@ -118,5 +132,14 @@ mod tests {
         set_condition(&mut conditions, ConditionType::Blocked, true, "Refused", &"ä".repeat(400), at(1));
         assert_eq!(conditions[0].message.len(), 512);
         assert_eq!(cut("äöü", 3), "ä");
+        assert_eq!((cut("abc", 3), cut("abc", 2), cut("", 0)), ("abc", "ab", ""));
+    }
+
+    #[test]
+    fn a_cut_text_is_short_in_json_as_well() {
+        for c in ["\u{1}", "\"", "\\", "\n", "\u{1b}", "ä", "\u{2028}", "\u{7f}"] {
+            let written = serde_json::to_string(cut(&c.repeat(100), 60)).expect("a text").len() - 2;
+            assert!((57..=60).contains(&written), "{c:?}: {written}");
+        }
     }
 }

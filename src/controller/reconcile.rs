@@ -70,7 +70,7 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
         Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
     }
     let note = Note::of(task, &planned);
-    match Box::pin(execute(context, task, planned)).await? {
+    match execute(context, task, planned).await? {
         Executed::Done(wake) => {
             note.record(context, began);
             Ok(action(context, wake))
@@ -85,7 +85,7 @@ async fn bring_on_refused(task: &LongTask, refusal: Refusal, context: &Context) 
     let mut seen = observe(context, task).await?;
     seen.refusal = Some(refusal);
     let planned = plan(&seen, context.clock.now());
-    match Box::pin(execute(context, task, planned)).await? {
+    match execute(context, task, planned).await? {
         Executed::Done(wake) => Ok(action(context, wake)),
         Executed::Refused(..) | Executed::TaskGone => Ok(Action::requeue(Duration::from_secs(1))),
     }

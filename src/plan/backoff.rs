@@ -22,13 +22,13 @@ pub(super) fn delay_before_retry(n: i64, backoff: &Backoff, uid: &str, attempt: 
 
 /// The delay before the attempt after interruption `n` in a row, in seconds: 1, 2, 4, 8, 16, 30, 30, ...
 pub(super) fn delay_after_interruption(n: i64) -> i64 {
-    let doublings = u32::try_from((n - 1).clamp(0, 5)).unwrap_or(0);
+    let doublings = u32::try_from(n.saturating_sub(1).clamp(0, 5)).unwrap_or(0);
     (1_i64 << doublings).min(LONGEST_AFTER_INTERRUPTION)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the result is bounded by max")]
 fn delay_before_jitter(n: i64, backoff: &Backoff) -> i64 {
-    let doublings = i32::try_from((n - 1).max(0)).unwrap_or(i32::MAX);
+    let doublings = i32::try_from(n.saturating_sub(1).max(0)).unwrap_or(i32::MAX);
     let grown = backoff.initial.as_secs() as f64 * backoff.multiplier.as_f64().powi(doublings);
     let max = backoff.max.as_secs();
     if grown < max as f64 { grown.ceil() as i64 } else { max }

@@ -1,5 +1,7 @@
 //! Retries in a row, each class of trouble by itself, against what the user allows.
 
+use jiff::Timestamp;
+
 use super::{outcome::Ending, progress::Merged};
 use crate::api::{Budgets, CheckpointSource, Consecutive, FailureReason, LongTaskSpec, LongTaskStatus, Outcome};
 
@@ -17,10 +19,11 @@ pub(super) enum Class {
 }
 
 /// The class that an attempt's end belongs to; none when it costs nothing.
-pub(super) fn class_of(ending: &Ending, merged: Merged, spec: &LongTaskSpec) -> Option<Class> {
+pub(super) fn class_of(ending: &Ending, merged: Merged, spec: &LongTaskSpec, now: Timestamp) -> Option<Class> {
+    let waits = ending.report.resume_after.is_some_and(|delay| delay.end(now, spec.retry.max_retry_after) > now);
     match ending.outcome {
         Outcome::Completed | Outcome::Stopped => None,
-        Outcome::Yielded if ending.report.resume_after.is_some() => None,
+        Outcome::Yielded if waits => None,
         Outcome::TimeLimit | Outcome::Yielded => is_stall(ending, merged, spec).then_some(Class::Stall),
         Outcome::StartFailed => Some(Class::StartFailure),
         Outcome::Interrupted => Some(Class::Interruption),
@@ -54,8 +57,8 @@ pub(super) fn count(class: Class, status: &mut LongTaskStatus) -> i64 {
         Class::StartFailure => (&mut status.consecutive.start_failures, &mut status.totals.start_failures),
         Class::Interruption => (&mut status.consecutive.interruptions, &mut status.totals.interruptions),
     };
-    *in_a_row += 1;
-    *total += 1;
+    *in_a_row = in_a_row.saturating_add(1);
+    *total = total.saturating_add(1);
     *in_a_row
 }
 

@@ -34,7 +34,8 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
             draft.step(Step::ReleasePod(PodRef::to(pod)));
         }
     }
-    let kept = usize::try_from(draft.spec.pod_history_limit).unwrap_or(0);
+    // At least one: the last pod is not deleted before its successor exists.
+    let kept = usize::try_from(draft.spec.pod_history_limit).unwrap_or(0).max(1);
     let finished = served.into_iter().rev().filter(|pod| outcome::has_ended(pod, draft.now));
     let too_many: Vec<_> = finished.skip(kept).filter(|pod| pod.deletion.is_none()).collect();
     for pod in too_many {

@@ -8,6 +8,7 @@ use super::{
     draft::Draft,
     limits::{self, Slice},
     observed::{MainContainer, PodFacts, Words},
+    onward,
     outcome::{HELD_SECONDS, last_word_due},
     time::{after, seconds_between},
 };
@@ -15,6 +16,8 @@ use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedSt
 
 /// How long other containers may go on after the main one has ended, in seconds.
 const AFTER_MAIN_ENDED: i64 = 5;
+/// How long a pod may go unscheduled before that is shown, in seconds.
+const UNSCHEDULED_PATIENCE: i64 = 3;
 /// How long past slice and grace a pod may still run before that is reported, in seconds.
 const OVERDUE_AFTER: i64 = 60;
 
@@ -49,7 +52,7 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
         record_pod(draft, pod);
         draft.update_attempt(|attempt| {
             attempt.started_at = Some(started_at);
-            attempt.state = AttemptState::Running;
+            attempt.state = if attempt.stop.is_some() { AttemptState::Stopping } else { AttemptState::Running };
         });
         draft.status.next_attempt_time = None;
         unblock(draft, "Started");
@@ -64,11 +67,8 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Words { reason, message }) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
+    if let Some(Words { reason, message }) = trouble_worth_showing(draft, pod) {
         record_pod(draft, pod);
-        if attempt.state == AttemptState::Creating {
-            draft.set_attempt_state(AttemptState::Starting);
-        }
         block(draft, reason, message);
         let shown =
             if is_same_trouble(&draft.status.reason, reason) { draft.status.reason.clone() } else { reason.clone() };
@@ -82,6 +82,16 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, "");
         }
+    }
+}
+
+/// What keeps the pod from starting, unless it may pass at once: a volume claim that binds within a second, or the room
+/// of a pod that is just leaving.
+fn trouble_worth_showing<'a>(draft: &mut Draft<'_>, pod: &'a PodFacts) -> Option<&'a Words> {
+    match &pod.unscheduled {
+        Some(unscheduled) if is_due(draft, after(pod.created_at, UNSCHEDULED_PATIENCE)) => Some(unscheduled),
+        Some(_) => None,
+        None => pod.trouble.as_ref(),
     }
 }
 
@@ -109,15 +119,18 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     if attempt.stop.is_some() {
         return None;
     }
+    if let MainContainer::Ended(end) = &pod.main
+        && end.started_at.is_some()
+    {
+        let ended = end.finished_at.unwrap_or(draft.now);
+        let must_stop = !is_being_stopped(pod, draft.now) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+        return must_stop.then_some(StopReason::MainEnded);
+    }
     if draft.spec.cancel {
         return Some(StopReason::Cancel);
     }
     if draft.spec.suspend {
         return Some(StopReason::Suspend);
-    }
-    if let MainContainer::Ended(end) = &pod.main {
-        let ended = end.finished_at.unwrap_or(draft.now);
-        return is_due(draft, after(ended, AFTER_MAIN_ENDED)).then_some(StopReason::MainEnded);
     }
     if main_started_at(pod).is_some() {
         return None;
@@ -129,13 +142,19 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     not_started_in_time(draft, pod)
 }
 
+/// Whether its other containers are on their way out as well. To ask for it once more would hide who asked first, and
+/// pass off as the program's own decision what was its answer to a SIGTERM.
+fn is_being_stopped(pod: &PodFacts, now: Timestamp) -> bool {
+    let deadline = pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds));
+    pod.deletion.is_some() || deadline.is_some_and(|deadline| deadline <= now)
+}
+
 /// The main container does not run, and something has run out: a limit, or the time to start.
 fn not_started_in_time(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<StopReason> {
-    if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status)
-        && is_due(draft, limit)
-    {
+    if limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some() {
         return Some(StopReason::Limit);
     }
+    onward::wake_at_next_limit(draft);
     let segment = &draft.spec.segment;
     let (bound, reason) = match pod.scheduled_at {
         Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),

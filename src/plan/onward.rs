@@ -24,11 +24,14 @@ const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
 
 /// Asks, in this order, what comes next; the first answer wins.
 pub(super) fn go_on(draft: &mut Draft<'_>) {
-    let _answered = has_ended(draft)
-        || is_cancelled(draft)
-        || is_out_of_time(draft)
-        || is_out_of_tries(draft)
+    if has_ended(draft) || is_cancelled(draft) {
+        return;
+    }
+    resume_if_suspended(draft);
+    // A pause needs no further attempt: only time is asked for before it.
+    let _answered = is_out_of_time(draft)
         || is_suspended(draft)
+        || is_out_of_tries(draft)
         || must_let_old_pods_end(draft)
         || must_wait(draft)
         || starts_an_attempt(draft);
@@ -96,7 +99,7 @@ fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
     let Some(reason) = limits::count_limit_reached(&draft.spec.limits, &draft.status) else { return false };
     let message = format!(
         "another attempt is needed after {} segments and {} attempts, which limits.segments or limits.attempts forbids",
-        draft.status.segment - 1,
+        draft.status.segment.saturating_sub(1),
         draft.status.totals.attempts,
     );
     fail(draft, reason, &message);
@@ -104,17 +107,15 @@ fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
 }
 
 fn is_suspended(draft: &mut Draft<'_>) -> bool {
-    let was_suspended = is_condition_true(&draft.status.conditions, ConditionType::Suspended);
-    match (draft.spec.suspend, was_suspended) {
-        (false, true) => resume(draft),
-        (true, false) => suspend(draft),
-        (false, false) | (true, true) => {}
+    if !draft.spec.suspend {
+        return false;
     }
-    if draft.spec.suspend {
-        draft.stands(Phase::Suspended, "SuspendedByUser");
-        wake_at_next_limit(draft);
+    if !is_condition_true(&draft.status.conditions, ConditionType::Suspended) {
+        suspend(draft);
     }
-    draft.spec.suspend
+    draft.stands(Phase::Suspended, "SuspendedByUser");
+    wake_at_next_limit(draft);
+    true
 }
 
 fn suspend(draft: &mut Draft<'_>) {
@@ -124,25 +125,28 @@ fn suspend(draft: &mut Draft<'_>) {
     draft.say(EventReason::Suspended, "Suspended by the user; set spec.suspend to false to go on from here.");
 }
 
-fn resume(draft: &mut Draft<'_>) {
+fn resume_if_suspended(draft: &mut Draft<'_>) {
+    if draft.spec.suspend || !is_condition_true(&draft.status.conditions, ConditionType::Suspended) {
+        return;
+    }
     let since = find_condition(&draft.status.conditions, ConditionType::Suspended)
         .map_or(draft.now, |condition| condition.last_transition_time.0);
-    draft.status.run.suspended_seconds += seconds_between(since, draft.now).max(0);
+    let suspended = seconds_between(since, draft.now).max(0);
+    draft.status.run.suspended_seconds = draft.status.run.suspended_seconds.saturating_add(suspended);
     draft.set_condition(ConditionType::Suspended, false, "Resumed", "resumed by the user");
     draft.set_condition(ConditionType::Reconciling, true, "Resumed", "the run goes on");
     draft.say(EventReason::Resumed, "Resumed by the user.");
 }
 
 /// Pods that are not part of this history must be gone first: those of an earlier task of the same name that are on
-/// their way out, and those of withdrawn attempts that came to be all the same.
+/// their way out, those of withdrawn attempts that came to be all the same, those that a lost status knew.
 fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
     let seen = draft.seen;
-    let next = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
     // Deleted, or about to be: the garbage collector takes a pod whose owner is gone, a moment after the owner.
     let is_doomed = |pod: &super::PodFacts| pod.deletion.is_some() || pod.owner_uid.is_some();
     let is_going = |pod: &super::PodFacts| is_doomed(pod) && !outcome::has_ended(pod, draft.now);
     let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, "WaitingForOldTask"));
-    let stray = seen.pods.iter().find(|pod| pod.attempt < next && !outcome::has_ended(pod, draft.now));
+    let stray = seen.pods.iter().find(|pod| !outcome::has_ended(pod, draft.now));
     let Some((_, reason)) = foreign.or(stray.map(|pod| (pod, "WaitingForOldPod"))) else { return false };
     draft.stands(Phase::Pending, reason);
     draft.wake.no_later_than(after(draft.now, SOON));
@@ -167,7 +171,7 @@ fn must_wait_to_create(draft: &mut Draft<'_>) -> bool {
 }
 
 fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
-    let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number) + 1;
+    let number = latest_number(draft).saturating_add(1);
     let name = draft.seen.task.metadata.name.as_deref().unwrap_or_default();
     let attempt = CurrentAttempt {
         number,
@@ -191,8 +195,15 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     true
 }
 
+/// The highest number ever used, as far as can be known.
+fn latest_number(draft: &Draft<'_>) -> i64 {
+    let recorded = draft.status.current_attempt.as_ref().map(|attempt| attempt.number);
+    draft.seen.pods.iter().map(|pod| pod.attempt).chain(recorded).fold(0, i64::max)
+}
+
 fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let slice = limits::slice_from(draft.now, draft.spec.segment.duration.as_secs(), &draft.spec.limits, &draft.status);
+    let duration = draft.spec.segment.duration.as_secs();
+    let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
     let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));
@@ -228,7 +239,8 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
     wake_at_next_limit(draft);
 }
 
-fn wake_at_next_limit(draft: &mut Draft<'_>) {
+/// Looks again when the next limit of time is reached.
+pub(super) fn wake_at_next_limit(draft: &mut Draft<'_>) {
     if let Some(limit) = limits::next_limit(&draft.spec.limits, &draft.status) {
         draft.wake.no_later_than(limit);
     }

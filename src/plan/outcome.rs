@@ -17,6 +17,8 @@ use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The kubelet's own word for a pod that used up its time.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// The garbage collector's own word for a pod whose node is gone.
+const NODE_GONE: &str = "DeletionByPodGC";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
 /// How long the kubelet may take, once everything has stopped, to publish how the main container ended.
@@ -157,6 +159,9 @@ impl Facts<'_> {
                     .map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
                 Some((Outcome::StartFailed, Some(why)))
             }
+            // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
+            // at the very end.
+            StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
@@ -209,21 +214,27 @@ impl Facts<'_> {
         self.attempt.started_at.is_some() || self.pod.is_some_and(PodFacts::has_main_run)
     }
 
-    /// The moment at which stopping began, as well as it can be known.
+    /// The moment at which stopping began, as well as it can be known. The first cause counts: a pod that ended at its
+    /// deadline may have been deleted since.
     fn cut(&self) -> Option<Timestamp> {
         let pod = self.pod?;
-        if let Some(disruption) = &pod.disruption {
-            // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
-            let late = disruption.reason == "TerminationByKubelet";
-            let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| late);
-            return Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)));
-        }
-        if let Some(deletion) = pod.deletion {
-            // The kubelet's last delete sets the grace to 0 and the time to now; the request came a full grace earlier
-            // at the most.
-            let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
-            return Some(after(deletion.at, -grace));
-        }
+        [self.taken_away_at(pod), self.told_to_stop_at(pod)].into_iter().flatten().min()
+    }
+
+    fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
+    }
+
+    fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        let disruption = pod.disruption.as_ref()?;
+        // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
+        let is_late = disruption.reason == "TerminationByKubelet";
+        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_late);
+        Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)))
+    }
+
+    /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline.
+    fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let deadline = || Some(after(pod.start_time?, pod.active_deadline?));
         self.attempt.stop.as_ref().map(|stop| stop.requested_at).or_else(deadline)
     }
@@ -232,8 +243,9 @@ impl Facts<'_> {
     fn presumed_end(&self, started_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         let end = self.cut().unwrap_or(now).min(now);
         let Some(started_at) = started_at else { return end };
-        let slice = self.pod.and_then(|pod| pod.active_deadline).unwrap_or(self.segment.duration.as_secs());
-        end.clamp(started_at, after(started_at, slice.saturating_add(self.segment.grace_period.as_secs())))
+        let slice = self.pod.and_then(|pod| pod.segment_seconds).unwrap_or(self.segment.duration.as_secs());
+        let latest = after(started_at, slice.saturating_add(self.segment.grace_period.as_secs()));
+        end.min(latest).max(started_at)
     }
 
     fn words(&self, outcome: Outcome) -> String {
@@ -253,12 +265,25 @@ impl Facts<'_> {
     }
 }
 
+/// When somebody asked for the pod's deletion.
+fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
+    let deletion = pod.deletion?;
+    if deletion.grace > 0 {
+        return Some(after(deletion.at, deletion.grace.saturating_neg()));
+    }
+    // The last delete, of the kubelet or of the garbage collector, sets the grace to 0 and the time to now; the request
+    // came a full grace earlier at the most. A disruption that was announced knows better; that the pod's node is gone
+    // is no announcement.
+    let is_announced = pod.disruption.as_ref().is_some_and(|disruption| disruption.reason != NODE_GONE);
+    (!is_announced).then(|| after(deletion.at, pod.grace.saturating_neg()))
+}
+
 /// Who took the pod away, if somebody did.
 fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     match &pod.disruption {
         Some(disruption) => Some(match disruption.reason.as_str() {
             "PreemptionByScheduler" => AttemptReason::Preempted,
-            "DeletionByPodGC" => AttemptReason::NodeLost,
+            NODE_GONE => AttemptReason::NodeLost,
             _ => AttemptReason::Evicted,
         }),
         None => pod.deletion.map(|_| AttemptReason::Deleted),

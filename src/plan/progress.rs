@@ -31,7 +31,8 @@ pub(super) fn merge(
     let Report { checkpoint, progress, result, .. } = &ending.report;
     let is_unseen = checkpoint.as_ref().is_some_and(|reported| is_new_to(status, reported));
     let has_new_checkpoint =
-        checkpoint.as_ref().is_some_and(|reported| record_checkpoint(status, reported, attempt, policy, now));
+        checkpoint.as_ref().is_some_and(|reported| record_checkpoint(status, reported, attempt, now));
+    trim_history(status, policy);
     let rose = progress.as_ref().is_some_and(|reported| record_progress(status, reported, now));
     if result.is_some() {
         status.result.clone_from(result);
@@ -51,13 +52,12 @@ fn record_checkpoint(
     status: &mut LongTaskStatus,
     reported: &ReportedCheckpoint,
     attempt: &CurrentAttempt,
-    policy: &CheckpointPolicy,
     now: Timestamp,
 ) -> bool {
     if status.checkpoint.as_ref().is_some_and(|current| reported.equals(current)) {
         return false;
     }
-    let sequence = status.checkpoint.as_ref().map_or(0, |current| current.sequence) + 1;
+    let sequence = status.checkpoint.as_ref().map_or(0, |current| current.sequence).saturating_add(1);
     let (data, uri, digest, size_bytes) = match reported.clone() {
         ReportedCheckpoint::Data(data) => (Some(data), None, None, None),
         ReportedCheckpoint::Reference { uri, digest, size_bytes } => (None, Some(uri), digest, size_bytes),
@@ -75,12 +75,11 @@ fn record_checkpoint(
     if let Some(previous) = status.checkpoint.replace(checkpoint) {
         status.checkpoint_history.insert(0, previous);
     }
-    trim_history(status, policy);
     true
 }
 
 /// Keeps no more earlier checkpoints than the user wants.
-pub(super) fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
+fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
     status.checkpoint_history.truncate(usize::try_from(policy.history_limit).unwrap_or(0));
 }
 

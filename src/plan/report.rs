@@ -97,7 +97,7 @@ impl Delay {
             Self::For(duration) => after(now, duration.as_secs()),
             Self::Until(time) => time,
         };
-        end.clamp(now, after(now, longest.as_secs()))
+        end.min(after(now, longest.as_secs())).max(now)
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     let shown = blocked::shown(draft);
     let ending = outcome::ending(&attempt, pod.map(AsRef::as_ref), &draft.spec.segment, shown.as_ref(), draft.now);
-    draft.status.active_seconds += ending.active_seconds();
+    draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
     let merged = progress::merge(&mut draft.status, &attempt, &ending, &draft.spec.checkpoint, draft.now);
     let external = budgets::is_external_progress(&ending, merged, draft.spec);
     if draft.spec.retry.reset_on_progress && (merged.is_progress || external) {
@@ -58,10 +58,10 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
     }
     let status = &mut draft.status;
     status.next_attempt_time = None;
-    status.totals.attempts += 1;
+    status.totals.attempts = status.totals.attempts.saturating_add(1);
     let was_in_vain = matches!(ending.outcome, Outcome::Failed | Outcome::Interrupted);
     if was_in_vain && !merged.has_new_checkpoint {
-        status.totals.work_lost_seconds += ending.active_seconds();
+        status.totals.work_lost_seconds = status.totals.work_lost_seconds.saturating_add(ending.active_seconds());
     }
     status.recent_attempts.insert(
         0,
@@ -111,7 +111,7 @@ fn judge(
     if ending.outcome == Outcome::Completed {
         return onward::succeed(draft);
     }
-    let class = budgets::class_of(ending, merged, draft.spec);
+    let class = budgets::class_of(ending, merged, draft.spec, draft.now);
     let in_a_row = class.map(|class| budgets::count(class, &mut draft.status));
     if draft.spec.cancel {
         return;
@@ -124,7 +124,7 @@ fn judge(
         return onward::fail_by_limit(draft, limit);
     }
     if matches!(ending.outcome, Outcome::TimeLimit | Outcome::Yielded) {
-        draft.status.segment += 1;
+        draft.status.segment = draft.status.segment.saturating_add(1);
     }
     if limits::is_reached(&draft.spec.limits, &draft.status, draft.now) {
         return;
@@ -196,7 +196,7 @@ fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, endi
         }
         Outcome::Stopped => draft.say_of(pod, EventReason::SegmentEnded, &format!("{what} stopped ({why}{exit}).")),
         Outcome::StartFailed => {
-            draft.status.retries += 1;
+            draft.status.retries = draft.status.retries.saturating_add(1);
             draft.warn_of(
                 pod,
                 EventReason::StartFailed,
@@ -210,7 +210,7 @@ fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, endi
             stands_waiting(draft, &why);
         }
         Outcome::Failed => {
-            draft.status.retries += 1;
+            draft.status.retries = draft.status.retries.saturating_add(1);
             let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.");
             draft.warn_of(pod, EventReason::AttemptFailed, &note);
             stands_waiting(draft, &why);

@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
-/// The moment that many seconds after `time`; the end of time at the most.
+/// The moment that many seconds after `time`, in whole seconds; at most the end of time, at least its beginning.
 pub(super) fn after(time: Timestamp, seconds: i64) -> Timestamp {
-    Timestamp::from_second(time.as_second().saturating_add(seconds)).unwrap_or(Timestamp::MAX)
+    let (first, last) = (Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    let second = time.as_second().saturating_add(seconds).clamp(first, last);
+    Timestamp::from_second(second).unwrap_or(time)
 }
 
 /// The whole seconds from one moment to a later one; negative when it is not later.

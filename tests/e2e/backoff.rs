@@ -76,9 +76,8 @@ pub(crate) fn assert_starts_follow_the_delays(task: &Task<'_>) {
     let planned: Vec<_> = task.statuses().iter().filter_map(|status| status.next_attempt_time).collect();
     for pod in task.pods().iter().skip(1) {
         let created_at = pod.created_at();
-        let is_planned = |next: &&k8s_openapi::jiff::Timestamp| {
-            (0..=LATE).contains(&(created_at.as_second() - next.as_second()))
-        };
+        let is_planned =
+            |next: &&k8s_openapi::jiff::Timestamp| (0..=LATE).contains(&(created_at.as_second() - next.as_second()));
         assert!(planned.iter().any(|next| is_planned(&next)), "{} was created at {created_at}: {planned:?}", pod.name);
     }
 }

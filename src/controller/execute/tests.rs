@@ -1,5 +1,7 @@
 //! The calls that a plan becomes, in their order, and what each answer of the API server does.
 
+#![expect(clippy::large_futures, reason = "each is awaited once, on the stack of a test")]
+
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -7,11 +9,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use kube::{
-    Client,
-    client::Body,
-    core::Status,
-};
+use kube::{Client, client::Body, core::Status};
 use serde_json::{Value, json};
 use tower::service_fn;
 
@@ -104,8 +102,9 @@ fn pod_ref() -> PodRef {
     PodRef { name: "import-1".into(), uid: "pod-uid".into() }
 }
 
-async fn executed(server: &Server, plan: Plan) -> Result<Executed, Error> {
-    execute(&server.context(Leadership::sole()), &task(), plan).await
+fn executed(server: &Server, plan: Plan) -> impl Future<Output = Result<Executed, Error>> {
+    let context = server.context(Leadership::sole());
+    async move { execute(&context, &task(), plan).await }
 }
 
 #[tokio::test]

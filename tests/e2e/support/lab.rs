@@ -269,7 +269,10 @@ async fn refuse_another_operator(client: &Client) {
     for deployment in all.list(&labelled).await.expect("list deployments") {
         let replicas = deployment.spec.replicas.unwrap_or(1);
         let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
-        assert_eq!(replicas, 0, "an operator runs in this cluster: kubectl -n {namespace} scale deploy/{name} --replicas=0");
+        assert_eq!(
+            replicas, 0,
+            "an operator runs in this cluster: kubectl -n {namespace} scale deploy/{name} --replicas=0"
+        );
     }
 }
 

@@ -25,7 +25,14 @@ impl OperatorProcess {
     pub(super) fn start(namespace: &str, log: PathBuf, arguments: &[&str]) -> Self {
         let file = File::create_new(&log).expect("create the operator's log");
         let child = Command::new(env!("CARGO_BIN_EXE_longtask"))
-            .args(["run", "--namespace", namespace, "--listen=127.0.0.1:0", "--log-format=json", "--log=info,longtask=debug"])
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--listen=127.0.0.1:0",
+                "--log-format=json",
+                "--log=info,longtask=debug",
+            ])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

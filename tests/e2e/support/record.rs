@@ -17,11 +17,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use longtask::api::{LongTask, LongTaskStatus, labels};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// The most bytes that a status may have with every field at its maximum.
 const LARGEST_STATUS: usize = 16 * 1024;
@@ -189,7 +185,15 @@ impl Sightings {
             None => {
                 self.check_number(&task_uid, attempt, &pod);
                 let (name, versions) = (pod.name_any(), vec![pod]);
-                self.pods.push(PodHistory { name, attempt, versions, is_gone: false, uid, task: task.clone(), task_uid });
+                self.pods.push(PodHistory {
+                    name,
+                    attempt,
+                    versions,
+                    is_gone: false,
+                    uid,
+                    task: task.clone(),
+                    task_uid,
+                });
             }
         }
         self.check_running(&task);
@@ -237,7 +241,8 @@ impl Sightings {
 
     /// I1: at most one pod of a task has running containers; also not one of an earlier task of the same name.
     fn check_running(&mut self, task: &str) {
-        let running: Vec<_> = self.pods.iter().filter(|pod| pod.task == task && !pod.is_gone && pod.is_running()).collect();
+        let running: Vec<_> =
+            self.pods.iter().filter(|pod| pod.task == task && !pod.is_gone && pod.is_running()).collect();
         if running.len() > 1 {
             let names: Vec<_> = running.iter().map(|pod| format!("{} ({})", pod.name, pod.uid)).collect();
             self.violations.push(format!("I1: at the same time there run {}", names.join(" and ")));
@@ -250,17 +255,26 @@ impl Sightings {
         for task in self.tasks.values() {
             let (name, versions) = (&task.name, task.statuses.len());
             let status = task.statuses.last().map(serde_json::to_string_pretty);
-            let _ = writeln!(text, "task {name}, {versions} versions of its status, the last: {}",
-                status.map(Result::unwrap_or_default).unwrap_or_default());
+            let _ = writeln!(
+                text,
+                "task {name}, {versions} versions of its status, the last: {}",
+                status.map(Result::unwrap_or_default).unwrap_or_default()
+            );
         }
         for pod in &self.pods {
             let status = pod.latest().status.as_ref();
             let containers = status.and_then(|status| status.container_statuses.as_ref());
-            let _ = writeln!(text, "pod {} gone {} phase {:?} reason {:?} deadline {:?} states {}", pod.name, pod.is_gone,
-                status.and_then(|status| status.phase.as_deref()), status.and_then(|status| status.reason.as_deref()),
+            let _ = writeln!(
+                text,
+                "pod {} gone {} phase {:?} reason {:?} deadline {:?} states {}",
+                pod.name,
+                pod.is_gone,
+                status.and_then(|status| status.phase.as_deref()),
+                status.and_then(|status| status.reason.as_deref()),
                 pod.latest().spec.as_ref().and_then(|spec| spec.active_deadline_seconds),
                 serde_json::to_string(&containers.map(|all| all.iter().map(|c| &c.state).collect::<Vec<_>>()))
-                    .unwrap_or_default());
+                    .unwrap_or_default()
+            );
         }
         text
     }
@@ -307,9 +321,9 @@ impl PodHistory {
     }
 
     fn is_running(&self) -> bool {
-        self.latest().containers().any(|container| {
-            container.state.as_ref().is_some_and(|state| state.running.is_some())
-        })
+        self.latest()
+            .containers()
+            .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
     }
 
     /// When a container started and when it ended.

@@ -95,7 +95,12 @@ impl<'a> Task<'a> {
     }
 
     /// Waits until its status is as described, from now on; states that pass quickly are not missed.
-    pub(crate) async fn until(&self, what: &str, seconds: u64, is_so: impl Fn(&LongTaskStatus) -> bool) -> LongTaskStatus {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        seconds: u64,
+        is_so: impl Fn(&LongTaskStatus) -> bool,
+    ) -> LongTaskStatus {
         let mut next = self.lab.record.look(|seen| seen.statuses(&self.uid).len().saturating_sub(1));
         let look = |seen: &Sightings| {
             let statuses = seen.statuses(&self.uid);
@@ -120,13 +125,7 @@ impl<'a> Task<'a> {
     }
 
     /// Waits until the pod of an attempt is as described; returns it as it was then.
-    pub(crate) async fn until_pod(
-        &self,
-        attempt: i64,
-        what: &str,
-        seconds: u64,
-        is_so: impl Fn(&Pod) -> bool,
-    ) -> Pod {
+    pub(crate) async fn until_pod(&self, attempt: i64, what: &str, seconds: u64, is_so: impl Fn(&Pod) -> bool) -> Pod {
         let what = format!("task {}: the pod of attempt {attempt} {what}", self.name);
         let look = |seen: &Sightings| {
             let pod = seen.pods_of(&self.uid).find(|pod| pod.attempt == attempt)?;

@@ -1,0 +1,342 @@
+//! Arbitrary specifications, statuses and pods: of the right types, otherwise as wild as can be.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use longtask::{
+    api::{
+        AttemptState, Checkpoint, CurrentAttempt, GoDuration, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
+        Phase, Progress, RequestedStop, StopReason,
+    },
+    plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use serde_json::json;
+
+/// Everything that a plan is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) task: LongTask,
+    pub(crate) pods: Vec<Arc<PodFacts>>,
+    pub(crate) foreign: Vec<Arc<PodFacts>>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) now: Timestamp,
+}
+
+impl World {
+    /// As the operator sees it: the attempt under way is looked up by name and UID.
+    pub(crate) fn observed(&self) -> Observed<'_> {
+        let attempt = self.task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
+        let attempt = attempt.filter(|attempt| !matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn));
+        let current = attempt.map_or(Sight::NotAsked, |attempt| {
+            let pod = self.pods.iter().find(|pod| pod.is_of(attempt));
+            pod.map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
+        });
+        Observed {
+            task: &self.task,
+            uid: "task-uid",
+            pods: self.pods.clone(),
+            foreign: self.foreign.clone(),
+            current,
+            refusal: self.refusal.clone(),
+        }
+    }
+}
+
+pub(crate) fn worlds() -> impl Strategy<Value = World> {
+    let task = (specs(), option::weighted(0.9, statuses()), 1..4_i64, option::weighted(0.05, times()));
+    let refusals = option::weighted(
+        0.2,
+        prop_oneof![Just(Refusal::NameOfGoingPod), Just(Refusal::NameTaken), words().prop_map(Refusal::Rejected),],
+    );
+    (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, moments()).prop_map(
+        |((spec, status, generation, deleted), mut pods, foreign, refusal, now)| {
+            let mut task = LongTask::new("t", spec);
+            task.metadata.uid = Some("task-uid".into());
+            task.metadata.generation = Some(generation);
+            task.metadata.deletion_timestamp = deleted.map(Time);
+            task.status = status;
+            pods.sort_by_key(|pod| pod.attempt);
+            pods.dedup_by_key(|pod| pod.attempt);
+            let pods = pods.into_iter().map(Arc::new).collect();
+            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, now }
+        },
+    )
+}
+
+/// Mostly moments that can be near each other; the ends of time as well. Whole seconds, as the clock tells them.
+fn moments() -> impl Strategy<Value = Timestamp> {
+    let second =
+        |range: std::ops::Range<i64>| range.prop_map(|second| Timestamp::from_second(second).expect("in range"));
+    prop_oneof![
+        20 => second(1_795_000_000..1_795_010_000),
+        1 => second(0..Timestamp::MAX.as_second()),
+        1 => Just(Timestamp::from_second(Timestamp::MAX.as_second()).expect("in range")),
+        1 => Just(Timestamp::UNIX_EPOCH),
+    ]
+}
+
+/// Moments as others write them: with fractions.
+fn times() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![9 => moments(), 1 => Just(Timestamp::MAX), 1 => Just("2026-11-18T10:00:00.7Z".parse().expect("a time"))]
+}
+
+fn numbers() -> impl Strategy<Value = i64> {
+    prop_oneof![20 => 0..6_i64, 5 => 0..4000_i64, 1 => any::<i64>(), 1 => Just(i64::MAX), 1 => Just(i64::MIN)]
+}
+
+/// Numbers of attempts; one more of them must still be a number.
+fn attempts() -> impl Strategy<Value = i64> {
+    prop_oneof![20 => 1..4_i64, 1 => Just(i64::MAX - 1)]
+}
+
+fn durations() -> impl Strategy<Value = GoDuration> {
+    let longest: GoDuration = "99999h99999h99999h".parse().expect("a duration");
+    prop_oneof![10 => (0..4000_i64).prop_map(GoDuration::from_secs), 1 => Just(longest)]
+}
+
+fn specs() -> BoxedStrategy<LongTaskSpec> {
+    let limits = (
+        option::weighted(0.2, durations()),
+        option::weighted(0.2, durations()),
+        option::weighted(0.2, times()),
+        option::weighted(0.2, 1..5_i32),
+        option::weighted(0.2, 1..5_i32),
+    )
+        .prop_map(|(active_time, wall_time, deadline, segments, attempts)| Limits {
+            active_time,
+            wall_time,
+            deadline,
+            segments,
+            attempts,
+        });
+    let budget = || prop_oneof![4 => -1..4_i32, 1 => any::<i32>()];
+    let budgets = (budget(), budget(), budget(), budget());
+    let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
+    let sizes = (-1..6_i32, -1..5_i32);
+    let spans = (durations(), durations(), durations(), option::of(durations()));
+    let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
+    (limits, budgets, flags, sizes, spans, delays)
+        .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays)| {
+            let mut spec: LongTaskSpec = serde_json::from_value(json!({
+                "template": { "spec": { "containers": [{ "name": "main" }] } },
+                "suspend": suspend, "cancel": cancel, "podHistoryLimit": pods,
+                "checkpoint": { "historyLimit": history, "source": if external { "External" } else { "Report" } },
+                "retry": { "resetOnProgress": reset, "backoff": { "jitter": delays.2 } },
+            }))
+            .expect("a specification");
+            spec.limits = limits;
+            let allowed = &mut spec.retry.budgets;
+            (allowed.failures, allowed.stalls, allowed.start_failures, allowed.interruptions) = budgets;
+            (spec.retry.backoff.initial, spec.retry.backoff.max) = (delays.0, delays.1);
+            spec.retry.max_retry_after = delays.3;
+            let segment = &mut spec.segment;
+            (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) = spans;
+            spec
+        })
+        .boxed()
+}
+
+fn statuses() -> BoxedStrategy<LongTaskStatus> {
+    let run = (prop_oneof![9 => Just(1_i64), 1 => Just(0)], option::of(times()), numbers(), option::of(numbers()));
+    let counts = (numbers(), numbers(), numbers(), numbers(), numbers(), numbers());
+    let conditions =
+        vec((select(vec!["Suspended", "Blocked", "AttemptOverdue", "Reconciling"]), any::<bool>(), moments()), 0..4);
+    (
+        select(vec![
+            Phase::Pending,
+            Phase::Running,
+            Phase::Stopping,
+            Phase::Waiting,
+            Phase::Suspended,
+            Phase::Succeeded,
+            Phase::Failed,
+            Phase::Cancelled,
+        ]),
+        run,
+        counts,
+        option::weighted(0.9, current_attempts()),
+        option::of(checkpoints()),
+        vec(checkpoints(), 0..6),
+        option::of(times()),
+        conditions,
+        0..3_i64,
+        option::of((option::of(numbers()), option::of(numbers()))),
+    )
+        .prop_map(|(phase, run, counts, attempt, checkpoint, history, next, conditions, generation, progress)| {
+            let mut status = LongTaskStatus::default();
+            (status.run.number, status.run.start_time) = (run.0, run.1);
+            (status.run.suspended_seconds, status.run.high_water) = (run.2, run.3);
+            (status.active_seconds, status.segment, status.retries) = (counts.0, counts.1, counts.2);
+            (status.consecutive.failures, status.totals.failures, status.totals.attempts) =
+                (counts.3, counts.4, counts.5);
+            (status.consecutive.stalls, status.consecutive.interruptions) = (counts.4, counts.5);
+            (status.totals.work_lost_seconds, status.totals.stalls) = (counts.1, counts.2);
+            status.phase = Some(phase);
+            if phase.is_terminal()
+                && let Some(attempt) = attempt
+            {
+                // A task does not end while an attempt is under way.
+                status.current_attempt = Some(CurrentAttempt { state: AttemptState::Ended, ..attempt });
+            } else {
+                status.current_attempt = attempt;
+            }
+            (status.checkpoint, status.checkpoint_history, status.next_attempt_time) = (checkpoint, history, next);
+            status.observed_generation = generation;
+            status.progress = progress.map(|(completed, total)| Progress { completed, total, ..Progress::default() });
+            for (type_, holds, at) in conditions {
+                if status.conditions.iter().all(|condition| condition.type_ != type_) {
+                    status.conditions.push(Condition {
+                        type_: type_.into(),
+                        status: if holds { "True" } else { "False" }.into(),
+                        reason: "Because".into(),
+                        message: String::new(),
+                        last_transition_time: Time(at),
+                        observed_generation: None,
+                    });
+                }
+            }
+            status
+        })
+        .boxed()
+}
+
+fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
+    let states = select(vec![
+        AttemptState::Creating,
+        AttemptState::Starting,
+        AttemptState::Running,
+        AttemptState::Stopping,
+        AttemptState::Ended,
+        AttemptState::Withdrawn,
+    ]);
+    let reasons = select(vec![
+        StopReason::Suspend,
+        StopReason::Cancel,
+        StopReason::MainEnded,
+        StopReason::StartTimeout,
+        StopReason::SchedulingTimeout,
+        StopReason::Limit,
+    ]);
+    let stops = option::weighted(0.3, (reasons, times()));
+    let limits = option::weighted(0.2, select(vec![Limit::ActiveTime, Limit::WallTime, Limit::Deadline]));
+    (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times())
+        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, created_at)| CurrentAttempt {
+            number,
+            segment,
+            state,
+            pod_name: format!("t-{number}"),
+            pod_uid: (state != AttemptState::Creating).then(|| format!("pod-{number}")),
+            node_name: None,
+            generation,
+            created_at,
+            started_at,
+            cut_by,
+            stop: stop.map(|(reason, requested_at)| RequestedStop { reason, requested_at }),
+        })
+        .boxed()
+}
+
+fn checkpoints() -> impl Strategy<Value = Checkpoint> {
+    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, recorded_at)| {
+        Checkpoint {
+            sequence,
+            attempt: 1,
+            segment: 1,
+            recorded_at,
+            data: Some(json!({ "n": n })),
+            uri: None,
+            digest: None,
+            size_bytes: None,
+        }
+    })
+}
+
+fn words() -> impl Strategy<Value = Words> {
+    let reasons = select(vec![
+        "DeadlineExceeded",
+        "Evicted",
+        "OutOfcpu",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "Unschedulable",
+        "QuotaExceeded",
+        "",
+    ]);
+    (reasons, ".{0,40}").prop_map(|(reason, message)| Words { reason: reason.into(), message })
+}
+
+fn reports() -> BoxedStrategy<String> {
+    let lines = prop_oneof![
+        (0..5_i64).prop_map(|n| json!({ "checkpoint": { "n": n } }).to_string()),
+        numbers().prop_map(|n| json!({ "progress": { "completed": n, "total": n } }).to_string()),
+        any::<bool>().prop_map(|done| json!({ "done": done }).to_string()),
+        any::<bool>()
+            .prop_map(|permanent| json!({ "error": { "permanent": permanent, "retryAfter": "5s" } }).to_string()),
+        select(vec!["0s", "10m", "99999h", "9999-12-30T00:00:00Z", "-9999-01-02T00:00:00Z", "soon"])
+            .prop_map(|after| json!({ "resumeAfter": after }).to_string()),
+        ".{0,60}".prop_map(|text| text),
+        "[{}\":,a-z0-9\\[\\]]{0,60}".prop_map(|text| text),
+    ];
+    vec(lines, 0..5).prop_map(|lines| lines.join("\n")).boxed()
+}
+
+fn main_containers() -> BoxedStrategy<MainContainer> {
+    let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "StartError"]);
+    let ends = (select(vec![0, 1, 75, 137, -1]), reasons, reports(), option::of(times()), option::of(times()))
+        .prop_map(|(exit_code, reason, message, started_at, finished_at)| {
+            MainContainer::Ended(ContainerEnd { exit_code, reason: reason.into(), message, started_at, finished_at })
+        });
+    prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()
+}
+
+fn pods() -> BoxedStrategy<PodFacts> {
+    let disruptions = (
+        select(vec!["EvictionByEvictionAPI", "TerminationByKubelet", "PreemptionByScheduler", "DeletionByPodGC"]),
+        times(),
+    )
+        .prop_map(|(reason, at)| Disruption { reason: reason.into(), message: String::new(), at });
+    let deletions =
+        (times(), prop_oneof![Just(0_i64), Just(30), numbers()]).prop_map(|(at, grace)| Deletion { at, grace });
+    let phases = select(vec![PodPhase::Pending, PodPhase::Running, PodPhase::Succeeded, PodPhase::Failed]);
+    let bounds = (option::of(times()), option::of(numbers()), numbers(), option::of(numbers()));
+    let maybe = || option::weighted(0.2, words());
+    let trouble = (maybe(), maybe(), maybe(), maybe());
+    let ends = (option::weighted(0.2, deletions), option::weighted(0.2, disruptions));
+    (
+        attempts(),
+        any::<bool>(),
+        any::<bool>(),
+        phases,
+        bounds,
+        trouble,
+        ends,
+        (times(), option::of(times())),
+        main_containers(),
+    )
+        .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, main)| PodFacts {
+            name: format!("t-{attempt}"),
+            uid: format!("pod-{attempt}"),
+            task_uid: "task-uid".into(),
+            owner_uid: Some("task-uid".into()),
+            attempt,
+            has_finalizer,
+            node: has_node.then(|| "node-1".into()),
+            phase,
+            words: trouble.0,
+            start_time: bounds.0,
+            active_deadline: bounds.1,
+            grace: bounds.2,
+            segment_seconds: bounds.3,
+            deletion: ends.0,
+            disruption: ends.1,
+            created_at: times.0,
+            scheduled_at: times.1,
+            unscheduled: trouble.1,
+            trouble: trouble.2,
+            failed_init: trouble.3,
+            main,
+        })
+        .boxed()
+}

@@ -1,0 +1,120 @@
+//! Properties of a single plan.
+
+use std::sync::Arc;
+
+use longtask::{
+    api::{LongTaskStatus, Phase},
+    plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+};
+use proptest::prelude::*;
+
+use crate::arbitrary::{World, worlds};
+
+fn creates(plan: &Plan) -> usize {
+    plan.steps.iter().filter(|step| matches!(step, Step::CreatePod(_))).count()
+}
+
+fn number(status: Option<&LongTaskStatus>) -> i64 {
+    status.and_then(|status| status.current_attempt.as_ref()).map_or(0, |attempt| attempt.number)
+}
+
+/// Whether a pod can have running containers, as the design defines the end of an attempt.
+fn may_run(world: &World, pod: &PodFacts) -> bool {
+    let is_terminal = matches!(pod.phase, PodPhase::Succeeded | PodPhase::Failed);
+    let is_gone = pod.deletion.is_some_and(|deletion: Deletion| {
+        let held = world.now.as_second().saturating_sub(deletion.at.as_second());
+        deletion.grace == 0 && (pod.node.is_none() || held >= 60)
+    });
+    !is_terminal && !is_gone
+}
+
+fn newest_sequence(status: &LongTaskStatus) -> i64 {
+    status.checkpoint.as_ref().map_or(i64::MIN, |checkpoint| checkpoint.sequence)
+}
+
+/// The world after the plan, in which nothing else has happened.
+fn carried_out(world: &World, plan: &Plan) -> World {
+    let mut after = world.clone();
+    after.refusal = None;
+    if let Some(status) = &plan.status {
+        let written = serde_json::to_string(status).expect("a status");
+        after.task.status = serde_json::from_str(&written).expect("the same status");
+    }
+    for step in &plan.steps {
+        match step {
+            Step::CreatePod(pod) => {
+                let mut pod = (**pod).clone();
+                pod.metadata.uid = pod.metadata.name.as_ref().map(|name| name.replace('t', "pod"));
+                after.pods.push(Arc::new(PodFacts::of(&pod).expect("a pod of ours")));
+            }
+            Step::LowerDeadline { pod, seconds } => {
+                change(&mut after, &pod.uid, |pod| pod.active_deadline = Some(*seconds))
+            }
+            Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
+                pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
+            }),
+            Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
+        }
+    }
+    after
+}
+
+fn change(world: &mut World, uid: &str, change: impl Fn(&mut PodFacts)) {
+    for pod in world.pods.iter_mut().chain(&mut world.foreign).filter(|pod| pod.uid == uid) {
+        change(Arc::make_mut(pod));
+    }
+}
+
+/// Some seconds' worth; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(1000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
+
+    #[test]
+    fn a_plan_keeps_what_the_design_promises(world in worlds()) {
+        let seen = world.observed();
+        let plan = plan(&seen, world.now);
+        let before = world.task.status.clone().unwrap_or_default();
+        prop_assert!(creates(&plan) <= 1);
+        if creates(&plan) == 1 {
+            prop_assert!(plan.status.is_some(), "a create is guarded by a write");
+            prop_assert!(world.task.metadata.deletion_timestamp.is_none());
+            prop_assert!(!world.pods.iter().any(|pod| may_run(&world, pod)), "two pods at once");
+            prop_assert!(!before.phase.is_some_and(Phase::is_terminal));
+        }
+        if let Some(after) = &plan.status {
+            prop_assert!(number(Some(after)) >= number(Some(&before)), "numbers only grow");
+            prop_assert!(newest_sequence(after) >= newest_sequence(&before), "a checkpoint is never lost");
+            if before.phase.is_some_and(Phase::is_terminal) {
+                prop_assert_eq!(after.phase, before.phase);
+            }
+            prop_assert!(after.phase.is_some());
+        }
+        for step in &plan.steps {
+            if let Step::LowerDeadline { pod, seconds } = step {
+                let current = world.pods.iter().find(|other| other.uid == pod.uid).and_then(|pod| pod.active_deadline);
+                prop_assert!((1..=i64::from(i32::MAX)).contains(seconds) && current.is_none_or(|current| *seconds < current));
+            }
+        }
+        prop_assert_eq!(&longtask::plan::plan(&seen, world.now), &plan, "the same plan again");
+    }
+
+    #[test]
+    fn a_plan_that_was_carried_out_leaves_nothing_to_do(world in worlds()) {
+        let first = plan(&world.observed(), world.now);
+        let was_told = world.refusal.as_ref().is_some_and(|refusal| *refusal == Refusal::NameOfGoingPod);
+        let mut after = carried_out(&world, &first);
+        // A deletion in the same instant, or an unblocked pod, is news of its own: look once more.
+        let second = plan(&after.observed(), after.now);
+        after = carried_out(&after, &second);
+        let third = plan(&after.observed(), after.now);
+        after = carried_out(&after, &third);
+        let last = plan(&after.observed(), after.now);
+        if !was_told {
+            prop_assert_eq!((last.status, last.steps, last.events), (None, vec![], vec![]));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The cut: the moment at which stopping began. A program that traps SIGTERM may exit 0; that is not success.
+
+use longtask::api::StopReason;
+use serde_json::json;
+
+use crate::support::{Given, PodBuilder, given, pod};
+
+fn running() -> Given {
+    given().running(1, "10:00:00")
+}
+
+/// A pod whose slice ends at 11:00:00.
+fn sliced() -> PodBuilder {
+    pod(1).scheduled("09:59:59").deadline(3601)
+}
+
+/// The outcome of attempt 1, seen at that time.
+fn outcome(given: Given, at: &str) -> String {
+    let status = given.at(at).status();
+    let ended = status.recent_attempts.first().expect("an ended attempt");
+    format!("{} {}", ended.outcome, ended.reason).trim_end().to_owned()
+}
+
+#[test]
+fn the_kubelet_publishes_its_eviction_late_so_the_end_counts_as_cut() {
+    let pod = sliced().ran("10:00:00", "10:10:00", 0).disrupted("TerminationByKubelet", "10:10:01").because("Evicted");
+    assert_eq!(outcome(running().pod(pod), "10:10:02"), "Interrupted Evicted");
+}
+
+#[test]
+fn an_eviction_begins_at_its_condition() {
+    for (ended, expected) in [("10:09:59", "Completed"), ("10:10:00", "Interrupted Evicted")] {
+        let pod = sliced().ran("10:00:00", ended, 0).disrupted("EvictionByEvictionAPI", "10:10:00");
+        assert_eq!(outcome(running().pod(pod.deleted("10:10:30", 30)), "10:10:31"), expected, "{ended}");
+    }
+}
+
+#[test]
+fn a_deletion_begins_a_grace_before_its_time() {
+    for (ended, expected) in [("10:09:59", "Completed"), ("10:10:00", "Interrupted Deleted")] {
+        let pod = sliced().ran("10:00:00", ended, 0).deleted("10:10:30", 30);
+        assert_eq!(outcome(running().pod(pod), "10:10:31"), expected, "{ended}");
+    }
+}
+
+#[test]
+fn a_deletion_that_the_kubelet_rewrote_began_up_to_a_whole_grace_earlier() {
+    let pod = sliced().ran("10:00:00", "10:10:00", 0).deleted("10:10:02", 0);
+    assert_eq!(outcome(running().pod(pod), "10:10:03"), "Interrupted Deleted");
+    let long_before = sliced().ran("10:00:00", "10:10:00", 0).deleted("10:11:00", 0);
+    assert_eq!(outcome(running().pod(long_before), "10:11:03"), "Completed");
+}
+
+#[test]
+fn a_deletion_counts_although_the_node_went_away_after_it() {
+    for deleted in [("10:10:30", 30), ("10:10:04", 0)] {
+        let pod = sliced().ran("10:00:00", "10:10:01", 0).deleted(deleted.0, deleted.1);
+        let pod = pod.disrupted("DeletionByPodGC", "10:10:03");
+        assert_eq!(outcome(running().pod(pod), "10:10:05"), "Interrupted NodeLost");
+    }
+}
+
+#[test]
+fn a_requested_stop_begins_with_the_request() {
+    for (ended, expected) in [("10:09:59", "Completed"), ("10:10:00", "Stopped Suspend")] {
+        let pod = sliced().ran("10:00:00", ended, 0).deadline(1).because("DeadlineExceeded");
+        let given = running().stopping(StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true })).pod(pod);
+        assert_eq!(outcome(given, "10:10:03"), expected, "{ended}");
+    }
+}
+
+#[test]
+fn a_slice_ends_at_the_deadline() {
+    for (ended, expected) in [("10:59:59", "Completed"), ("11:00:00", "TimeLimit")] {
+        let pod = sliced().ran("10:00:00", ended, 0).because("DeadlineExceeded");
+        assert_eq!(outcome(running().pod(pod), "11:00:03"), expected, "{ended}");
+    }
+}
+
+#[test]
+fn a_pod_stopped_by_its_deadline_and_removed_later_has_not_completed() {
+    // A drain removes finished pods as well; the operator may have been away for both.
+    let pod = sliced().ran("10:00:00", "11:00:02", 0).because("DeadlineExceeded").deleted("11:30:00", 0);
+    assert_eq!(outcome(running().pod(pod), "11:30:01"), "Interrupted Deleted");
+}
+
+#[test]
+fn a_pod_stopped_on_request_and_removed_later_has_not_completed() {
+    let pod = sliced().ran("10:00:00", "10:10:02", 0).deadline(1).because("DeadlineExceeded").deleted("11:30:00", 0);
+    let given = running().stopping(StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true })).pod(pod);
+    assert_eq!(outcome(given, "11:30:01"), "Stopped Suspend");
+}
+
+#[test]
+fn the_earliest_of_two_causes_is_the_cut() {
+    let stopped = || running().stopping(StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true }));
+    let evicted_later =
+        sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:10:06");
+    assert_eq!(outcome(stopped().pod(evicted_later), "10:10:07"), "Stopped Suspend");
+    let evicted_before =
+        sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:09:00");
+    assert_eq!(outcome(stopped().pod(evicted_before), "10:10:07"), "Stopped Suspend");
+}
+
+#[test]
+fn a_sidecar_that_outlives_a_stopped_program_does_not_make_it_a_success() {
+    let main_traps = |pod: PodBuilder| running().pod(pod);
+    for (given, phase, expected) in [
+        (main_traps(sliced().main_ended("10:00:00", "11:00:02", 0)), "DeadlineExceeded", "TimeLimit"),
+        (
+            main_traps(
+                sliced()
+                    .main_ended("10:00:00", "11:00:02", 0)
+                    .disrupted("EvictionByEvictionAPI", "11:00:00")
+                    .deleted("11:00:30", 30),
+            ),
+            "",
+            "Interrupted Evicted",
+        ),
+        (main_traps(sliced().main_ended("10:00:00", "11:00:02", 0).deleted("11:00:30", 30)), "", "Interrupted Deleted"),
+    ] {
+        // The operator looks while the sidecar is still writing, and again when it is done.
+        let waited = given.at("11:00:10").then();
+        let over = waited.each_pod(|pod| pod.merged(json!({ "status": { "phase": "Failed", "reason": phase } })));
+        assert_eq!(outcome(over, "11:00:31"), expected, "{phase}");
+    }
+}
+
+#[test]
+fn a_stop_for_the_sake_of_a_sidecar_leaves_the_programs_own_outcome() {
+    for (exit_code, expected) in [(0, "Completed"), (1, "Failed Error"), (75, "Yielded")] {
+        let asked = running().pod(sliced().main_ended("10:00:00", "10:10:00", exit_code)).at("10:10:06");
+        let asked = asked.expect([
+            "phase Stopping MainEnded",
+            "attempt 1 Stopping",
+            "stop MainEnded",
+            "lower deadline of t-1 to 1",
+            "Normal StopRequested",
+            "wake 10:11:36",
+        ]);
+        let over = asked.then().each_pod(|pod| pod.because("DeadlineExceeded"));
+        assert_eq!(outcome(over, "10:10:08"), expected, "{exit_code}");
+    }
+}
+
+#[test]
+fn a_kubelets_eviction_with_a_slow_sidecar_is_an_interruption() {
+    let asked = running().pod(sliced().main_ended("10:00:00", "10:10:00", 0)).at("10:10:06").then();
+    let over = asked.each_pod(|pod| pod.because("Evicted").disrupted("TerminationByKubelet", "10:10:09"));
+    assert_eq!(outcome(over, "10:10:10"), "Interrupted Evicted");
+}

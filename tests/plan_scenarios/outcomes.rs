@@ -1,0 +1,371 @@
+//! The table of outcomes, row by row. Attempt 1 ran from 10:00:00; its slice ends at 11:00:00.
+
+use serde_json::{Value, json};
+
+use crate::support::{Given, PodBuilder, given, pod};
+
+/// Attempt 1 runs, without jitter in what follows.
+fn running() -> Given {
+    given().spec(json!({ "retry": { "backoff": { "jitter": "None" } } })).running(1, "10:00:00")
+}
+
+/// A pod whose slice is set.
+fn sliced() -> PodBuilder {
+    pod(1).scheduled("09:59:59").deadline(3601)
+}
+
+fn checkpoint(n: i64) -> Value {
+    json!({ "checkpoint": { "n": n } })
+}
+
+const SUCCEEDED: [&str; 7] = [
+    "phase Succeeded",
+    "attempt 1 Ended",
+    "outcome Completed exit 0",
+    "active 60",
+    "Complete True Completed",
+    "Finished True Completed",
+    "release pod t-1",
+];
+
+fn succeeded() -> Vec<&'static str> {
+    SUCCEEDED.into_iter().chain(["Normal Succeeded"]).collect()
+}
+
+#[test]
+fn row_1_done_with_exit_0_is_success_even_when_the_pod_was_being_stopped() {
+    let evicted = sliced().ran("10:00:00", "10:01:00", 0).disrupted("EvictionByEvictionAPI", "10:00:30");
+    let done = evicted.reporting(&[json!({ "done": true })]).deleted("10:01:00", 30);
+    running().pod(done).at("10:01:01").expect_all(&succeeded());
+}
+
+#[test]
+fn row_1_done_with_another_exit_code_is_not_success() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 1).reporting(&[json!({ "done": true })]);
+    running().pod(pod).at("10:01:01").expect([
+        "phase Waiting Backoff",
+        "attempt 1 Ended",
+        "outcome Failed Error exit 1",
+        "active 60",
+        "failures 1",
+        "next 10:01:11",
+        "release pod t-1",
+        "Warning AttemptFailed",
+        "wake 10:01:11",
+    ]);
+}
+
+#[test]
+fn row_2_a_permanent_error_fails_at_once() {
+    let error = json!({ "error": { "code": "Declined", "message": "card expired", "permanent": true } });
+    let planned = running().pod(sliced().ran("10:00:00", "10:01:00", 3).reporting(&[error])).at("10:01:01").expect([
+        "phase Failed PermanentError",
+        "attempt 1 Ended",
+        "outcome Failed Permanent exit 3",
+        "active 60",
+        "failures 1",
+        "Failed True PermanentError",
+        "Finished True PermanentError",
+        "release pod t-1",
+        "Warning Failed",
+    ]);
+    assert!(planned.note("Failed").contains("card expired"));
+    let failure = planned.status().last_failure.expect("a failure");
+    assert_eq!((failure.code.as_deref(), failure.message.as_str()), (Some("Declined"), "card expired"));
+}
+
+#[test]
+fn row_2_a_permanent_error_with_exit_0_is_none() {
+    let error = json!({ "error": { "permanent": true } });
+    running().pod(sliced().ran("10:00:00", "10:01:00", 0).reporting(&[error])).at("10:01:01").expect_all(&succeeded());
+}
+
+#[test]
+fn row_3_what_ended_before_the_cut_is_judged_by_its_exit_code() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 0).disrupted("DeletionByTaintManager", "10:01:01");
+    running().pod(pod.deleted("10:01:31", 30)).at("10:01:02").expect_all(&succeeded());
+}
+
+#[test]
+fn row_5a_a_pod_that_never_ran_and_was_taken_away_is_an_interruption() {
+    let interrupted = |reason: &'static str| {
+        ["phase Waiting Interrupted".to_owned(), "attempt 1 Ended".to_owned(), format!("outcome Interrupted {reason}")]
+            .into_iter()
+            .chain(
+                ["interruptions 1", "next 10:00:11", "release pod t-1", "Normal AttemptInterrupted", "wake 10:00:11"]
+                    .map(ToOwned::to_owned),
+            )
+            .collect::<Vec<_>>()
+    };
+    let bound = || pod(1).scheduled("10:00:01");
+    for (pod, reason) in [
+        (bound().phase("Failed").disrupted("EvictionByEvictionAPI", "10:00:05"), "Evicted"),
+        (bound().phase("Failed").disrupted("TerminationByKubelet", "10:00:05"), "Evicted"),
+        (bound().phase("Failed").disrupted("DeletionByTaintManager", "10:00:05"), "Evicted"),
+        (bound().phase("Failed").disrupted("PreemptionByScheduler", "10:00:05"), "Preempted"),
+        (bound().phase("Failed").disrupted("DeletionByPodGC", "10:00:05"), "NodeLost"),
+        (bound().phase("Failed").deleted("10:00:05", 0), "Deleted"),
+        (pod(1).deleted("10:00:05", 0), "Deleted"),
+        (bound().because("OutOfcpu"), "Rejected"),
+        (bound().because("OutOfpods"), "Rejected"),
+        (bound().because("NodeAffinity"), "Rejected"),
+        (bound().because("NodeShutdown"), "Rejected"),
+        (bound().because("Evicted"), "Rejected"),
+        (bound().because("UnexpectedAdmissionError"), "Rejected"),
+        (bound().because("TopologyAffinityError"), "Rejected"),
+    ] {
+        given().creating(1).pod(pod).at("10:00:10").expect_all(&interrupted(reason));
+    }
+}
+
+#[test]
+fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
+    let init = json!({ "status": { "initContainerStatuses": [{
+        "name": "fetch", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": { "exitCode": 7, "reason": "Error", "message": "no such bucket" } },
+    }] } });
+    let bound = || pod(1).scheduled("10:00:01");
+    for (pod, reason, words) in [
+        (pod(1).start_error("StartError"), "StartError exit 128", "exec: no such file"),
+        (bound().waiting("ErrImagePull", "not found").because("DeadlineExceeded"), "ErrImagePull", "not found"),
+        (bound().merged(init).phase("Failed"), "InitContainerFailed", "fetch ended with exit code 7: no such bucket"),
+        (bound().because("SysctlForbidden"), "SysctlForbidden", "the kubelet's words"),
+        (bound().lost_track().because("DeadlineExceeded"), "DeadlineExceeded", "could not be located"),
+        (bound().phase("Failed"), "StartError", ""),
+    ] {
+        let outcome = format!("outcome StartFailed {reason}");
+        let planned = given().spec(json!({ "retry": { "backoff": { "jitter": "None" } } })).creating(1).pod(pod);
+        let planned = planned.at("10:00:10").expect_starting(&["phase Waiting Backoff", "attempt 1 Ended", &outcome]);
+        let status = planned.status();
+        assert_eq!((status.active_seconds, status.consecutive.start_failures, status.consecutive.failures), (0, 1, 0));
+        let failure = status.last_failure.expect("a failure");
+        assert!(failure.message.contains(words), "{reason}: {}", failure.message);
+    }
+}
+
+#[test]
+fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
+    for (pod, reason) in [
+        // A program that traps SIGTERM and exits 0 is not done.
+        (
+            sliced()
+                .ran("10:00:00", "10:01:00", 0)
+                .disrupted("EvictionByEvictionAPI", "10:00:59")
+                .deleted("10:01:29", 30),
+            "Evicted exit 0",
+        ),
+        (
+            sliced()
+                .ran("10:00:00", "10:01:00", 0)
+                .disrupted("PreemptionByScheduler", "10:01:00")
+                .deleted("10:01:30", 30),
+            "Preempted exit 0",
+        ),
+        (sliced().ran("10:00:00", "10:01:00", 143).deleted("10:01:20", 30), "Deleted exit 143"),
+        (sliced().ran("10:00:00", "10:01:00", 75).deleted("10:01:01", 0), "Deleted exit 75"),
+        (sliced().runs("10:00:00").phase("Failed").disrupted("DeletionByPodGC", "10:01:00"), "NodeLost"),
+        (sliced().runs("10:00:00").phase("Failed"), "Unknown"),
+        (sliced().lost_track(), "Unknown"),
+    ] {
+        let outcome = format!("outcome Interrupted {reason}");
+        let planned = running().pod(pod).at("10:01:02");
+        let planned = planned.expect_starting(&["phase Waiting Interrupted", "attempt 1 Ended", &outcome]);
+        let status = planned.status();
+        assert_eq!(
+            (status.consecutive.interruptions, status.consecutive.failures, status.segment),
+            (1, 0, 1),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn row_6_a_pod_that_is_gone_is_an_interruption() {
+    let planned = running().at("10:05:00").expect([
+        "phase Waiting Interrupted",
+        "attempt 1 Ended",
+        "outcome Interrupted Deleted",
+        "active 300",
+        "interruptions 1",
+        "next 10:05:01",
+        "Normal AttemptInterrupted",
+        "wake 10:05:01",
+    ]);
+    assert_eq!(planned.status().totals.work_lost_seconds, 300);
+}
+
+#[test]
+fn row_7_the_time_limit_is_followed_by_the_next_segment_at_once() {
+    let pod = sliced().ran("10:00:00", "11:00:05", 0).reporting(&[checkpoint(1)]).because("DeadlineExceeded");
+    running().pod(pod).at("11:00:07").expect([
+        "phase Pending",
+        "segment 2",
+        "attempt 2 Creating",
+        "started -",
+        "outcome TimeLimit exit 0",
+        "active 3605",
+        "checkpoint 1",
+        "create pod t-2",
+        "release pod t-1",
+        "Normal SegmentEnded",
+        "Normal AttemptStarting",
+        "wake 11:00:37",
+    ]);
+}
+
+#[test]
+fn row_7_without_progress_it_is_a_stall() {
+    let pod = sliced().ran("10:00:00", "11:00:05", 143).because("DeadlineExceeded");
+    running().pod(pod).at("11:00:07").expect([
+        "phase Pending",
+        "segment 2",
+        "attempt 2 Creating",
+        "started -",
+        "outcome TimeLimit exit 143",
+        "active 3605",
+        "stalls 1",
+        "create pod t-2",
+        "release pod t-1",
+        "Normal SegmentEnded",
+        "Normal AttemptStarting",
+        "wake 11:00:37",
+    ]);
+}
+
+#[test]
+fn row_7_a_slice_that_a_limit_cut_fails_the_task_with_that_limit() {
+    for (limit, reason) in
+        [("activeTime", "ActiveTimeExceeded"), ("wallTime", "WallTimeExceeded"), ("deadline", "DeadlinePassed")]
+    {
+        let cut_by = serde_json::from_value(json!(limit[..1].to_uppercase() + &limit[1..])).expect("a limit");
+        let pod = pod(1).ran("10:00:00", "10:30:01", 0).deadline(1801).because("DeadlineExceeded");
+        let planned = running().status(|status| status.current_attempt.as_mut().expect("one").cut_by = Some(cut_by));
+        let phase = format!("phase Failed {reason}");
+        planned.pod(pod).at("10:30:02").expect_starting(&[&phase, "attempt 1 Ended"]);
+    }
+}
+
+#[test]
+fn row_8_exit_0_is_success() {
+    running().pod(sliced().ran("10:00:00", "10:01:00", 0)).at("10:01:01").expect_all(&succeeded());
+}
+
+#[test]
+fn row_8_an_exit_in_time_is_success_although_the_deadline_hit_between_exit_and_status() {
+    // kubernetes/kubernetes#115688
+    let pod = pod(1).ran("10:00:00", "10:01:00", 0).deadline(62).because("DeadlineExceeded");
+    running().pod(pod).at("10:01:02").expect_all(&succeeded());
+}
+
+#[test]
+fn row_8_an_out_of_memory_child_does_not_spoil_exit_0() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 0).called("OOMKilled");
+    running().pod(pod).at("10:01:01").expect_all(&succeeded());
+}
+
+#[test]
+fn row_8_success_keeps_the_result() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 0).reporting(&[json!({ "result": { "rows": 5 } })]);
+    let planned = running().pod(pod).at("10:01:01");
+    assert_eq!(planned.status().result, Some(json!({ "rows": 5 })));
+}
+
+#[test]
+fn row_9_a_yield_is_followed_by_the_next_segment_at_once() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 75).reporting(&[checkpoint(1)]);
+    running().pod(pod).at("10:01:01").expect([
+        "phase Pending",
+        "segment 2",
+        "attempt 2 Creating",
+        "started -",
+        "outcome Yielded exit 75",
+        "active 60",
+        "checkpoint 1",
+        "create pod t-2",
+        "release pod t-1",
+        "Normal SegmentEnded",
+        "Normal AttemptStarting",
+        "wake 10:01:31",
+    ]);
+}
+
+#[test]
+fn row_9_a_yield_may_name_the_time_to_go_on_and_costs_nothing() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "resumeAfter": "10m" })]);
+    running().pod(pod).at("10:01:01").expect([
+        "phase Waiting ResumeAfter",
+        "segment 2",
+        "attempt 1 Ended",
+        "outcome Yielded exit 75",
+        "active 60",
+        "next 10:11:01",
+        "release pod t-1",
+        "Normal SegmentEnded",
+        "wake 10:11:01",
+    ]);
+}
+
+#[test]
+fn row_9_a_yield_that_asks_to_go_on_at_once_can_stall() {
+    for after in ["0s", "2026-11-24T09:00:00Z"] {
+        let pod = sliced().ran("10:00:00", "10:00:01", 75).reporting(&[json!({ "resumeAfter": after })]);
+        let planned = running().pod(pod).at("10:00:02");
+        assert_eq!(planned.status().consecutive.stalls, 1, "resumeAfter {after}");
+    }
+}
+
+#[test]
+fn row_9_the_codes_are_the_users() {
+    let yields = json!({ "segment": { "continueExitCodes": [3] } });
+    for (code, outcome) in [(3, "outcome Yielded exit 3"), (75, "outcome Failed Error exit 75")] {
+        let planned = running().spec(yields.clone()).pod(sliced().ran("10:00:00", "10:01:00", code)).at("10:01:01");
+        planned.expect_containing(&[outcome]);
+    }
+}
+
+#[test]
+fn row_10_out_of_memory_is_a_failure() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 137).called("OOMKilled");
+    running().pod(pod).at("10:01:01").expect_containing(&["outcome Failed OOMKilled exit 137", "failures 1"]);
+}
+
+#[test]
+fn row_11_any_other_exit_is_a_failure_with_the_programs_words() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 2).saying("panic: no such table");
+    let planned = running().pod(pod).at("10:01:01").expect_containing(&["outcome Failed Error exit 2", "failures 1"]);
+    assert_eq!(planned.status().last_failure.expect("one").message, "panic: no such table");
+    assert!(planned.note("AttemptFailed").contains("no such table"));
+    assert!(planned.note("AttemptFailed").ends_with("retrying at 2026-11-24T10:01:11Z."));
+}
+
+#[test]
+fn row_11_too_much_local_storage_is_the_programs_failure() {
+    for exit_code in [0, 137] {
+        let pod = sliced().ran("10:00:00", "10:01:00", exit_code).because("Evicted");
+        let outcome = format!("outcome Failed Evicted exit {exit_code}");
+        running().pod(pod).at("10:01:01").expect_containing(&[&outcome, "failures 1"]);
+    }
+}
+
+#[test]
+fn running_time_counts_at_least_a_second_and_only_when_the_program_ran() {
+    let run =
+        |from, to| running().pod(pod(1).scheduled("09:59:00").ran(from, to, 1)).at("10:01:01").status().active_seconds;
+    assert_eq!((run("10:00:00", "10:00:00"), run("10:00:00", "10:00:59")), (1, 59));
+    assert_eq!(given().creating(1).pod(pod(1).start_error("StartError")).at("10:01:01").status().active_seconds, 0);
+}
+
+#[test]
+fn an_end_that_nobody_saw_is_charged_up_to_the_cut() {
+    let lost = |pod: PodBuilder| running().pod(pod).at("18:00:00").status().active_seconds;
+    assert_eq!(lost(sliced().runs("10:00:00").phase("Failed").disrupted("DeletionByPodGC", "10:10:00")), 600);
+    assert_eq!(lost(sliced().runs("10:00:00").phase("Failed")), 3600, "up to the deadline");
+    assert_eq!(running().at("18:00:00").status().active_seconds, 3630, "slice and grace at the most");
+}
+
+#[test]
+fn a_lost_attempt_that_had_been_stopped_is_charged_up_to_the_stop() {
+    let stopped = running().stopping(longtask::api::StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true }));
+    let lost = stopped.pod(pod(1).runs("10:00:00").phase("Failed").deadline(1));
+    assert_eq!(lost.at("12:00:00").status().active_seconds, 600);
+}

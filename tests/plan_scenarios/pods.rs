@@ -1,0 +1,141 @@
+//! Pods that are not the one of the attempt under way: history, strays, absent ones; and when an attempt has ended.
+
+use longtask::api::AttemptState;
+use serde_json::json;
+
+use crate::support::{given, pod};
+
+fn finished(attempt: i64) -> crate::support::PodBuilder {
+    pod(attempt).ran("09:00:00", "09:10:00", 75)
+}
+
+#[test]
+fn a_has_ended_when_the_pod_is_terminal() {
+    given()
+        .running(1, "10:00:00")
+        .pod(pod(1).main_ended("10:00:00", "10:01:00", 0))
+        .at("10:01:01")
+        .expect_without(&["outcome"]);
+    given()
+        .running(1, "10:00:00")
+        .pod(pod(1).ran("10:00:00", "10:01:00", 0))
+        .at("10:01:01")
+        .expect_containing(&["outcome Completed exit 0"]);
+}
+
+#[test]
+fn b_has_ended_when_deleted_before_it_had_a_node() {
+    given()
+        .creating(1)
+        .pod(pod(1).deleted("10:00:05", 0))
+        .at("10:00:05")
+        .expect_containing(&["outcome Interrupted Deleted"]);
+    given()
+        .creating(1)
+        .pod(pod(1).scheduled("10:00:01").deleted("10:00:05", 0))
+        .at("10:00:06")
+        .expect_without(&["outcome"]);
+}
+
+#[test]
+fn c_has_ended_when_only_our_finalizer_has_held_it_for_a_minute() {
+    let forced = || given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601).deleted("10:10:00", 0));
+    forced().at("10:10:59").expect(["wake 10:11:00"]);
+    forced().at("10:11:00").expect_containing(&["outcome Interrupted Deleted"]);
+}
+
+#[test]
+fn d_has_ended_when_it_is_gone() {
+    given().running(1, "10:00:00").at("10:11:00").expect_containing(&["outcome Interrupted Deleted"]);
+}
+
+#[test]
+fn finished_pods_are_kept_up_to_the_limit_and_the_oldest_go_after_the_create() {
+    let given = given().running(5, "10:00:00").spec(json!({ "podHistoryLimit": 2 }));
+    let given = (1..=4).fold(given, |given, attempt| given.pod(finished(attempt).released()));
+    let planned = given.pod(pod(5).ran("10:00:00", "10:10:00", 75)).at("10:10:01");
+    let steps: Vec<_> = planned.plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["create pod t-6", "release pod t-5", "delete pod t-3", "delete pod t-2", "delete pod t-1"]);
+}
+
+#[test]
+fn the_last_pod_is_kept_while_its_successor_does_not_exist() {
+    let given = given().running(2, "10:00:00").spec(json!({ "podHistoryLimit": 1 })).pod(finished(1).released());
+    let planned = given.pod(pod(2).ran("10:00:00", "10:10:00", 1)).at("10:10:01");
+    let steps: Vec<_> = planned.plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["release pod t-2", "delete pod t-1"]);
+}
+
+#[test]
+fn a_pod_of_an_earlier_attempt_that_still_runs_is_deleted_and_waited_for() {
+    let given = given().ended(2).pod(pod(1).runs("09:00:00"));
+    given.at("10:00:00").expect([
+        "phase Pending WaitingForOldPod",
+        "delete pod t-1",
+        "release pod t-1",
+        "wake 10:00:01",
+    ]);
+}
+
+#[test]
+fn the_pod_of_a_withdrawn_attempt_is_deleted_and_waited_for() {
+    let given = given().attempt(2, AttemptState::Withdrawn, "").pod(pod(2).runs("09:59:59"));
+    given.at("10:00:00").expect([
+        "phase Pending WaitingForOldPod",
+        "delete pod t-2",
+        "release pod t-2",
+        "wake 10:00:01",
+    ]);
+}
+
+#[test]
+fn a_pod_that_the_status_does_not_know_of_is_waited_for_and_its_number_is_not_used_again() {
+    // A status that was lost, or a reading that is old.
+    let given = given().begun().pod(pod(3).runs("09:00:00"));
+    let planned = given.at("10:00:00").expect(["phase Pending WaitingForOldPod", "wake 10:00:01"]);
+    let over = planned.then().each_pod(|_| finished(3));
+    over.at("10:00:01").expect_containing(&["attempt 4 Creating", "create pod t-4", "release pod t-3"]);
+}
+
+#[test]
+fn a_stray_of_a_finished_task_is_deleted_and_not_counted() {
+    let given = given().ended(2).status(|status| {
+        status.phase = Some(longtask::api::Phase::Succeeded);
+    });
+    given.pod(pod(2).runs("09:59:59")).at("10:00:00").expect(["delete pod t-2", "release pod t-2"]);
+}
+
+#[test]
+fn a_pod_of_an_earlier_task_is_let_go_and_waited_for_while_it_is_on_its_way_out() {
+    let given = given().begun().foreign(pod(1).runs("09:00:00").deleted("10:00:10", 30));
+    given.at("10:00:00").expect(["phase Pending WaitingForOldTask", "release pod t-1", "wake 10:00:01"]);
+}
+
+#[test]
+fn nothing_is_created_once_the_task_is_being_deleted() {
+    given().being_deleted().at("10:00:00").expect([]);
+    let given = given().running(2, "10:00:00").pod(finished(1).released()).pod(pod(2).ran("10:00:00", "10:10:00", 1));
+    given.being_deleted().at("10:10:01").expect(["release pod t-2"]);
+}
+
+#[test]
+fn a_task_of_another_controller_is_left_alone() {
+    let given = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:10:00", 1));
+    given.spec(json!({ "managedBy": "example.com/other" })).at("10:10:01").expect([]);
+}
+
+#[test]
+fn deleting_the_pods_of_a_finished_task_starts_nothing() {
+    let done = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").then();
+    done.each_pod(|pod| pod.deleted("10:02:00", 0)).at("10:02:00").expect([]);
+}
+
+#[test]
+fn an_edit_of_a_finished_task_is_answered_once() {
+    let done = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").then();
+    let planned =
+        done.edited(json!({ "segment": { "duration": "2h" } })).at("10:02:00").expect(["Warning EditIgnored"]);
+    let status = planned.status();
+    assert!(status.observed_generation == 2);
+    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
+}

@@ -1,0 +1,88 @@
+//! The API server refuses the pod: an observation, no attempt.
+
+use longtask::plan::Refusal;
+use serde_json::json;
+
+use crate::support::{given, pod, t};
+
+fn refused() -> crate::support::Given {
+    given().creating(1).refused("QuotaExceeded", "exceeded quota: pods=1, used: pods=7")
+}
+
+#[test]
+fn a_refused_create_is_shown_and_tried_again_and_burns_nothing() {
+    let planned = refused().at("10:00:00").expect([
+        "phase Pending QuotaExceeded",
+        "next 10:00:05",
+        "Blocked True QuotaExceeded",
+        "Warning Blocked",
+        "wake 10:00:05",
+    ]);
+    let status = planned.status();
+    assert_eq!((status.totals.attempts, status.retries, status.current_attempt.map(|a| a.number)), (0, 0, Some(1)));
+    planned.then().at("10:00:05").expect(["create pod t-1", "wake 10:00:35"]);
+}
+
+#[test]
+fn the_servers_words_are_not_written_anew_while_only_figures_move() {
+    let blocked = refused().at("10:00:00").then();
+    let again = blocked.refused("QuotaExceeded", "exceeded quota: pods=1, used: pods=8").at("10:00:05");
+    let message = |planned: &crate::support::Planned| {
+        let conditions = planned.status().conditions;
+        conditions.into_iter().find(|condition| condition.type_ == "Blocked").expect("blocked").message
+    };
+    assert!(message(&again).ends_with("used: pods=7"));
+    let again = again.expect(["next 10:00:10", "wake 10:00:10"]);
+    let other = again.then().refused("Invalid", "spec.x: wrong").at("10:00:10");
+    assert!(message(&other).ends_with("spec.x: wrong"));
+    other.expect_containing(&["Blocked True Invalid", "Warning Blocked"]);
+}
+
+#[test]
+fn the_wait_grows_with_the_time_refused_up_to_a_minute() {
+    let mut given = refused();
+    let mut waits = Vec::new();
+    let mut now = t("10:00:00");
+    for _ in 0..8 {
+        let time = now.to_string();
+        let planned = given.refused("QuotaExceeded", "no").at(&time[11..19]);
+        let next = planned.status().next_attempt_time.expect("a next time");
+        waits.push((next - now).get_seconds());
+        (given, now) = (planned.then(), next);
+    }
+    assert_eq!(waits, [5, 5, 10, 20, 40, 60, 60, 60]);
+}
+
+#[test]
+fn a_new_generation_is_tried_at_once_under_a_new_number() {
+    let blocked = refused().at("10:00:00").then();
+    blocked.edited(json!({ "podHistoryLimit": 4 })).at("10:00:01").expect([
+        "phase Pending",
+        "attempt 2 Creating",
+        "next -",
+        "Blocked False",
+        "create pod t-2",
+        "Normal AttemptStarting",
+        "wake 10:00:31",
+    ]);
+}
+
+#[test]
+fn the_name_of_a_pod_on_its_way_out_is_waited_for() {
+    let waiting = given().creating(1).refusal(Refusal::NameOfGoingPod).at("10:00:00");
+    let waiting = waiting.expect(["phase Pending WaitingForOldPod", "wake 10:00:01"]);
+    waiting.then().at("10:00:01").expect_containing(&["create pod t-1"]);
+}
+
+#[test]
+fn a_name_that_is_taken_blocks() {
+    let planned =
+        given().creating(1).refusal(Refusal::NameTaken).at("10:00:00").expect_containing(&["Blocked True NameTaken"]);
+    assert!(planned.note("Blocked").contains("t-1"));
+}
+
+#[test]
+fn a_pod_that_comes_to_be_after_all_clears_the_block() {
+    let blocked = refused().at("10:00:00").then();
+    blocked.pod(pod(1)).at("10:00:05").expect(["phase Pending", "attempt 1 Starting", "next -", "Blocked False"]);
+}

@@ -1,0 +1,586 @@
+//! Words for scenarios: `given().running(1, "10:00:00").pod(...).at("10:15:00").expect([...])`.
+//!
+//! Times of day are all on one day. A task `t` in its first run, started at 09:00:00, generation 1, with defaults.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use longtask::{
+    api::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
+    plan::{Observed, Plan, PodFacts, Refusal, Sight, Step, Wake, Words, plan},
+};
+use serde_json::{Map, Value, json};
+
+/// A moment of the day of all scenarios.
+pub(crate) fn t(time: &str) -> Timestamp {
+    format!("2026-11-24T{time}Z").parse().expect("a time of day")
+}
+
+fn of_day(time: Timestamp) -> String {
+    let time = time.to_string();
+    time.strip_prefix("2026-11-24T").and_then(|time| time.strip_suffix('Z')).unwrap_or(&time).to_owned()
+}
+
+/// A task that has done nothing yet.
+pub(crate) fn given() -> Given {
+    Given {
+        spec: json!({ "template": { "spec": { "containers": [{ "name": "main", "image": "i" }] } } }),
+        metadata: json!({ "name": "t", "namespace": "n", "uid": "task-uid", "generation": 1 }),
+        status: None,
+        pods: Vec::new(),
+        foreign: Vec::new(),
+        refusal: None,
+    }
+}
+
+/// What is so before the plan is made.
+#[derive(Clone)]
+pub(crate) struct Given {
+    spec: Value,
+    metadata: Value,
+    status: Option<LongTaskStatus>,
+    pods: Vec<PodBuilder>,
+    foreign: Vec<PodBuilder>,
+    refusal: Option<Refusal>,
+}
+
+impl Given {
+    /// Changes the specification, field by field, within the same generation.
+    pub(crate) fn spec(mut self, changes: Value) -> Self {
+        merge(&mut self.spec, changes);
+        self
+    }
+
+    /// Changes the specification after the status was written.
+    pub(crate) fn edited(mut self, changes: Value) -> Self {
+        self.metadata["generation"] = json!(self.metadata["generation"].as_i64().unwrap_or_default() + 1);
+        self.spec(changes)
+    }
+
+    /// Somebody deleted the task.
+    pub(crate) fn being_deleted(mut self) -> Self {
+        self.metadata["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
+        self
+    }
+
+    /// A status in which the run has started.
+    pub(crate) fn begun(self) -> Self {
+        let begun = given_status(&self);
+        Self { status: Some(begun), ..self }
+    }
+
+    /// Changes the status.
+    pub(crate) fn status(self, change: impl FnOnce(&mut LongTaskStatus)) -> Self {
+        let mut given = if self.status.is_none() { self.begun() } else { self };
+        change(given.status.as_mut().expect("begun"));
+        given
+    }
+
+    /// The attempt under way, in this state; started at that time unless that is empty.
+    pub(crate) fn attempt(self, number: i64, state: AttemptState, started_at: &str) -> Self {
+        self.status(|status| {
+            let started_at = (!started_at.is_empty()).then(|| t(started_at));
+            status.phase = Some(match state {
+                AttemptState::Creating | AttemptState::Starting | AttemptState::Withdrawn => Phase::Pending,
+                AttemptState::Running => Phase::Running,
+                AttemptState::Stopping => Phase::Stopping,
+                AttemptState::Ended => Phase::Waiting,
+            });
+            let is_seen = !matches!(state, AttemptState::Creating | AttemptState::Withdrawn);
+            status.current_attempt = Some(CurrentAttempt {
+                number,
+                segment: status.segment,
+                state,
+                pod_name: format!("t-{number}"),
+                pod_uid: is_seen.then(|| format!("pod-{number}")),
+                node_name: started_at.map(|_| "node-1".into()),
+                generation: 1,
+                created_at: started_at.unwrap_or_else(|| t("10:00:00")),
+                started_at,
+                cut_by: None,
+                stop: None,
+            });
+        })
+    }
+
+    /// An attempt that is decided, its pod not known yet.
+    pub(crate) fn creating(self, number: i64) -> Self {
+        self.attempt(number, AttemptState::Creating, "")
+    }
+
+    /// An attempt whose main container runs.
+    pub(crate) fn running(self, number: i64, started_at: &str) -> Self {
+        self.attempt(number, AttemptState::Running, started_at)
+    }
+
+    /// An attempt that was counted.
+    pub(crate) fn ended(self, number: i64) -> Self {
+        self.attempt(number, AttemptState::Ended, "09:30:00").status(|status| status.totals.attempts = number)
+    }
+
+    /// The attempt under way was asked to stop.
+    pub(crate) fn stopping(self, reason: StopReason, requested_at: &str) -> Self {
+        self.status(|status| {
+            status.phase = Some(Phase::Stopping);
+            status.reason = reason.to_string();
+            let attempt = status.current_attempt.as_mut().expect("an attempt");
+            attempt.state = AttemptState::Stopping;
+            attempt.stop = Some(RequestedStop { reason, requested_at: t(requested_at) });
+        })
+    }
+
+    /// One of its pods.
+    pub(crate) fn pod(mut self, pod: PodBuilder) -> Self {
+        self.pods.push(pod);
+        self
+    }
+
+    /// A pod of an earlier task of the same name.
+    pub(crate) fn foreign(mut self, pod: PodBuilder) -> Self {
+        self.foreign.push(pod.labelled("longtask.dev/task-uid", "an-earlier-uid"));
+        self
+    }
+
+    /// What the API server answered to the create.
+    pub(crate) fn refused(mut self, reason: &str, message: &str) -> Self {
+        self.refusal = Some(Refusal::Rejected(Words { reason: reason.into(), message: message.into() }));
+        self
+    }
+
+    /// Likewise, in one word.
+    pub(crate) fn refusal(mut self, refusal: Refusal) -> Self {
+        self.refusal = Some(refusal);
+        self
+    }
+
+    /// The plan at that time.
+    pub(crate) fn at(self, time: &str) -> Planned {
+        self.at_time(t(time))
+    }
+
+    fn at_time(self, now: Timestamp) -> Planned {
+        let plan = self.plan(now);
+        let after = self.clone().after(&plan, now);
+        Planned { before: self.status.clone().unwrap_or_default(), given: self, plan, after, now }
+    }
+
+    fn task(&self) -> LongTask {
+        let task = json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": self.metadata, "spec": self.spec,
+        });
+        let mut task: LongTask = serde_json::from_value(task).expect("a task");
+        task.status.clone_from(&self.status);
+        task
+    }
+
+    fn plan(&self, now: Timestamp) -> Plan {
+        let task = self.task();
+        let facts = |pods: &[PodBuilder]| pods.iter().map(|pod| Arc::new(pod.facts())).collect::<Vec<_>>();
+        let pods = facts(&self.pods);
+        let under_way = self.status.as_ref().and_then(|status| status.current_attempt.as_ref());
+        let current = match under_way {
+            None => Sight::NotAsked,
+            Some(attempt) if matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn) => Sight::NotAsked,
+            Some(attempt) => {
+                pods.iter().find(|pod| pod.is_of(attempt)).map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
+            }
+        };
+        let foreign = facts(&self.foreign);
+        plan(&Observed { task: &task, uid: "task-uid", pods, foreign, current, refusal: self.refusal.clone() }, now)
+    }
+
+    /// The world after the plan was carried out.
+    fn after(mut self, plan: &Plan, now: Timestamp) -> Self {
+        self.refusal = None;
+        if let Some(status) = &plan.status {
+            // As the API server hands it back.
+            let written = serde_json::to_value(status).expect("a status");
+            self.status = Some(serde_json::from_value(written).expect("the status again"));
+        }
+        for step in &plan.steps {
+            match step {
+                Step::CreatePod(pod) => self.pods.push(PodBuilder::created(pod, now)),
+                Step::LowerDeadline { pod, seconds } => {
+                    self.change(&pod.name, |pod| pod.merged(json!({ "spec": { "activeDeadlineSeconds": seconds } })));
+                }
+                Step::DeletePod(pod) => self.change(&pod.name, |pod| pod.deletion_requested(now)),
+                Step::ReleasePod(pod) => self.change(&pod.name, PodBuilder::released),
+            }
+        }
+        self
+    }
+
+    /// Its pods are this one.
+    pub(crate) fn only(mut self, pod: PodBuilder) -> Self {
+        self.pods = vec![pod];
+        self
+    }
+
+    /// Changes every pod of the task.
+    pub(crate) fn each_pod(mut self, change: impl Fn(PodBuilder) -> PodBuilder) -> Self {
+        self.pods = self.pods.into_iter().map(change).collect();
+        self
+    }
+
+    fn change(&mut self, name: &str, change: impl Fn(PodBuilder) -> PodBuilder) {
+        for pod in self.pods.iter_mut().chain(&mut self.foreign) {
+            if pod.0["metadata"]["name"] == name {
+                *pod = change(pod.clone());
+            }
+        }
+    }
+}
+
+fn given_status(given: &Given) -> LongTaskStatus {
+    let mut fresh = given.clone();
+    fresh.metadata["deletionTimestamp"].take();
+    fresh.spec["suspend"] = json!(false);
+    fresh.spec["cancel"] = json!(false);
+    fresh.spec["limits"] = json!({});
+    let started = fresh.plan(t("09:00:00")).status.expect("a first status");
+    LongTaskStatus { current_attempt: None, phase: None, ..started }
+}
+
+/// A plan and what it came from.
+pub(crate) struct Planned {
+    given: Given,
+    before: LongTaskStatus,
+    pub(crate) plan: Plan,
+    after: Given,
+    now: Timestamp,
+}
+
+impl Planned {
+    /// The plan is exactly this: changed facts of the status, then steps, events and, when there is one, the wake.
+    #[track_caller]
+    pub(crate) fn expect<const N: usize>(self, expected: [&str; N]) -> Self {
+        assert_eq!(self.lines(), expected, "\nstatus: {:#?}", self.plan.status);
+        self.and_is_quiet()
+    }
+
+    /// Likewise, from a list.
+    #[track_caller]
+    pub(crate) fn expect_all(self, expected: &[impl AsRef<str>]) -> Self {
+        let expected: Vec<_> = expected.iter().map(AsRef::as_ref).collect();
+        assert_eq!(self.lines(), expected, "\nstatus: {:#?}", self.plan.status);
+        self.and_is_quiet()
+    }
+
+    /// The plan begins with these lines.
+    #[track_caller]
+    pub(crate) fn expect_starting(self, expected: &[&str]) -> Self {
+        let lines = self.lines();
+        assert!(
+            lines.iter().zip(expected).filter(|(a, b)| a == b).count() == expected.len(),
+            "{expected:?}: {lines:#?}"
+        );
+        self.and_is_quiet()
+    }
+
+    /// The plan has these lines among others.
+    #[track_caller]
+    pub(crate) fn expect_containing(self, expected: &[&str]) -> Self {
+        let lines = self.lines();
+        assert!(expected.iter().all(|line| lines.iter().any(|other| other == line)), "{expected:?}: {lines:#?}");
+        self.and_is_quiet()
+    }
+
+    /// The plan has none of these lines.
+    #[track_caller]
+    pub(crate) fn expect_without(self, unwanted: &[&str]) -> Self {
+        let lines = self.lines();
+        assert!(!lines.iter().any(|line| unwanted.iter().any(|unwanted| line.starts_with(unwanted))), "{lines:#?}");
+        self.and_is_quiet()
+    }
+
+    /// Carried out, it leaves nothing to do.
+    #[track_caller]
+    fn and_is_quiet(self) -> Self {
+        let is_blocked = facts(&self.before).iter().any(|(name, value)| name == "Blocked" && value.starts_with("True"));
+        let is_removed = self.after.pods.iter().any(|pod| pod.0["metadata"]["deletionGracePeriodSeconds"] == 0);
+        if is_blocked || is_removed || self.given.refusal == Some(Refusal::NameOfGoingPod) {
+            // There is news: a pod after all, or one less.
+            return self;
+        }
+        let again = self.after.plan(self.now);
+        assert_eq!((again.status, again.steps, again.events), (None, vec![], vec![]), "planned again");
+        self
+    }
+
+    /// The world in which it was carried out.
+    pub(crate) fn then(self) -> Given {
+        self.after
+    }
+
+    /// The status after it.
+    pub(crate) fn status(&self) -> LongTaskStatus {
+        self.after.status.clone().unwrap_or_default()
+    }
+
+    /// The note of the event of that reason.
+    #[track_caller]
+    pub(crate) fn note(&self, reason: &str) -> &str {
+        let event = self.plan.events.iter().find(|event| event.reason.to_string() == reason);
+        &event.unwrap_or_else(|| panic!("no event {reason} in {:?}", self.plan.events)).note
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let before = facts(&self.before);
+        let mut lines: Vec<_> = self
+            .plan
+            .status
+            .iter()
+            .flat_map(facts)
+            .filter(|fact| !before.contains(fact))
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        lines.extend(self.plan.steps.iter().map(ToString::to_string));
+        lines.extend(self.plan.events.iter().map(|event| {
+            let kind = if event.warning { "Warning" } else { "Normal" };
+            format!("{kind} {}", event.reason)
+        }));
+        if let Wake::At(time) = self.plan.wake {
+            lines.push(format!("wake {}", of_day(time)));
+        }
+        lines
+    }
+}
+
+/// What a status says, by name; what is absent is `-`.
+fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
+    let some = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    let time = |time: Option<Timestamp>| some(time.map(of_day));
+    let attempt = status.current_attempt.as_ref();
+    let recent = status.recent_attempts.first();
+    let phase = format!("{} {}", some(status.phase.map(|phase| phase.as_str().into())), status.reason);
+    let mut facts = vec![
+        ("phase", phase.trim_end().to_owned()),
+        ("segment", status.segment.to_string()),
+        ("attempt", some(attempt.map(|attempt| format!("{} {:?}", attempt.number, attempt.state)))),
+        ("started", time(attempt.and_then(|attempt| attempt.started_at))),
+        ("stop", some(attempt.and_then(|attempt| Some(attempt.stop.as_ref()?.reason.to_string())))),
+        ("cut by", some(attempt.and_then(|attempt| Some(attempt.cut_by?.to_string())))),
+        (
+            "outcome",
+            some(recent.map(|ended| {
+                let exit = ended.exit_code.map(|code| format!(" exit {code}")).unwrap_or_default();
+                let outcome = format!("{} {}", ended.outcome, ended.reason);
+                format!("{}{exit}", outcome.trim_end())
+            })),
+        ),
+        ("active", status.active_seconds.to_string()),
+        ("suspended", status.run.suspended_seconds.to_string()),
+        ("checkpoint", status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence).to_string()),
+        ("progress", some(status.progress.as_ref().and_then(|progress| progress.summary.clone()))),
+        ("failures", status.consecutive.failures.to_string()),
+        ("stalls", status.consecutive.stalls.to_string()),
+        ("startFailures", status.consecutive.start_failures.to_string()),
+        ("interruptions", status.consecutive.interruptions.to_string()),
+        ("next", time(status.next_attempt_time)),
+        ("result", some(status.result.as_ref().map(ToString::to_string))),
+    ];
+    let conditions = ["Complete", "Failed", "Finished", "Suspended", "Blocked", "AttemptOverdue"];
+    facts.extend(conditions.map(|name| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == name);
+        // That a condition does not hold, and never did, is one.
+        (
+            name,
+            condition.map_or("False".into(), |condition| match condition.status.as_str() {
+                "True" => format!("True {}", condition.reason),
+                status => status.to_owned(),
+            }),
+        )
+    }));
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The pod of an attempt, fresh from the API server at 10:00:00.
+pub(crate) fn pod(attempt: i64) -> PodBuilder {
+    PodBuilder(json!({
+        "metadata": {
+            "name": format!("t-{attempt}"),
+            "uid": format!("pod-{attempt}"),
+            "creationTimestamp": "2026-11-24T10:00:00Z",
+            "labels": { "longtask.dev/task": "t", "longtask.dev/task-uid": "task-uid",
+                        "longtask.dev/attempt": attempt.to_string() },
+            "annotations": { "kubectl.kubernetes.io/default-container": "main" },
+            "finalizers": ["longtask.dev/outcome"],
+            "ownerReferences": [{ "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "name": "t",
+                                  "uid": "task-uid", "controller": true }],
+        },
+        "spec": {
+            "containers": [],
+            "activeDeadlineSeconds": 4200,
+            "terminationGracePeriodSeconds": 30,
+        },
+        "status": { "phase": "Pending" },
+    }))
+}
+
+/// A pod in the making: the object itself.
+#[derive(Clone)]
+pub(crate) struct PodBuilder(Value);
+
+impl PodBuilder {
+    fn created(pod: &Pod, now: Timestamp) -> Self {
+        let attempt = pod.metadata.labels.as_ref().map(|labels| labels["longtask.dev/attempt"].clone());
+        let server =
+            json!({ "metadata": { "uid": format!("pod-{}", attempt.expect("a number")), "creationTimestamp": now } });
+        Self(serde_json::to_value(pod).expect("a pod")).merged(server)
+    }
+
+    fn facts(&self) -> PodFacts {
+        let pod: Pod = serde_json::from_value(self.0.clone()).expect("a pod");
+        PodFacts::of(&pod).expect("a pod of ours")
+    }
+
+    /// Any other change of the object.
+    pub(crate) fn merged(mut self, changes: Value) -> Self {
+        merge(&mut self.0, changes);
+        self
+    }
+
+    fn labelled(self, name: &str, value: &str) -> Self {
+        self.merged(json!({ "metadata": { "labels": { name: value } } }))
+    }
+
+    /// Our finalizer is off.
+    pub(crate) fn released(self) -> Self {
+        self.merged(json!({ "metadata": { "finalizers": [] } }))
+    }
+
+    /// The scheduler found no place.
+    pub(crate) fn unschedulable(self, message: &str) -> Self {
+        self.condition(
+            json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }),
+        )
+    }
+
+    /// Bound to a node, and seen by its kubelet.
+    pub(crate) fn scheduled(self, at: &str) -> Self {
+        self.merged(json!({ "spec": { "nodeName": "node-1" }, "status": { "startTime": t(at) } }))
+            .condition(json!({ "type": "PodScheduled", "status": "True", "lastTransitionTime": t(at) }))
+    }
+
+    fn condition(mut self, condition: Value) -> Self {
+        match &mut self.0["status"]["conditions"] {
+            Value::Array(conditions) => conditions.push(condition),
+            none => *none = json!([condition]),
+        }
+        self
+    }
+
+    /// The main container waits for something.
+    pub(crate) fn waiting(self, reason: &str, message: &str) -> Self {
+        self.main(json!({ "waiting": { "reason": reason, "message": message } }))
+    }
+
+    /// The main container runs; the kubelet saw the pod a second earlier, unless scheduled before.
+    pub(crate) fn runs(self, since: &str) -> Self {
+        let is_scheduled = self.0["status"]["startTime"].is_string();
+        let pod = if is_scheduled { self } else { self.scheduled(&of_day(t(since) - SignedDuration::from_secs(1))) };
+        pod.merged(json!({ "status": { "phase": "Running" } })).main(json!({ "running": { "startedAt": t(since) } }))
+    }
+
+    /// The main container ran and ended; others may go on.
+    pub(crate) fn main_ended(self, started: &str, ended: &str, exit_code: i32) -> Self {
+        let reason = if exit_code == 0 { "Completed" } else { "Error" };
+        self.runs(started).main(json!({ "terminated": {
+            "startedAt": t(started), "finishedAt": t(ended), "exitCode": exit_code, "reason": reason,
+        } }))
+    }
+
+    /// The main container ran and ended, and the pod with it.
+    pub(crate) fn ran(self, started: &str, ended: &str, exit_code: i32) -> Self {
+        self.main_ended(started, ended, exit_code).phase(if exit_code == 0 { "Succeeded" } else { "Failed" })
+    }
+
+    fn main(self, state: Value) -> Self {
+        let name = "main";
+        let statuses =
+            json!([{ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
+        self.merged(json!({ "status": { "containerStatuses": statuses } }))
+    }
+
+    /// What the runtime called the main container's end.
+    pub(crate) fn called(mut self, reason: &str) -> Self {
+        self.0["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = json!(reason);
+        self
+    }
+
+    /// The main container's termination message: lines of report.
+    pub(crate) fn reporting(mut self, lines: &[Value]) -> Self {
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        self.0["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!(lines.join("\n"));
+        self
+    }
+
+    /// Likewise, any text.
+    pub(crate) fn saying(mut self, text: &str) -> Self {
+        self.0["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!(text);
+        self
+    }
+
+    /// The main container could not be started: the runtime's record carries the epoch as its start.
+    pub(crate) fn start_error(self, reason: &str) -> Self {
+        self.scheduled("10:00:01").phase("Failed").main(json!({ "terminated": {
+            "startedAt": "1970-01-01T00:00:00Z", "finishedAt": t("10:00:02"), "exitCode": 128, "reason": reason,
+            "message": "exec: no such file",
+        } }))
+    }
+
+    /// The kubelet lost track of the main container.
+    pub(crate) fn lost_track(self) -> Self {
+        self.phase("Failed").main(json!({ "terminated": {
+            "exitCode": 137, "reason": "ContainerStatusUnknown",
+            "message": "The container could not be located when the pod was terminated",
+        } }))
+    }
+
+    /// The pod's phase.
+    pub(crate) fn phase(self, phase: &str) -> Self {
+        self.merged(json!({ "status": { "phase": phase } }))
+    }
+
+    /// The pod's own reason.
+    pub(crate) fn because(self, reason: &str) -> Self {
+        self.merged(json!({ "status": { "phase": "Failed", "reason": reason, "message": "the kubelet's words" } }))
+    }
+
+    /// The condition `DisruptionTarget`.
+    pub(crate) fn disrupted(self, reason: &str, at: &str) -> Self {
+        self.condition(json!({ "type": "DisruptionTarget", "status": "True", "reason": reason,
+                               "message": "the cluster's words", "lastTransitionTime": t(at) }))
+    }
+
+    /// Being deleted: to be gone by that time, after that many seconds.
+    pub(crate) fn deleted(self, by: &str, grace: i64) -> Self {
+        self.merged(json!({ "metadata": { "deletionTimestamp": t(by), "deletionGracePeriodSeconds": grace } }))
+    }
+
+    /// As the API server answers a delete.
+    fn deletion_requested(self, now: Timestamp) -> Self {
+        let is_at_once = self.0["spec"]["nodeName"].is_null() || self.facts().is_terminal();
+        let grace = if is_at_once { 0 } else { self.facts().grace };
+        let by = now + SignedDuration::from_secs(grace);
+        self.merged(json!({ "metadata": { "deletionTimestamp": by, "deletionGracePeriodSeconds": grace } }))
+    }
+
+    /// The pod's `activeDeadlineSeconds`.
+    pub(crate) fn deadline(self, seconds: i64) -> Self {
+        self.merged(json!({ "spec": { "activeDeadlineSeconds": seconds } }))
+    }
+}
+
+/// Objects are merged field by field, everything else is replaced.
+fn merge(into: &mut Value, changes: Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (name, change) in changes {
+                merge(into.entry(name).or_insert_with(|| Value::Object(Map::new())), change);
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
