@@ -72,7 +72,8 @@ async fn earlier_stories_are_cleared_away(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let all = namespaces.list(&of_stories).await.expect("list namespaces");
-        let going: Vec<_> = all.iter().filter(|one| one.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
+        let going: Vec<_> =
+            all.iter().filter(|one| one.metadata.deletion_timestamp.is_some()).map(ResourceExt::name_any).collect();
         if going.is_empty() {
             return;
         }

@@ -195,9 +195,14 @@ async fn an_exceeded_quota_is_waited_for() {
         .expect("a quota");
         quotas.create(&PostParams::default(), &none).await.expect("create the quota");
         // It holds once its controller has counted.
-        let counted = |quota: Option<&ResourceQuota>| quota.is_some_and(|quota| quota.status.as_ref().is_some_and(|status| status.used.is_some()));
+        let counted = |quota: Option<&ResourceQuota>| {
+            quota.is_some_and(|quota| quota.status.as_ref().is_some_and(|status| status.used.is_some()))
+        };
         let is_counted = kube::runtime::wait::await_condition(quotas.clone(), "no-pods", counted);
-        tokio::time::timeout(Duration::from_secs(20), is_counted).await.expect("in time").expect("the quota is counted");
+        tokio::time::timeout(Duration::from_secs(20), is_counted)
+            .await
+            .expect("in time")
+            .expect("the quota is counted");
         let task = lab.submit(manifest("over-quota", &["--steps=1", "--step-time=0"])).await;
         let message = blocked(&task, "QuotaExceeded").await;
         assert!(message.contains("no-pods"), "{message}");

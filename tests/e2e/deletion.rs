@@ -45,7 +45,8 @@ async fn a_deleted_task_takes_its_pods_with_it() {
 async fn orphaned_pods_stay_and_are_free_of_the_operator() {
     story(async |lab| {
         let task = running(lab, "orphan").await;
-        task.delete(DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() }).await;
+        task.delete(DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() })
+            .await;
         let is_free = |seen: &super::support::Sightings| {
             let free = |pod: &super::support::PodHistory| {
                 !pod.latest().has_our_finalizer() && pod.latest().owner_references().is_empty()
@@ -80,18 +81,21 @@ async fn pods_of_a_task_deleted_while_the_operator_was_down_are_let_go() {
 async fn deleting_the_namespace_of_a_running_task_does_not_hang() {
     story(async |lab| {
         let task = running(lab, "homeless").await;
-        let retried = lab.submit(manifest("waiting", &["start: exit 1"]).and(json!({
-            "spec": { "retry": { "backoff": { "initial": "2s" } } }
-        })))
-        .await;
+        let retried = lab
+            .submit(manifest("waiting", &["start: exit 1"]).and(json!({
+                "spec": { "retry": { "backoff": { "initial": "2s" } } }
+            })))
+            .await;
         retried.until_phase(Phase::Waiting, 20).await;
         let namespaces: Api<Namespace> = Api::all(lab.client.clone());
         namespaces.delete(&lab.namespace, &DeleteParams::default()).await.expect("delete the namespace");
         all_gone(lab, &task, 30).await;
         all_gone(lab, &retried, 30).await;
-        let gone = kube::runtime::wait::await_condition(namespaces.clone(), &lab.namespace, |namespace: Option<&Namespace>| {
-            namespace.is_none()
-        });
+        let gone = kube::runtime::wait::await_condition(
+            namespaces.clone(),
+            &lab.namespace,
+            |namespace: Option<&Namespace>| namespace.is_none(),
+        );
         let waited = tokio::time::timeout(Duration::from_secs(40), gone).await;
         let left = namespaces.get(&lab.namespace).await;
         assert!(waited.is_ok() && is_not_found(left.as_ref().err()), "it still is there: {left:?}");
@@ -103,10 +107,18 @@ async fn deleting_the_namespace_of_a_running_task_does_not_hang() {
 async fn a_task_recreated_under_the_same_name_waits_for_the_old_pods() {
     story(async |lab| {
         // In its third attempt, with the pod of the first one gone: that name is free for the new task.
-        let deaf = ["--steps=99", "--step-time=1s", "before=2 segment=1: exit 75", "before=3 segment=2: exit 75", "term: ignore"];
+        let deaf = [
+            "--steps=99",
+            "--step-time=1s",
+            "before=2 segment=1: exit 75",
+            "before=3 segment=2: exit 75",
+            "term: ignore",
+        ];
         let one_kept = json!({ "spec": { "podHistoryLimit": 1 } });
         let old = lab.submit(manifest("phoenix", &deaf).and(one_kept)).await;
-        old.journal().until("attempt 3 works", Duration::from_secs(30), |entry| entry.attempt == 3 && entry.event == "step").await;
+        old.journal()
+            .until("attempt 3 works", Duration::from_secs(30), |entry| entry.attempt == 3 && entry.event == "step")
+            .await;
         let is_first_gone = |seen: &super::support::Sightings| seen.pods_of(&old.uid).next()?.is_gone.then_some(());
         lab.until("the first pod is gone", Duration::from_secs(10), is_first_gone).await;
         old.delete(DeleteParams::background()).await;

@@ -27,8 +27,10 @@ async fn the_other_replica_goes_on_when_the_leader_is_killed() {
         leader.kill().await;
         let killed = Instant::now();
         let before = task.statuses().len();
-        lab.until("the other replica writes", TAKEN_OVER, |seen| (seen.statuses(&task.uid).len() > before).then_some(()))
-            .await;
+        lab.until("the other replica writes", TAKEN_OVER, |seen| {
+            (seen.statuses(&task.uid).len() > before).then_some(())
+        })
+        .await;
         println!("the other replica's first write came {:?} after the kill", killed.elapsed());
         assert!(killed.elapsed() <= TAKEN_OVER);
         let status = task.ends_as(Phase::Succeeded, 45).await;

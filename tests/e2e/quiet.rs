@@ -15,10 +15,11 @@ const QUIET: Duration = Duration::from_secs(20);
 async fn tasks_to_which_nothing_happens_are_not_written() {
     story(async |lab| {
         let finished = lab.submit(manifest("finished", &["--steps=2", "--step-time=0"])).await;
-        let failed = lab.submit(manifest("failed", &["start: exit 1"]).and(json!({
-            "spec": { "retry": { "budgets": { "failures": 0 } } }
-        })))
-        .await;
+        let failed = lab
+            .submit(manifest("failed", &["start: exit 1"]).and(json!({
+                "spec": { "retry": { "budgets": { "failures": 0 } } }
+            })))
+            .await;
         let waiting = lab.submit(manifest("waiting", &[r#"start: report {"resumeAfter": "1h"}; exit 75"#])).await;
         let suspended = lab.submit(manifest("suspended", &[]).and(json!({ "spec": { "suspend": true } }))).await;
         let running = lab.submit(manifest("running", &["start: sleep forever"])).await;
