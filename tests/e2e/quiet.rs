@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use longtask::api::Phase;
 use serde_json::json;
 use tokio::time::sleep;
@@ -33,6 +34,8 @@ async fn tasks_to_which_nothing_happens_are_not_written() {
         suspended.until_phase(Phase::Suspended, 25).await;
         pending.until("it is unschedulable", 25, |status| status.reason == "Unschedulable").await;
         running.until_phase(Phase::Running, 25).await;
+        let has_its_slice = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds) < Some(600);
+        running.until_pod(1, "has its deadline lowered from the time for its start", 10, has_its_slice).await;
         let limit = Duration::from_secs(10);
         lab.until("finished pods are released", limit, |seen| (seen.held_pods().len() == 2).then_some(())).await;
 
