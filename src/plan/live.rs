@@ -233,9 +233,7 @@ fn watch_for_overdue(draft: &mut Draft<'_>, pod: &PodFacts) {
 fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
     let attempt = draft.status.current_attempt.as_ref()?;
     let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
-    let slice = attempt
-        .started_at
-        .map(|started_at| after(slice_of(draft, pod, started_at).end, pod.grace));
+    let slice = attempt.started_at.map(|started_at| after(slice_of(draft, pod, started_at).end, pod.grace));
     let deletion = pod.deletion.map(|deletion| deletion.at);
     [stop, slice, deletion].into_iter().flatten().min()
 }

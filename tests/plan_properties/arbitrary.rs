@@ -9,9 +9,7 @@ use longtask::{
         AttemptState, Checkpoint, CurrentAttempt, GoDuration, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
         Phase, Progress, RequestedStop, StopReason,
     },
-    plan::{
-        ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words,
-    },
+    plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::json;
@@ -48,11 +46,10 @@ impl World {
 
 pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let task = (specs(), option::weighted(0.9, statuses()), 1..4_i64, option::weighted(0.05, times()));
-    let refusals = option::weighted(0.2, prop_oneof![
-        Just(Refusal::NameOfGoingPod),
-        Just(Refusal::NameTaken),
-        words().prop_map(Refusal::Rejected),
-    ]);
+    let refusals = option::weighted(
+        0.2,
+        prop_oneof![Just(Refusal::NameOfGoingPod), Just(Refusal::NameTaken), words().prop_map(Refusal::Rejected),],
+    );
     (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, moments()).prop_map(
         |((spec, status, generation, deleted), mut pods, foreign, refusal, now)| {
             let mut task = LongTask::new("t", spec);
@@ -70,7 +67,8 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
 
 /// Mostly moments that can be near each other; the ends of time as well. Whole seconds, as the clock tells them.
 fn moments() -> impl Strategy<Value = Timestamp> {
-    let second = |range: std::ops::Range<i64>| range.prop_map(|second| Timestamp::from_second(second).expect("in range"));
+    let second =
+        |range: std::ops::Range<i64>| range.prop_map(|second| Timestamp::from_second(second).expect("in range"));
     prop_oneof![
         20 => second(1_795_000_000..1_795_010_000),
         1 => second(0..Timestamp::MAX.as_second()),
@@ -119,8 +117,8 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()));
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
-    (limits, budgets, flags, sizes, spans, delays).prop_map(
-        |(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays)| {
+    (limits, budgets, flags, sizes, spans, delays)
+        .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays)| {
             let mut spec: LongTaskSpec = serde_json::from_value(json!({
                 "template": { "spec": { "containers": [{ "name": "main" }] } },
                 "suspend": suspend, "cancel": cancel, "podHistoryLimit": pods,
@@ -136,21 +134,25 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
             let segment = &mut spec.segment;
             (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) = spans;
             spec
-        },
-    ).boxed()
+        })
+        .boxed()
 }
 
 fn statuses() -> BoxedStrategy<LongTaskStatus> {
     let run = (prop_oneof![9 => Just(1_i64), 1 => Just(0)], option::of(times()), numbers(), option::of(numbers()));
     let counts = (numbers(), numbers(), numbers(), numbers(), numbers(), numbers());
-    let conditions = vec(
-        (select(vec!["Suspended", "Blocked", "AttemptOverdue", "Reconciling"]), any::<bool>(), moments()),
-        0..4,
-    );
+    let conditions =
+        vec((select(vec!["Suspended", "Blocked", "AttemptOverdue", "Reconciling"]), any::<bool>(), moments()), 0..4);
     (
         select(vec![
-            Phase::Pending, Phase::Running, Phase::Stopping, Phase::Waiting, Phase::Suspended, Phase::Succeeded,
-            Phase::Failed, Phase::Cancelled,
+            Phase::Pending,
+            Phase::Running,
+            Phase::Stopping,
+            Phase::Waiting,
+            Phase::Suspended,
+            Phase::Succeeded,
+            Phase::Failed,
+            Phase::Cancelled,
         ]),
         run,
         counts,
@@ -167,7 +169,8 @@ fn statuses() -> BoxedStrategy<LongTaskStatus> {
             (status.run.number, status.run.start_time) = (run.0, run.1);
             (status.run.suspended_seconds, status.run.high_water) = (run.2, run.3);
             (status.active_seconds, status.segment, status.retries) = (counts.0, counts.1, counts.2);
-            (status.consecutive.failures, status.totals.failures, status.totals.attempts) = (counts.3, counts.4, counts.5);
+            (status.consecutive.failures, status.totals.failures, status.totals.attempts) =
+                (counts.3, counts.4, counts.5);
             (status.consecutive.stalls, status.consecutive.interruptions) = (counts.4, counts.5);
             (status.totals.work_lost_seconds, status.totals.stalls) = (counts.1, counts.2);
             status.phase = Some(phase);
@@ -181,8 +184,7 @@ fn statuses() -> BoxedStrategy<LongTaskStatus> {
             }
             (status.checkpoint, status.checkpoint_history, status.next_attempt_time) = (checkpoint, history, next);
             status.observed_generation = generation;
-            status.progress =
-                progress.map(|(completed, total)| Progress { completed, total, ..Progress::default() });
+            status.progress = progress.map(|(completed, total)| Progress { completed, total, ..Progress::default() });
             for (type_, holds, at) in conditions {
                 if status.conditions.iter().all(|condition| condition.type_ != type_) {
                     status.conditions.push(Condition {
@@ -196,22 +198,31 @@ fn statuses() -> BoxedStrategy<LongTaskStatus> {
                 }
             }
             status
-        }).boxed()
+        })
+        .boxed()
 }
 
 fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
     let states = select(vec![
-        AttemptState::Creating, AttemptState::Starting, AttemptState::Running, AttemptState::Stopping,
-        AttemptState::Ended, AttemptState::Withdrawn,
+        AttemptState::Creating,
+        AttemptState::Starting,
+        AttemptState::Running,
+        AttemptState::Stopping,
+        AttemptState::Ended,
+        AttemptState::Withdrawn,
     ]);
     let reasons = select(vec![
-        StopReason::Suspend, StopReason::Cancel, StopReason::MainEnded, StopReason::StartTimeout,
-        StopReason::SchedulingTimeout, StopReason::Limit,
+        StopReason::Suspend,
+        StopReason::Cancel,
+        StopReason::MainEnded,
+        StopReason::StartTimeout,
+        StopReason::SchedulingTimeout,
+        StopReason::Limit,
     ]);
     let stops = option::weighted(0.3, (reasons, times()));
     let limits = option::weighted(0.2, select(vec![Limit::ActiveTime, Limit::WallTime, Limit::Deadline]));
-    (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times()).prop_map(
-        |(number, segment, state, started_at, cut_by, stop, generation, created_at)| CurrentAttempt {
+    (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times())
+        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, created_at)| CurrentAttempt {
             number,
             segment,
             state,
@@ -223,8 +234,8 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
             started_at,
             cut_by,
             stop: stop.map(|(reason, requested_at)| RequestedStop { reason, requested_at }),
-        },
-    ).boxed()
+        })
+        .boxed()
 }
 
 fn checkpoints() -> impl Strategy<Value = Checkpoint> {
@@ -244,7 +255,13 @@ fn checkpoints() -> impl Strategy<Value = Checkpoint> {
 
 fn words() -> impl Strategy<Value = Words> {
     let reasons = select(vec![
-        "DeadlineExceeded", "Evicted", "OutOfcpu", "ErrImagePull", "ImagePullBackOff", "Unschedulable", "QuotaExceeded",
+        "DeadlineExceeded",
+        "Evicted",
+        "OutOfcpu",
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "Unschedulable",
+        "QuotaExceeded",
         "",
     ]);
     (reasons, ".{0,40}").prop_map(|(reason, message)| Words { reason: reason.into(), message })
@@ -255,7 +272,8 @@ fn reports() -> BoxedStrategy<String> {
         (0..5_i64).prop_map(|n| json!({ "checkpoint": { "n": n } }).to_string()),
         numbers().prop_map(|n| json!({ "progress": { "completed": n, "total": n } }).to_string()),
         any::<bool>().prop_map(|done| json!({ "done": done }).to_string()),
-        any::<bool>().prop_map(|permanent| json!({ "error": { "permanent": permanent, "retryAfter": "5s" } }).to_string()),
+        any::<bool>()
+            .prop_map(|permanent| json!({ "error": { "permanent": permanent, "retryAfter": "5s" } }).to_string()),
         select(vec!["0s", "10m", "99999h", "9999-12-30T00:00:00Z", "-9999-01-02T00:00:00Z", "soon"])
             .prop_map(|after| json!({ "resumeAfter": after }).to_string()),
         ".{0,60}".prop_map(|text| text),
@@ -266,11 +284,10 @@ fn reports() -> BoxedStrategy<String> {
 
 fn main_containers() -> BoxedStrategy<MainContainer> {
     let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "StartError"]);
-    let ends = (select(vec![0, 1, 75, 137, -1]), reasons, reports(), option::of(times()), option::of(times())).prop_map(
-        |(exit_code, reason, message, started_at, finished_at)| {
+    let ends = (select(vec![0, 1, 75, 137, -1]), reasons, reports(), option::of(times()), option::of(times()))
+        .prop_map(|(exit_code, reason, message, started_at, finished_at)| {
             MainContainer::Ended(ContainerEnd { exit_code, reason: reason.into(), message, started_at, finished_at })
-        },
-    );
+        });
     prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()
 }
 
@@ -280,12 +297,23 @@ fn pods() -> BoxedStrategy<PodFacts> {
         times(),
     )
         .prop_map(|(reason, at)| Disruption { reason: reason.into(), message: String::new(), at });
-    let deletions = (times(), prop_oneof![Just(0_i64), Just(30), numbers()]).prop_map(|(at, grace)| Deletion { at, grace });
+    let deletions =
+        (times(), prop_oneof![Just(0_i64), Just(30), numbers()]).prop_map(|(at, grace)| Deletion { at, grace });
     let phases = select(vec![PodPhase::Pending, PodPhase::Running, PodPhase::Succeeded, PodPhase::Failed]);
     let bounds = (option::of(times()), option::of(numbers()), numbers(), option::of(numbers()));
     let trouble = (option::weighted(0.2, words()), option::weighted(0.2, words()), option::weighted(0.2, words()));
     let ends = (option::weighted(0.2, deletions), option::weighted(0.2, disruptions));
-    (attempts(), any::<bool>(), any::<bool>(), phases, bounds, trouble, ends, (times(), option::of(times())), main_containers())
+    (
+        attempts(),
+        any::<bool>(),
+        any::<bool>(),
+        phases,
+        bounds,
+        trouble,
+        ends,
+        (times(), option::of(times())),
+        main_containers(),
+    )
         .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, main)| PodFacts {
             name: format!("t-{attempt}"),
             uid: format!("pod-{attempt}"),
@@ -307,5 +335,6 @@ fn pods() -> BoxedStrategy<PodFacts> {
             unscheduled: trouble.1,
             trouble: trouble.2,
             main,
-        }).boxed()
+        })
+        .boxed()
 }

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{AttemptState, LongTask, LongTaskStatus, Phase},
     plan::{
-        ContainerEnd, Deletion, Disruption, MainContainer, Observed, Plan, PodFacts, PodPhase, Refusal, Sight, Step, Wake,
-        Words, plan,
+        ContainerEnd, Deletion, Disruption, MainContainer, Observed, Plan, PodFacts, PodPhase, Refusal, Sight, Step,
+        Wake, Words, plan,
     },
 };
 use serde_json::json;
@@ -41,8 +41,7 @@ impl Dice {
 }
 
 /// A pod and what goes on inside.
-#[derive(Clone)]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SimPod {
     facts: PodFacts,
     /// The program's position when it started.
@@ -351,7 +350,9 @@ impl Cluster {
         let running = self.pods.values().filter(|pod| !pod.facts.is_terminal() && pod.is_running()).count();
         assert!(running <= 1, "I1: {running} pods run at once");
         self.pods.retain(|_, pod| {
-            pod.facts.has_finalizer || pod.facts.deletion.is_none() || !(pod.facts.is_terminal() || pod.facts.node.is_none())
+            pod.facts.has_finalizer
+                || pod.facts.deletion.is_none()
+                || !(pod.facts.is_terminal() || pod.facts.node.is_none())
         });
     }
 }
@@ -382,7 +383,11 @@ impl SimPod {
 /// Lets a pod go on; tells whether its program came to its end.
 fn run(pod: &mut SimPod, now: i64, dice: &mut Dice) -> bool {
     pod.due = now + 1 + dice.below(5);
-    let is_out_of_time = pod.facts.start_time.zip(pod.facts.active_deadline).is_some_and(|(start, seconds)| start.as_second() + seconds <= now);
+    let is_out_of_time = pod
+        .facts
+        .start_time
+        .zip(pod.facts.active_deadline)
+        .is_some_and(|(start, seconds)| start.as_second() + seconds <= now);
     let must_stop = pod.facts.deletion.is_some() || is_out_of_time;
     match &pod.facts.main {
         MainContainer::Waiting if pod.facts.node.is_none() => {

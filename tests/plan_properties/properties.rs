@@ -47,7 +47,9 @@ fn carried_out(world: &World, plan: &Plan) -> World {
                 pod.metadata.uid = pod.metadata.name.as_ref().map(|name| name.replace('t', "pod"));
                 after.pods.push(Arc::new(PodFacts::of(&pod).expect("a pod of ours")));
             }
-            Step::LowerDeadline { pod, seconds } => change(&mut after, &pod.uid, |pod| pod.active_deadline = Some(*seconds)),
+            Step::LowerDeadline { pod, seconds } => {
+                change(&mut after, &pod.uid, |pod| pod.active_deadline = Some(*seconds))
+            }
             Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
             }),

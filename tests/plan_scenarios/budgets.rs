@@ -47,8 +47,7 @@ fn of(number: i64) -> PodBuilder {
 #[test]
 fn a_budget_of_b_allows_b_plus_one_tries() {
     for b in [0, 1, 3] {
-        let budgets =
-            json!({ "budgets": { "failures": b, "stalls": b, "startFailures": b, "interruptions": b } });
+        let budgets = json!({ "budgets": { "failures": b, "stalls": b, "startFailures": b, "interruptions": b } });
         let given = retrying(budgets);
         let ends: [(&str, &dyn Fn(i64) -> PodBuilder); 4] = [
             ("FailureBudgetExhausted", &|n| of(n).ran("10:00:00", "10:01:00", 1)),
@@ -97,12 +96,16 @@ fn progress_resets_every_counter_before_the_end_is_counted() {
         (counters.failures, counters.stalls, counters.start_failures, counters.interruptions) = (6, 3, 5, 9);
     });
     given.clone().pod(ran(1, &[json!({ "checkpoint": { "n": 1 } })])).at("10:01:01").expect_containing(&[
-        "failures 1", "stalls 0", "startFailures 0", "interruptions 0", "next 10:01:11",
+        "failures 1",
+        "stalls 0",
+        "startFailures 0",
+        "interruptions 0",
+        "next 10:01:11",
     ]);
     let kept = given.spec(json!({ "retry": { "resetOnProgress": false } }));
-    kept.pod(ran(1, &[json!({ "checkpoint": { "n": 1 } })])).at("10:01:01").expect_containing(&[
-        "phase Failed FailureBudgetExhausted", "failures 7",
-    ]);
+    kept.pod(ran(1, &[json!({ "checkpoint": { "n": 1 } })]))
+        .at("10:01:01")
+        .expect_containing(&["phase Failed FailureBudgetExhausted", "failures 7"]);
 }
 
 #[test]
@@ -116,9 +119,12 @@ fn one_class_of_trouble_does_not_reset_another() {
 #[test]
 fn a_checkpoint_is_progress_only_if_it_is_new_and_completed_was_never_reported() {
     let is_stall = |mark: Option<i64>, report: Value| {
-        let given = running(1).pod(pod(1).scheduled("09:59:59").ran("09:00:00", "09:10:00", 75).reporting(&[
-            json!({ "checkpoint": { "n": 1 } }),
-        ]));
+        let given = running(1).pod(
+            pod(1)
+                .scheduled("09:59:59")
+                .ran("09:00:00", "09:10:00", 75)
+                .reporting(&[json!({ "checkpoint": { "n": 1 } })]),
+        );
         let given = given.at("10:00:00").then().running(2, "10:00:00").status(|status| status.run.high_water = mark);
         let given = given.only(of(2).ran("10:00:00", "10:01:00", 75).reporting(&[report]));
         given.at("10:01:01").status().consecutive.stalls == 1
@@ -133,7 +139,8 @@ fn a_checkpoint_is_progress_only_if_it_is_new_and_completed_was_never_reported()
 
 #[test]
 fn a_program_that_goes_round_in_circles_stalls() {
-    let mut given = running(1).pod(of(1).ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "checkpoint": { "n": 0 } })]));
+    let mut given =
+        running(1).pod(of(1).ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "checkpoint": { "n": 0 } })]));
     let mut stalls = Vec::new();
     for number in 2..=4 {
         let report = json!({ "checkpoint": { "n": (number - 1) % 2 } });
@@ -153,7 +160,8 @@ fn an_external_program_makes_progress_by_running_to_its_limit_or_for_ten_seconds
         (counters.stalls, counters.failures)
     };
     let yielded = |ended| pod(1).scheduled("09:59:59").ran("10:00:00", ended, 75);
-    let limit = || pod(1).scheduled("09:59:59").deadline(3601).ran("10:00:00", "11:00:00", 1).because("DeadlineExceeded");
+    let limit =
+        || pod(1).scheduled("09:59:59").deadline(3601).ran("10:00:00", "11:00:00", 1).because("DeadlineExceeded");
     assert_eq!(stalls(yielded("10:00:09"), None), (1, 2));
     assert_eq!(stalls(yielded("10:00:10"), None), (0, 0));
     assert_eq!(stalls(limit(), None), (0, 0));
@@ -175,7 +183,8 @@ fn delays_grow_from_the_first_retry_after_progress() {
 fn jitter_stays_within_its_bounds() {
     for (jitter, low, high) in [("Full", 1, 40), ("Equal", 20, 40), ("Additive", 40, 50)] {
         for number in 1..40 {
-            let given = given().spec(json!({ "retry": { "backoff": { "jitter": jitter } } })).running(number, "10:00:00");
+            let given =
+                given().spec(json!({ "retry": { "backoff": { "jitter": jitter } } })).running(number, "10:00:00");
             let given = given.status(|status| status.consecutive.failures = 2);
             let planned = given.pod(of(number).ran("10:00:00", "10:01:00", 1)).at("10:01:00");
             let wait = planned.status().next_attempt_time.expect("a time").as_second() - t("10:01:00").as_second();
@@ -209,7 +218,8 @@ fn a_request_of_an_exit_that_it_does_not_belong_to_is_ignored() {
 
 #[test]
 fn interruptions_wait_a_second_then_double_to_thirty() {
-    for (interruptions, next) in [(0, "10:01:02"), (1, "10:01:03"), (4, "10:01:17"), (5, "10:01:31"), (99, "10:01:31")] {
+    for (interruptions, next) in [(0, "10:01:02"), (1, "10:01:03"), (4, "10:01:17"), (5, "10:01:31"), (99, "10:01:31")]
+    {
         let given = running(1).status(|status| status.consecutive.interruptions = interruptions);
         let given = given.pod(pod(1).runs("10:00:00").phase("Failed"));
         given.at("10:01:01").expect_containing(&[&format!("next {next}")]);
@@ -226,7 +236,9 @@ fn a_crash_after_a_checkpoint_loses_no_work() {
 fn history_keeps_the_newest_and_follows_its_limit() {
     let mut given = running(1).spec(json!({ "checkpoint": { "historyLimit": 2 } }));
     for number in 1..=5 {
-        given = given.running(number, "10:00:00").only(of(number).ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "checkpoint": { "n": number } })]));
+        given = given
+            .running(number, "10:00:00")
+            .only(of(number).ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "checkpoint": { "n": number } })]));
         given = given.at("10:01:01").then();
     }
     let sequences = |given: &Given| {

@@ -95,9 +95,11 @@ fn a_pod_stopped_on_request_and_removed_later_has_not_completed() {
 #[test]
 fn the_earliest_of_two_causes_is_the_cut() {
     let stopped = || running().stopping(StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true }));
-    let evicted_later = sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:10:06");
+    let evicted_later =
+        sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:10:06");
     assert_eq!(outcome(stopped().pod(evicted_later), "10:10:07"), "Stopped Suspend");
-    let evicted_before = sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:09:00");
+    let evicted_before =
+        sliced().ran("10:00:00", "10:10:05", 0).deadline(1).disrupted("EvictionByEvictionAPI", "10:09:00");
     assert_eq!(outcome(stopped().pod(evicted_before), "10:10:07"), "Stopped Suspend");
 }
 
@@ -107,7 +109,12 @@ fn a_sidecar_that_outlives_a_stopped_program_does_not_make_it_a_success() {
     for (given, phase, expected) in [
         (main_traps(sliced().main_ended("10:00:00", "11:00:02", 0)), "DeadlineExceeded", "TimeLimit"),
         (
-            main_traps(sliced().main_ended("10:00:00", "11:00:02", 0).disrupted("EvictionByEvictionAPI", "11:00:00").deleted("11:00:30", 30)),
+            main_traps(
+                sliced()
+                    .main_ended("10:00:00", "11:00:02", 0)
+                    .disrupted("EvictionByEvictionAPI", "11:00:00")
+                    .deleted("11:00:30", 30),
+            ),
             "",
             "Interrupted Evicted",
         ),

@@ -96,9 +96,9 @@ fn a_segment_costs_two_writes_of_status() {
         writes += usize::from(planned.plan.status.is_some());
         planned.then()
     };
-    let given = given().running(1, "09:00:00").pod(pod(1).ran("09:00:00", "10:00:00", 75).reporting(&[
-        json!({ "checkpoint": { "n": 1 } }),
-    ]));
+    let given = given()
+        .running(1, "09:00:00")
+        .pod(pod(1).ran("09:00:00", "10:00:00", 75).reporting(&[json!({ "checkpoint": { "n": 1 } })]));
     let given = look(given, "10:00:01");
     let given = look(given.each_pod(|pod| pod.scheduled("10:00:02")), "10:00:02");
     let given = look(given.each_pod(|pod| pod.waiting("ContainerCreating", "")), "10:00:03");

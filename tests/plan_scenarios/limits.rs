@@ -25,7 +25,12 @@ fn a_slice_is_the_shortest_of_duration_and_limits() {
         (json!({ "activeTime": "2h" }), 3600, None, 3601),
         (json!({ "wallTime": "90m" }), 0, Some("WallTime"), 1801),
         (json!({ "deadline": "2026-11-24T10:20:00Z" }), 0, Some("Deadline"), 1201),
-        (json!({ "deadline": "2026-11-24T10:20:00Z", "wallTime": "70m", "activeTime": "15m" }), 0, Some("WallTime"), 601),
+        (
+            json!({ "deadline": "2026-11-24T10:20:00Z", "wallTime": "70m", "activeTime": "15m" }),
+            0,
+            Some("WallTime"),
+            601,
+        ),
         (json!({ "deadline": "2026-11-24T09:20:00Z" }), 0, Some("Deadline"), 1),
     ] {
         let given = limited(&limits).status(|status| status.active_seconds = active);
@@ -93,11 +98,9 @@ fn while_waiting_there_is_a_look_when_a_limit_ends() {
 
 #[test]
 fn a_limit_of_time_stops_a_pod_that_has_not_started() {
-    for limits in [
-        json!({ "wallTime": "61m" }),
-        json!({ "deadline": "2026-11-24T10:01:00Z" }),
-        json!({ "activeTime": "1m" }),
-    ] {
+    for limits in
+        [json!({ "wallTime": "61m" }), json!({ "deadline": "2026-11-24T10:01:00Z" }), json!({ "activeTime": "1m" })]
+    {
         let given = limited(&limits).creating(2).status(|status| status.active_seconds = 60);
         let planned = given.pod(pod(2).scheduled("10:00:01")).at("10:01:00");
         let planned = planned.expect_containing(&["stop Limit", "delete pod t-2"]);
@@ -133,7 +136,8 @@ fn the_last_segment_may_end_well() {
     let given = limited(&json!({ "segments": 1, "attempts": 1 })).running(1, "10:00:00");
     given.clone().pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").expect_containing(&["phase Succeeded"]);
     let yielded = pod(1).ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "checkpoint": { "n": 1 } })]);
-    let planned = given.pod(yielded).at("10:01:01").expect_containing(&["phase Failed SegmentLimitReached", "checkpoint 1"]);
+    let planned =
+        given.pod(yielded).at("10:01:01").expect_containing(&["phase Failed SegmentLimitReached", "checkpoint 1"]);
     planned.expect_without(&["create"]);
 }
 
@@ -152,9 +156,9 @@ fn a_deadline_passes_while_suspended_and_wall_time_does_not() {
 #[test]
 fn a_limit_of_attempts_waits_until_another_one_is_needed() {
     let given = limited(&json!({ "attempts": 1 })).running(1, "10:00:00").edited(json!({ "suspend": true }));
-    let stopped = given.stopping(StopReason::Suspend, "10:10:00").pod(
-        pod(1).ran("10:00:00", "10:10:02", 143).deadline(1).because("DeadlineExceeded"),
-    );
+    let stopped = given
+        .stopping(StopReason::Suspend, "10:10:00")
+        .pod(pod(1).ran("10:00:00", "10:10:02", 143).deadline(1).because("DeadlineExceeded"));
     let suspended = stopped.at("10:10:03").expect_containing(&["phase Suspended SuspendedByUser"]);
     let resumed = suspended.then().edited(json!({ "suspend": false })).at("10:20:00");
     resumed.expect_containing(&["phase Failed AttemptLimitReached"]);

@@ -147,8 +147,20 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
 fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
     for (pod, reason) in [
         // A program that traps SIGTERM and exits 0 is not done.
-        (sliced().ran("10:00:00", "10:01:00", 0).disrupted("EvictionByEvictionAPI", "10:00:59").deleted("10:01:29", 30), "Evicted exit 0"),
-        (sliced().ran("10:00:00", "10:01:00", 0).disrupted("PreemptionByScheduler", "10:01:00").deleted("10:01:30", 30), "Preempted exit 0"),
+        (
+            sliced()
+                .ran("10:00:00", "10:01:00", 0)
+                .disrupted("EvictionByEvictionAPI", "10:00:59")
+                .deleted("10:01:29", 30),
+            "Evicted exit 0",
+        ),
+        (
+            sliced()
+                .ran("10:00:00", "10:01:00", 0)
+                .disrupted("PreemptionByScheduler", "10:01:00")
+                .deleted("10:01:30", 30),
+            "Preempted exit 0",
+        ),
         (sliced().ran("10:00:00", "10:01:00", 143).deleted("10:01:20", 30), "Deleted exit 143"),
         (sliced().ran("10:00:00", "10:01:00", 75).deleted("10:01:01", 0), "Deleted exit 75"),
         (sliced().runs("10:00:00").phase("Failed").disrupted("DeletionByPodGC", "10:01:00"), "NodeLost"),
@@ -159,7 +171,11 @@ fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
         let planned = running().pod(pod).at("10:01:02");
         let planned = planned.expect_starting(&["phase Waiting Interrupted", "attempt 1 Ended", &outcome]);
         let status = planned.status();
-        assert_eq!((status.consecutive.interruptions, status.consecutive.failures, status.segment), (1, 0, 1), "{reason}");
+        assert_eq!(
+            (status.consecutive.interruptions, status.consecutive.failures, status.segment),
+            (1, 0, 1),
+            "{reason}"
+        );
     }
 }
 
@@ -333,7 +349,8 @@ fn row_11_too_much_local_storage_is_the_programs_failure() {
 
 #[test]
 fn running_time_counts_at_least_a_second_and_only_when_the_program_ran() {
-    let run = |from, to| running().pod(pod(1).scheduled("09:59:00").ran(from, to, 1)).at("10:01:01").status().active_seconds;
+    let run =
+        |from, to| running().pod(pod(1).scheduled("09:59:00").ran(from, to, 1)).at("10:01:01").status().active_seconds;
     assert_eq!((run("10:00:00", "10:00:00"), run("10:00:00", "10:00:59")), (1, 59));
     assert_eq!(given().creating(1).pod(pod(1).start_error("StartError")).at("10:01:01").status().active_seconds, 0);
 }

@@ -11,14 +11,30 @@ fn finished(attempt: i64) -> crate::support::PodBuilder {
 
 #[test]
 fn a_has_ended_when_the_pod_is_terminal() {
-    given().running(1, "10:00:00").pod(pod(1).main_ended("10:00:00", "10:01:00", 0)).at("10:01:01").expect_without(&["outcome"]);
-    given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").expect_containing(&["outcome Completed exit 0"]);
+    given()
+        .running(1, "10:00:00")
+        .pod(pod(1).main_ended("10:00:00", "10:01:00", 0))
+        .at("10:01:01")
+        .expect_without(&["outcome"]);
+    given()
+        .running(1, "10:00:00")
+        .pod(pod(1).ran("10:00:00", "10:01:00", 0))
+        .at("10:01:01")
+        .expect_containing(&["outcome Completed exit 0"]);
 }
 
 #[test]
 fn b_has_ended_when_deleted_before_it_had_a_node() {
-    given().creating(1).pod(pod(1).deleted("10:00:05", 0)).at("10:00:05").expect_containing(&["outcome Interrupted Deleted"]);
-    given().creating(1).pod(pod(1).scheduled("10:00:01").deleted("10:00:05", 0)).at("10:00:06").expect_without(&["outcome"]);
+    given()
+        .creating(1)
+        .pod(pod(1).deleted("10:00:05", 0))
+        .at("10:00:05")
+        .expect_containing(&["outcome Interrupted Deleted"]);
+    given()
+        .creating(1)
+        .pod(pod(1).scheduled("10:00:01").deleted("10:00:05", 0))
+        .at("10:00:06")
+        .expect_without(&["outcome"]);
 }
 
 #[test]
@@ -117,7 +133,8 @@ fn deleting_the_pods_of_a_finished_task_starts_nothing() {
 #[test]
 fn an_edit_of_a_finished_task_is_answered_once() {
     let done = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").then();
-    let planned = done.edited(json!({ "segment": { "duration": "2h" } })).at("10:02:00").expect(["Warning EditIgnored"]);
+    let planned =
+        done.edited(json!({ "segment": { "duration": "2h" } })).at("10:02:00").expect(["Warning EditIgnored"]);
     let status = planned.status();
     assert!(status.observed_generation == 2);
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));

@@ -182,10 +182,9 @@ impl Given {
         let current = match under_way {
             None => Sight::NotAsked,
             Some(attempt) if matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn) => Sight::NotAsked,
-            Some(attempt) => pods
-                .iter()
-                .find(|pod| pod.is_of(attempt))
-                .map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod))),
+            Some(attempt) => {
+                pods.iter().find(|pod| pod.is_of(attempt)).map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
+            }
         };
         let foreign = facts(&self.foreign);
         plan(&Observed { task: &task, uid: "task-uid", pods, foreign, current, refusal: self.refusal.clone() }, now)
@@ -272,7 +271,10 @@ impl Planned {
     #[track_caller]
     pub(crate) fn expect_starting(self, expected: &[&str]) -> Self {
         let lines = self.lines();
-        assert!(lines.iter().zip(expected).filter(|(a, b)| a == b).count() == expected.len(), "{expected:?}: {lines:#?}");
+        assert!(
+            lines.iter().zip(expected).filter(|(a, b)| a == b).count() == expected.len(),
+            "{expected:?}: {lines:#?}"
+        );
         self.and_is_quiet()
     }
 
@@ -382,10 +384,13 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
     facts.extend(conditions.map(|name| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == name);
         // That a condition does not hold, and never did, is one.
-        (name, condition.map_or("False".into(), |condition| match condition.status.as_str() {
-            "True" => format!("True {}", condition.reason),
-            status => status.to_owned(),
-        }))
+        (
+            name,
+            condition.map_or("False".into(), |condition| match condition.status.as_str() {
+                "True" => format!("True {}", condition.reason),
+                status => status.to_owned(),
+            }),
+        )
     }));
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -420,7 +425,8 @@ pub(crate) struct PodBuilder(Value);
 impl PodBuilder {
     fn created(pod: &Pod, now: Timestamp) -> Self {
         let attempt = pod.metadata.labels.as_ref().map(|labels| labels["longtask.dev/attempt"].clone());
-        let server = json!({ "metadata": { "uid": format!("pod-{}", attempt.expect("a number")), "creationTimestamp": now } });
+        let server =
+            json!({ "metadata": { "uid": format!("pod-{}", attempt.expect("a number")), "creationTimestamp": now } });
         Self(serde_json::to_value(pod).expect("a pod")).merged(server)
     }
 
@@ -446,7 +452,9 @@ impl PodBuilder {
 
     /// The scheduler found no place.
     pub(crate) fn unschedulable(self, message: &str) -> Self {
-        self.condition(json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }))
+        self.condition(
+            json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }),
+        )
     }
 
     /// Bound to a node, and seen by its kubelet.
@@ -490,7 +498,8 @@ impl PodBuilder {
 
     fn main(self, state: Value) -> Self {
         let name = "main";
-        let statuses = json!([{ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
+        let statuses =
+            json!([{ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
         self.merged(json!({ "status": { "containerStatuses": statuses } }))
     }
 
