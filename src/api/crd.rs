@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::{LongTask, rules::rule};
+use super::{LongTask, rules::rule_at};
 
 /// The definition as YAML, as `kubectl apply` takes it.
 ///
@@ -24,9 +24,11 @@ pub fn yaml() -> Result<String, CannotPrint> {
 pub fn definition() -> Result<CustomResourceDefinition, CannotPrint> {
     let mut definition = serde_json::to_value(LongTask::crd())?;
     let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    schema["x-kubernetes-validations"] = json!([rule(
+    schema["properties"]["metadata"] = json!({ "type": "object", "properties": { "name": { "type": "string" } } });
+    schema["x-kubernetes-validations"] = json!([rule_at(
+        ".metadata.name",
         "self.metadata.name.size() <= 52",
-        "metadata.name must be at most 52 characters: the attempt's number is appended to name the pods",
+        "must be at most 52 characters: the attempt's number is appended to name the pods",
     )]);
     forbid_null(schema);
     reflow_descriptions(schema);

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rules::rule;
+use super::rules::{rule, rule_at};
 
 /// The grammar, after Gateway API's GEP-2257 without milliseconds: no sign, no fraction, no day.
 const PATTERN: &str = "^([0-9]{1,5}(h|m|s)){1,3}$";
@@ -121,12 +121,12 @@ impl JsonSchema for GoDuration {
 
 /// The rule of a duration field: the grammar and the bounds in one, so that a wrong value gets one message.
 pub(super) fn duration_between(shortest: &str, longest: Option<&str>) -> Value {
-    let mut condition = format!("self.matches('{PATTERN}') && duration(self) >= duration('{shortest}')");
-    let mut message = format!("must be a duration such as 90s, 15m or 1h30m (write 72h, not 3d), at least {shortest}");
-    if let Some(longest) = longest {
-        condition += &format!(" && duration(self) <= duration('{longest}')");
-        message += &format!(" and at most {longest}");
-    }
+    let (no_longer, bound) = longest.map_or_else(Default::default, |longest| {
+        (format!(" && duration(self) <= duration('{longest}')"), format!(" and at most {longest}"))
+    });
+    let condition = format!("self.matches('{PATTERN}') && duration(self) >= duration('{shortest}'){no_longer}");
+    let message =
+        format!("must be a duration such as 90s, 15m or 1h30m (write 72h, not 3d), at least {shortest}{bound}");
     rule(&condition, &message)
 }
 
@@ -134,13 +134,14 @@ pub(super) fn duration_between(shortest: &str, longest: Option<&str>) -> Value {
 /// wrong, and where it is absent: the server checks rules against a default of `{}` before it fills in the fields.
 pub(super) fn longest_not_below_shortest(longest: &str, shortest: &str) -> Value {
     let is_sound = |field: &str| format!("has(self.{field}) && self.{field}.matches('{PATTERN}')");
-    rule(
+    rule_at(
+        &format!(".{longest}"),
         &format!(
             "!({} && {}) || duration(self.{longest}) >= duration(self.{shortest})",
             is_sound(longest),
             is_sound(shortest)
         ),
-        &format!("{longest} must not be less than {shortest}"),
+        &format!("must not be less than {shortest}"),
     )
 }
 

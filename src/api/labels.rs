@@ -16,7 +16,7 @@ pub const PREFIX: &str = "longtask.dev/";
 
 /// Annotation of a pod: the `metadata.generation` of the task from which it was made.
 pub const GENERATION: &str = "longtask.dev/generation";
-/// Annotation of a pod: the duration of its segment in seconds; a later change of the task does not concern it.
+/// Annotation of a pod: the duration of its segment in seconds, as the task had it when the pod was made.
 pub const SEGMENT_SECONDS: &str = "longtask.dev/segment-seconds";
 /// Annotation of a pod: its main container. The well-known one, so that `kubectl logs` and `exec` pick it as well.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";

@@ -85,6 +85,8 @@ pub enum StopReason {
     SchedulingTimeout,
     /// A limit of the task was reached before the main container ran.
     Limit,
+    /// The pod could not be scheduled or started, and the task has been edited since it was made.
+    Outdated,
 }
 
 /// A limit of `spec.limits` that can cut a segment short.

@@ -1,4 +1,5 @@
 //! The specification: what a user declares.
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     decimal::{Decimal, factor_from_1_to_10},
     duration::{GoDuration, duration_between, longest_not_below_shortest},
-    rules::rule,
+    rules::{forbidden, rule_at},
     status::LongTaskStatus,
 };
 
@@ -99,17 +100,20 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     )
 )]
 #[schemars(extend("x-kubernetes-validations" = [
-    rule(
+    rule_at(
+        ".segment.container",
         "!has(self.segment.container) || self.template.spec.containers.exists(c, c.name == self.segment.container)",
-        "segment.container must be the name of one of template.spec.containers",
+        "must be the name of one of spec.template.spec.containers",
     ),
-    rule(
+    rule_at(
+        ".cancel",
         "!oldSelf.cancel || self.cancel",
-        "cancel is for good and cannot be taken back; create a new task",
+        "is for good and cannot be taken back: create a new task",
     ),
-    rule(
+    rule_at(
+        ".managedBy",
         "self.managedBy == oldSelf.managedBy",
-        "managedBy is immutable; delete the task and create it anew",
+        "is immutable: delete the task and create it anew",
     ),
 ]))]
 #[serde(rename_all = "camelCase")]
@@ -158,41 +162,50 @@ pub struct LongTaskSpec {
     /// `restartPolicy` is always Never, and the pod's time limits come from `segment`. The pods get no API token unless
     /// `automountServiceAccountToken: true` is set here. Changes take effect at the next attempt.
     #[schemars(schema_with = "super::crd::template_schema", extend("x-kubernetes-validations" = [
-        rule(
+        rule_at(
+            ".spec.containers",
             "self.spec.containers.size() > 0",
-            "template.spec.containers must have at least one container",
+            "must have at least one container",
         ),
-        rule(
+        rule_at(
+            ".spec.restartPolicy",
             "!has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Never'",
-            "template.spec.restartPolicy must be absent or Never: LongTask itself decides what follows a failure; see spec.retry",
+            "must be absent or Never: what follows a failure is declared in spec.retry",
         ),
-        rule(
+        forbidden(
+            ".spec.activeDeadlineSeconds",
             "!has(self.spec.activeDeadlineSeconds)",
-            "template.spec.activeDeadlineSeconds must be absent: write spec.segment.duration for one pod, or spec.limits.activeTime for all of them",
+            "write spec.segment.duration to bound one pod, or spec.limits.activeTime to bound all of them",
         ),
-        rule(
+        forbidden(
+            ".spec.terminationGracePeriodSeconds",
             "!has(self.spec.terminationGracePeriodSeconds)",
-            "template.spec.terminationGracePeriodSeconds must be absent: write spec.segment.gracePeriod",
+            "write spec.segment.gracePeriod",
         ),
-        rule(
+        forbidden(
+            ".spec.containers",
             "self.spec.containers.all(c, !has(c.restartPolicy) && !has(c.restartPolicyRules))",
-            "template.spec.containers must not set restartPolicy or restartPolicyRules: a container restarted in place would break the chain; see spec.retry",
+            "a container may not set restartPolicy or restartPolicyRules: one restarted in place would break the chain; what follows a failure is declared in spec.retry",
         ),
-        rule(
+        rule_at(
+            ".spec.initContainers",
             "!has(self.spec.initContainers) || self.spec.initContainers.all(c, (!has(c.restartPolicy) || c.restartPolicy == 'Always') && !has(c.restartPolicyRules))",
-            "template.spec.initContainers may set restartPolicy only to Always (a sidecar), and no restartPolicyRules",
+            "an init container may set restartPolicy only to Always, which makes it a sidecar, and no restartPolicyRules",
         ),
-        rule(
+        forbidden(
+            ".spec.ephemeralContainers",
             "!has(self.spec.ephemeralContainers)",
-            "template.spec.ephemeralContainers must be absent: add them to a running pod with kubectl debug",
+            "add one to a running pod with kubectl debug",
         ),
-        rule(
+        forbidden(
+            ".metadata.labels",
             "!has(self.metadata) || !has(self.metadata.labels) || self.metadata.labels.all(k, !k.startsWith('longtask.dev/'))",
-            "template.metadata.labels must not begin with longtask.dev/: the operator sets those",
+            "labels that begin with longtask.dev/ are set by the operator: choose another prefix",
         ),
-        rule(
+        forbidden(
+            ".metadata.annotations",
             "!has(self.metadata) || !has(self.metadata.annotations) || self.metadata.annotations.all(k, !k.startsWith('longtask.dev/'))",
-            "template.metadata.annotations must not begin with longtask.dev/: the operator sets those",
+            "annotations that begin with longtask.dev/ are set by the operator: choose another prefix",
         ),
     ]))]
     pub template: PodTemplateSpec,
@@ -242,7 +255,8 @@ pub struct Segment {
     pub scheduling_timeout: Option<GoDuration>,
 
     /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, nothing is
-    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255.
+    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the running attempt
+    /// ends.
     #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub continue_exit_codes: Vec<i32>,
@@ -250,7 +264,7 @@ pub struct Segment {
     /// The main container: the one whose exit code and report count. Default: the one that the template's annotation
     /// `kubectl.kubernetes.io/default-container` names, else the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(max = 63))]
     pub container: Option<String>,
 }
 
@@ -286,6 +300,7 @@ pub struct Limits {
     /// A moment after which nothing of this task runs, whatever happens; suspension does not move it. RFC 3339, such
     /// as 2026-11-25T06:00:00Z. Reaching it fails the task with reason DeadlinePassed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::rules::point_in_time")]
     pub deadline: Option<Timestamp>,
 
     /// The most segments. When one more would be needed, the task fails with reason SegmentLimitReached. At least 1.

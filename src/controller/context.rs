@@ -56,6 +56,20 @@ impl Context {
         }
     }
 
+    /// A context for tests of single steps.
+    #[cfg(test)]
+    pub(super) fn of(client: Client, leadership: Leadership, pods: PodIndex, metrics: Metrics) -> Self {
+        Self {
+            clock: Clock::wall(),
+            metrics,
+            pods,
+            backoffs: Backoffs::default(),
+            client: client.clone(),
+            leadership,
+            recorder: Recorder::new(client, labels::FIELD_MANAGER.into()),
+        }
+    }
+
     pub(super) fn tasks_api(&self, namespace: &str) -> Api<LongTask> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -104,11 +118,7 @@ impl Context {
     }
 }
 
-async fn limited<T>(
-    what: &str,
-    within: Duration,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
+async fn limited<T>(what: &str, within: Duration, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     match time::timeout(within, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(Error::Call { what: what.to_owned(), source: Box::new(source) }),

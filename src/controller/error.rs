@@ -61,7 +61,7 @@ impl Error {
 
 /// The first and the longest delay after an error.
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Errors in a row, by task: one that fails again and again is tried less and less often.
 #[derive(Debug, Default)]

@@ -8,11 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{
-    context::Context,
-    error::Error,
-    pods::TaskKey,
-};
+use super::{context::Context, error::Error, pods::TaskKey};
 use crate::{
     api::{LongTask, LongTaskStatus, labels},
     plan::{Plan, PodRef, Refusal, Step, Wake, Words},
@@ -84,12 +80,7 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
 }
 
 /// Creates a pod by POST, never by apply: an apply would bring back a pod that has come and gone.
-async fn create_pod(
-    context: &Context,
-    key: &TaskKey,
-    task: &LongTask,
-    pod: &Pod,
-) -> Result<Option<Refusal>, Error> {
+async fn create_pod(context: &Context, key: &TaskKey, task: &LongTask, pod: &Pod) -> Result<Option<Refusal>, Error> {
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let created = context.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await;
     let Err(Error::Call { what, source }) = created else { return created.map(|_| None) };
@@ -143,13 +134,7 @@ pub(super) async fn release_pod(context: &Context, key: &TaskKey, pod: &PodRef) 
     patch_pod(context, key, pod, "release pod", patch).await
 }
 
-async fn patch_pod(
-    context: &Context,
-    key: &TaskKey,
-    pod: &PodRef,
-    what: &str,
-    mut patch: Value,
-) -> Result<(), Error> {
+async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, mut patch: Value) -> Result<(), Error> {
     // The UID in a patch is a precondition: 409 when another pod has the name by now.
     patch["metadata"]["uid"] = json!(pod.uid);
     let params = PatchParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -161,8 +146,7 @@ async fn patch_pod(
 /// must not be raised: 422, and nothing is left to do.
 fn done_or_gone(result: Result<(), Error>) -> Result<(), Error> {
     match result {
-        Err(Error::Call { what, source })
-            if matches!(&*source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422)) =>
+        Err(Error::Call { what, source }) if matches!(&*source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422)) =>
         {
             debug!(%source, "{what}: nothing to do");
             Ok(())
@@ -174,3 +158,6 @@ fn done_or_gone(result: Result<(), Error>) -> Result<(), Error> {
 fn is_not_found(error: &Error) -> bool {
     matches!(error, Error::Call { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,13 @@ impl Leadership {
         Self { claim, resign: Arc::default() }
     }
 
+    /// Leadership that has ended.
+    #[cfg(test)]
+    pub(super) fn ended() -> Self {
+        let (_, claim) = watch::channel(Claim::Released);
+        Self { claim, resign: Arc::default() }
+    }
+
     /// How long from now this replica is certain to be the only one that works.
     ///
     /// Zero once leadership is lost or released. It falls to zero by itself when renewals stop, even if nothing else
@@ -349,8 +356,16 @@ impl Contender {
 enum CallError {
     #[error("no answer from the API server within {0:?}")]
     TimedOut(Duration),
-    #[error(transparent)]
+    #[error("{}", in_short(.0))]
     Api(kube::Error),
+}
+
+/// The API server's own words; the client's rendering of them adds a dump of the whole answer.
+fn in_short(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+        other => other.to_string(),
+    }
 }
 
 impl CallError {

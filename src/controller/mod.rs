@@ -48,7 +48,11 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
         .with_config(controller::Config::default().concurrency(operator.settings.concurrency.get()))
         .reconcile_on(touched_pods)
         .graceful_shutdown_on(shutdown)
-        .run(reconcile::reconcile, |task, error, context| reconcile::try_again(&task, error, &context), Arc::clone(&context))
+        .run(
+            reconcile::reconcile,
+            |task, error, context| reconcile::try_again(&task, error, &context),
+            Arc::clone(&context),
+        )
         .for_each(|result| {
             if let Some(task) = missing_task(result) {
                 // The janitor ends only with us.

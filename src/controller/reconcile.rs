@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A task that nothing happened to is looked at this often, in case an event got lost.
-const RESYNC: Duration = Duration::from_secs(600);
+const RESYNC: Duration = Duration::from_mins(10);
 /// The soonest that a task is looked at again by itself.
 const SOONEST: Duration = Duration::from_millis(10);
 
@@ -31,8 +31,12 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
     let result = match &task.0 {
         Ok(task) => bring_on(task, &context).instrument(span(task)).await,
         Err(invalid) => {
-            warn!(task = invalid.metadata.name, namespace = invalid.metadata.namespace, error = invalid.error,
-                "cannot read this task; is the installed definition older or newer than this operator?");
+            warn!(
+                task = invalid.metadata.name,
+                namespace = invalid.metadata.namespace,
+                error = invalid.error,
+                "cannot read this task; is the installed definition older or newer than this operator?"
+            );
             Ok(Action::await_change())
         }
     };
@@ -60,6 +64,11 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
     let began = Instant::now();
     let seen = observe(context, task).await?;
     let planned = plan(&seen, context.clock.now());
+    if let Some(status) = &planned.status {
+        // What is logged from here on is about the attempt that the plan makes or ends.
+        Span::current().record("segment", status.segment);
+        Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
+    }
     let note = Note::of(task, &planned);
     match execute(context, task, planned).await? {
         Executed::Done(wake) => {
@@ -137,9 +146,28 @@ fn ended_now(before: Option<&LongTaskStatus>, after: &LongTaskStatus) -> Option<
 /// A reason as a label of a metric: words of the cluster that are not on the list would make endless series.
 fn known_reason(reason: &str) -> &'static str {
     const KNOWN: [&str; 22] = [
-        "", "ActiveTime", "Cancel", "CreateContainerConfigError", "Deadline", "Deleted", "ErrImagePull", "Error",
-        "Evicted", "ImagePullBackOff", "InitContainerFailed", "Limit", "NodeLost", "OOMKilled", "Permanent",
-        "Preempted", "Rejected", "StartTimeout", "Suspend", "Unknown", "Unschedulable", "WallTime",
+        "",
+        "ActiveTime",
+        "Cancel",
+        "CreateContainerConfigError",
+        "Deadline",
+        "Deleted",
+        "ErrImagePull",
+        "Error",
+        "Evicted",
+        "ImagePullBackOff",
+        "InitContainerFailed",
+        "Limit",
+        "NodeLost",
+        "OOMKilled",
+        "Permanent",
+        "Preempted",
+        "Rejected",
+        "StartTimeout",
+        "Suspend",
+        "Unknown",
+        "Unschedulable",
+        "WallTime",
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("Other")
 }

@@ -69,8 +69,8 @@ pub struct TaskEvent {
 /// What an event tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventReason {
-    /// An attempt was decided and its pod is being created.
-    AttemptCreated,
+    /// An attempt was decided; its pod is being created.
+    AttemptStarting,
     /// The main container runs.
     AttemptStarted,
     /// A segment ended and the next one follows.

@@ -12,13 +12,14 @@ pub(super) struct Slice {
     pub(super) cut_by: Option<Limit>,
 }
 
-/// The slice of a segment whose main container starts at `start`: what comes first of its duration in seconds and the
-/// limits.
+/// The slice of a segment of `duration` seconds whose main container starts at `start`: what comes first, its duration
+/// or a limit.
 pub(super) fn slice_from(start: Timestamp, duration: i64, limits: &Limits, status: &LongTaskStatus) -> Slice {
     let whole = Slice { end: after(start, duration.max(0)), cut_by: None };
     let active_left = |limit: GoDuration| limit.as_secs().saturating_sub(status.active_seconds);
+    let active_end = limits.active_time.map(|limit| after(start, active_left(limit)));
     let cuts = [
-        (limits.active_time.map(|limit| after(start, active_left(limit))), Limit::ActiveTime),
+        (active_end, Limit::ActiveTime),
         (wall_time_end(limits, status), Limit::WallTime),
         (limits.deadline, Limit::Deadline),
     ];
@@ -41,11 +42,6 @@ pub(super) fn time_limit_reached(limits: &Limits, status: &LongTaskStatus, now: 
     }
 }
 
-/// Whether any limit forbids another attempt.
-pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
-    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
-}
-
 /// The limit that one more attempt would pass, if it would.
 pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> Option<FailureReason> {
     if limits.segments.is_some_and(|limit| status.segment > i64::from(limit)) {
@@ -55,6 +51,11 @@ pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> O
     } else {
         None
     }
+}
+
+/// Whether another attempt is out of the question.
+pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
+    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
 }
 
 /// The next moment at which a limit of time can be reached while nothing runs.
@@ -80,8 +81,12 @@ mod tests {
         Timestamp::from_second(second).expect("in range")
     }
 
-    fn secs(seconds: i64) -> Option<GoDuration> {
-        Some(GoDuration::from_secs(seconds))
+    fn active_time(seconds: i64) -> Limits {
+        Limits { active_time: Some(GoDuration::from_secs(seconds)), ..Limits::default() }
+    }
+
+    fn wall_time(seconds: i64) -> Limits {
+        Limits { wall_time: Some(GoDuration::from_secs(seconds)), ..Limits::default() }
     }
 
     /// A status of a run that started at 100 and ran for 30 seconds.
@@ -97,16 +102,16 @@ mod tests {
         let slice = |limits: Limits| slice_from(at(200), 60, &limits, &status());
         let whole = Slice { end: at(260), cut_by: None };
         assert_eq!(slice(Limits::default()), whole);
-        assert_eq!(slice(Limits { active_time: secs(90), ..Limits::default() }), whole, "just enough is enough");
+        assert_eq!(slice(active_time(90)), whole, "just enough is enough");
         let cut = |end, limit| Slice { end: at(end), cut_by: Some(limit) };
-        assert_eq!(slice(Limits { active_time: secs(89), ..Limits::default() }), cut(259, Limit::ActiveTime));
-        assert_eq!(slice(Limits { wall_time: secs(150), ..Limits::default() }), cut(250, Limit::WallTime));
+        assert_eq!(slice(active_time(89)), cut(259, Limit::ActiveTime));
+        assert_eq!(slice(wall_time(150)), cut(250, Limit::WallTime));
         assert_eq!(slice(Limits { deadline: Some(at(240)), ..Limits::default() }), cut(240, Limit::Deadline));
     }
 
     #[test]
     fn a_slice_never_ends_before_it_starts() {
-        let limits = Limits { active_time: secs(10), deadline: Some(at(0)), ..Limits::default() };
+        let limits = Limits { deadline: Some(at(0)), ..active_time(10) };
         assert_eq!(slice_from(at(200), 60, &limits, &status()).end, at(200));
         assert_eq!(slice_from(at(200), -5, &Limits::default(), &status()).end, at(200));
     }
@@ -114,9 +119,9 @@ mod tests {
     #[test]
     fn a_limit_of_time_is_reached_on_the_second() {
         let reached = |limits: Limits, now| time_limit_reached(&limits, &status(), at(now));
-        assert_eq!(reached(Limits { active_time: secs(30), ..Limits::default() }, 0), Some(Limit::ActiveTime));
-        assert_eq!(reached(Limits { active_time: secs(31), ..Limits::default() }, 0), None);
-        let wall = || Limits { wall_time: secs(50), ..Limits::default() };
+        assert_eq!(reached(active_time(30), 0), Some(Limit::ActiveTime));
+        assert_eq!(reached(active_time(31), 0), None);
+        let wall = || wall_time(50);
         assert_eq!((reached(wall(), 149), reached(wall(), 150)), (None, Some(Limit::WallTime)));
         let deadline = || Limits { deadline: Some(at(150)), ..Limits::default() };
         assert_eq!((reached(deadline(), 149), reached(deadline(), 150)), (None, Some(Limit::Deadline)));
@@ -124,16 +129,15 @@ mod tests {
 
     #[test]
     fn counts_are_reached_when_one_more_would_be_too_many() {
-        let reached = |segments, attempts| {
-            count_limit_reached(&Limits { segments, attempts, ..Limits::default() }, &status())
-        };
+        let reached =
+            |segments, attempts| count_limit_reached(&Limits { segments, attempts, ..Limits::default() }, &status());
         assert_eq!((reached(Some(3), None), reached(Some(2), None)), (None, Some(FailureReason::SegmentLimitReached)));
         assert_eq!((reached(None, Some(5)), reached(None, Some(4))), (None, Some(FailureReason::AttemptLimitReached)));
     }
 
     #[test]
     fn wall_time_stands_still_while_suspended() {
-        let limits = Limits { wall_time: secs(50), ..Limits::default() };
+        let limits = wall_time(50);
         let mut status = status();
         assert_eq!(next_limit(&limits, &status), Some(at(150)));
         status.run.suspended_seconds = 7;

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::{
+    blocked::{block, is_same_trouble, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
     limits::{self, Slice},
     observed::{MainContainer, PodFacts, Words},
-    onward::{self, block, unblock},
+    onward,
     outcome::HELD_SECONDS,
     time::{after, seconds_between},
 };
@@ -15,6 +16,8 @@ use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedSt
 
 /// How long other containers may go on after the main one has ended, in seconds.
 const AFTER_MAIN_ENDED: i64 = 5;
+/// How long a pod may go unscheduled before that is shown, in seconds.
+const UNSCHEDULED_PATIENCE: i64 = 3;
 /// How long past slice and grace a pod may still run before that is reported, in seconds.
 const OVERDUE_AFTER: i64 = 60;
 
@@ -51,8 +54,8 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
         draft.status.next_attempt_time = None;
         unblock(draft, "Started");
         let node = pod.node.as_deref().unwrap_or("an unknown node");
-        let note = format!("Attempt {} of segment {} runs on {node}.", attempt.number, attempt.segment);
-        draft.say_of(Some(PodRef::to(pod)), EventReason::AttemptStarted, &note);
+        let message = format!("Attempt {} of segment {} runs on {node}.", attempt.number, attempt.segment);
+        draft.say_of(Some(PodRef::to(pod)), EventReason::AttemptStarted, &message);
     }
     if attempt.stop.is_none() {
         draft.stands(Phase::Running, "");
@@ -61,21 +64,15 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Words { reason, message }) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
+    if let Some(Words { reason, message }) = trouble_worth_showing(draft, pod) {
         record_pod(draft, pod);
-        if attempt.state == AttemptState::Creating {
-            draft.set_attempt_state(AttemptState::Starting);
-        }
         block(draft, reason, message);
-        let shown = if reason == "ImagePullBackOff" && draft.status.reason == "ErrImagePull" {
-            draft.status.reason.clone()
-        } else {
-            reason.clone()
-        };
+        let shown =
+            if is_same_trouble(&draft.status.reason, reason) { draft.status.reason.clone() } else { reason.clone() };
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, &shown);
         }
-    } else if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+    } else if is_over(draft, attempt) {
         record_pod(draft, pod);
         draft.status.next_attempt_time = None;
         unblock(draft, "Created");
@@ -83,6 +80,23 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
             draft.stands(Phase::Pending, "");
         }
     }
+}
+
+/// What keeps the pod from starting, unless it may pass at once: a volume claim that binds within a second, or the room
+/// of a pod that is just leaving.
+fn trouble_worth_showing<'a>(draft: &mut Draft<'_>, pod: &'a PodFacts) -> Option<&'a Words> {
+    match &pod.unscheduled {
+        Some(unscheduled) if is_due(draft, after(pod.created_at, UNSCHEDULED_PATIENCE)) => Some(unscheduled),
+        Some(_) => None,
+        None => pod.trouble.as_ref(),
+    }
+}
+
+/// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an
+/// earlier one did not start is shown until one does.
+fn is_over(draft: &Draft<'_>, attempt: &CurrentAttempt) -> bool {
+    let is_blocked = is_condition_true(&draft.status.conditions, ConditionType::Blocked);
+    is_blocked && (draft.status.next_attempt_time.is_some() || attempt.state == AttemptState::Starting)
 }
 
 /// Which pod it is and where it runs. Recorded together with something worth a write, not by itself: a segment costs
@@ -117,6 +131,10 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     }
     if main_started_at(pod).is_some() {
         return None;
+    }
+    if attempt.generation != draft.seen.generation() && (pod.unscheduled.is_some() || pod.trouble.is_some()) {
+        // It does not get on, and the edit may be the cure: waiting for its timeout would help nobody.
+        return Some(StopReason::Outdated);
     }
     not_started_in_time(draft, pod)
 }
@@ -166,6 +184,7 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         StopReason::StartTimeout => "its main container did not run within segment.startTimeout",
         StopReason::SchedulingTimeout => "it was not scheduled within segment.schedulingTimeout",
         StopReason::Limit => "a limit of the task is reached",
+        StopReason::Outdated => "it does not start, and the task has been edited since",
     };
     let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
     draft.say_of(Some(PodRef::to(pod)), EventReason::StopRequested, &format!("Asked attempt {number} to stop: {why}."));
@@ -180,23 +199,23 @@ fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
     match (attempt.stop, attempt.started_at.or_else(|| main_started_at(pod))) {
         (Some(_), Some(_)) => lower_deadline(draft, pod, 1),
         (Some(_), None) if pod.deletion.is_none() => draft.step(Step::DeletePod(PodRef::to(pod))),
-        (Some(_), None) => {}
         (None, Some(started_at)) => keep_to_slice(draft, pod, started_at),
-        (None, None) => {}
+        (Some(_) | None, None) => {}
     }
 }
 
 /// The deadline was set for the longest start-up; now that the main container runs, its slice counts.
 fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
-    let slice = slice_of(draft, pod, started_at);
+    let slice = slice(draft, pod, started_at);
     draft.update_attempt(|attempt| attempt.cut_by = slice.cut_by);
     if let Some(start_time) = pod.start_time {
         lower_deadline(draft, pod, seconds_between(start_time, slice.end));
     }
 }
 
-/// The duration is the one that the pod was made with, the limits are those of now.
-fn slice_of(draft: &Draft<'_>, pod: &PodFacts, started_at: Timestamp) -> Slice {
+/// The slice of a pod whose main container started then. Its length is the one that the pod was made with: a change of
+/// `segment.duration` takes effect at the next attempt.
+fn slice(draft: &Draft<'_>, pod: &PodFacts, started_at: Timestamp) -> Slice {
     let duration = pod.segment_seconds.unwrap_or(draft.spec.segment.duration.as_secs());
     limits::slice_from(started_at, duration, &draft.spec.limits, &draft.status)
 }
@@ -233,7 +252,7 @@ fn watch_for_overdue(draft: &mut Draft<'_>, pod: &PodFacts) {
 fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
     let attempt = draft.status.current_attempt.as_ref()?;
     let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
-    let slice = attempt.started_at.map(|started_at| after(slice_of(draft, pod, started_at).end, pod.grace));
+    let slice = attempt.started_at.map(|started_at| after(slice(draft, pod, started_at).end, pod.grace));
     let deletion = pod.deletion.map(|deletion| deletion.at);
     [stop, slice, deletion].into_iter().flatten().min()
 }

@@ -4,6 +4,7 @@
 //! the same plan.
 
 mod backoff;
+mod blocked;
 mod budgets;
 mod decision;
 mod draft;

@@ -81,10 +81,10 @@ pub struct PodFacts {
     pub start_time: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`
     pub active_deadline: Option<i64>,
+    /// The duration of the segment that it was made for, in seconds.
+    pub segment_seconds: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`
     pub grace: i64,
-    /// The duration of its segment, as it was when the pod was made.
-    pub segment_seconds: Option<i64>,
     /// Set when somebody deleted it.
     pub deletion: Option<Deletion>,
     /// The condition `DisruptionTarget`.
@@ -95,8 +95,10 @@ pub struct PodFacts {
     pub scheduled_at: Option<Timestamp>,
     /// Why it is not bound: `Unschedulable` or `SchedulingGated`, with the scheduler's message.
     pub unscheduled: Option<Words>,
-    /// What keeps its containers from starting, such as `ErrImagePull`, or which init container failed.
+    /// What keeps its containers from starting, such as `ErrImagePull`.
     pub trouble: Option<Words>,
+    /// Which init container failed.
+    pub failed_init: Option<Words>,
     /// The main container.
     pub main: MainContainer,
 }
@@ -196,8 +198,8 @@ impl PodFacts {
             words: words(status.reason.as_ref(), status.message.as_ref()),
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
-            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
+            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             deletion: deletion(pod),
             disruption: disruption(status),
             created_at: pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
@@ -206,6 +208,7 @@ impl PodFacts {
                 .filter(|_| !is_bound)
                 .and_then(|condition| words(condition.reason.as_ref(), condition.message.as_ref())),
             trouble: trouble(status),
+            failed_init: status.init_container_statuses.iter().flatten().find_map(failed_init_container),
             main: main_container(pod, status),
         })
     }
@@ -230,13 +233,13 @@ impl PodFacts {
     }
 }
 
+fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
+    pod.metadata.annotations.as_ref()?.get(name)
+}
+
 fn controller_uid(pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
-}
-
-fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
-    pod.metadata.annotations.as_ref()?.get(name)
 }
 
 fn has_outcome_finalizer(pod: &Pod) -> bool {
@@ -280,15 +283,13 @@ fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
         .map(|reason| Words { reason: reason.clone(), message: message.cloned().unwrap_or_default() })
 }
 
-/// The first container that waits for something to be mended, or the init container that failed.
+/// The first container that waits for something to be mended.
 fn trouble(status: &PodStatus) -> Option<Words> {
     let init = status.init_container_statuses.iter().flatten();
-    let all = init.clone().chain(status.container_statuses.iter().flatten());
-    let waiting = all
+    init.chain(status.container_statuses.iter().flatten())
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
         .filter_map(|waiting| words(waiting.reason.as_ref(), waiting.message.as_ref()))
-        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"));
-    waiting.or_else(|| init.clone().find_map(failed_init_container))
+        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"))
 }
 
 fn failed_init_container(container: &ContainerStatus) -> Option<Words> {

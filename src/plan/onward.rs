@@ -1,6 +1,7 @@
 //! What comes next when no attempt is running: an end, a pause, a wait, or the next attempt.
 
 use super::{
+    blocked::{block, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
     limits,
@@ -58,7 +59,9 @@ pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
 
 fn has_ended(draft: &mut Draft<'_>) -> bool {
     let has_ended = draft.status.phase.is_some_and(Phase::is_terminal);
-    if has_ended && draft.status.observed_generation != draft.seen.generation() {
+    let recorded = draft.seen.task.status.as_ref();
+    let ended_before = recorded.is_some_and(|status| status.phase.is_some_and(Phase::is_terminal));
+    if ended_before && draft.status.observed_generation != draft.seen.generation() {
         let note = "The task has ended; this change of its spec has no effect. Create a new task to run it again.";
         draft.warn(EventReason::EditIgnored, note);
     }
@@ -184,8 +187,8 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     draft.status.next_attempt_time = None;
     draft.status.current_attempt = Some(attempt.clone());
     draft.stands(Phase::Pending, "");
-    let note = format!("Created attempt {number} of segment {}.", attempt.segment);
-    draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptCreated, &note);
+    let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
+    draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
     create(draft, &attempt);
     true
 }
@@ -197,8 +200,7 @@ fn latest_number(draft: &Draft<'_>) -> i64 {
 }
 
 fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let duration = draft.spec.segment.duration.as_secs();
-    let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
+    let slice = limits::slice_from(draft.now, draft.spec.segment.duration.as_secs(), &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
     let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));
@@ -217,7 +219,7 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
         }
         Refusal::NameTaken => {
             let name = draft.status.current_attempt.as_ref().map_or("", |attempt| attempt.pod_name.as_str());
-            ("NameTaken".to_owned(), format!("a pod {name} exists that is not of this task; delete or rename it"))
+            ("NameTaken".to_owned(), format!("a pod {name} exists that is not of this task"))
         }
         Refusal::Rejected(words) => {
             (words.reason.clone(), format!("the API server refuses the pod: {}", words.message))
@@ -232,25 +234,6 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
     draft.status.next_attempt_time = Some(next);
     draft.wake.no_later_than(next);
     wake_at_next_limit(draft);
-}
-
-/// Shows what keeps the next pod from running. Said again only when the reason or the specification changes: the
-/// cluster's messages carry figures that move.
-pub(super) fn block(draft: &mut Draft<'_>, reason: &str, message: &str) {
-    let is_shown = find_condition(&draft.status.conditions, ConditionType::Blocked).is_some_and(|blocked| {
-        blocked.status == "True"
-            && (blocked.reason == reason || (blocked.reason == "ErrImagePull" && reason == "ImagePullBackOff"))
-            && draft.status.observed_generation == draft.seen.generation()
-    });
-    if !is_shown {
-        draft.set_condition(ConditionType::Blocked, true, reason, message);
-        draft.warn_of_block(reason, &format!("Cannot start ({reason}): {message}. Trying on."));
-    }
-}
-
-/// The next pod could be created and started after all, or is not wanted any more.
-pub(super) fn unblock(draft: &mut Draft<'_>, reason: &str) {
-    draft.set_condition(ConditionType::Blocked, false, reason, "");
 }
 
 /// Looks again when the next limit of time is reached.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
-    observed::{ContainerEnd, MainContainer, PodFacts},
+    observed::{ContainerEnd, MainContainer, PodFacts, Words},
     report::Report,
     time::{after, seconds_between},
 };
@@ -40,11 +40,18 @@ pub(super) fn has_ended(pod: &PodFacts, now: Timestamp) -> bool {
     pod.is_terminal() || pod.node.is_none() || seconds_between(deletion.at, now) >= HELD_SECONDS
 }
 
-/// Classifies an attempt that has ended; `None` when its pod is gone.
-pub(super) fn ending(attempt: &CurrentAttempt, pod: Option<&PodFacts>, segment: &Segment, now: Timestamp) -> Ending {
+/// Classifies an attempt that has ended; `None` when its pod is gone. `shown` is what last kept it from starting: a pod
+/// that is deleted forgets.
+pub(super) fn ending(
+    attempt: &CurrentAttempt,
+    pod: Option<&PodFacts>,
+    segment: &Segment,
+    shown: Option<&Words>,
+    now: Timestamp,
+) -> Ending {
     let end = pod.and_then(known_end);
     let report = end.map(|end| Report::read(&end.message)).unwrap_or_default();
-    let facts = Facts { attempt, pod, end, report: &report, segment };
+    let facts = Facts { attempt, pod, end, report: &report, segment, shown };
     let (outcome, reason) = facts.outcome();
     let started_at = end.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
     Ending {
@@ -79,6 +86,7 @@ struct Facts<'a> {
     end: Option<&'a ContainerEnd>,
     report: &'a Report,
     segment: &'a Segment,
+    shown: Option<&'a Words>,
 }
 
 impl Facts<'_> {
@@ -123,19 +131,24 @@ impl Facts<'_> {
         let reason = self.attempt.stop.as_ref()?.reason;
         match reason {
             StopReason::StartTimeout | StopReason::SchedulingTimeout => {
-                let cluster = self.pod.and_then(|pod| pod.trouble.as_ref().or(pod.unscheduled.as_ref()));
-                let why =
-                    cluster.map_or_else(|| AttemptReason::Stop(reason), |t| AttemptReason::Cluster(t.reason.clone()));
+                let why = self
+                    .shown
+                    .map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
                 Some((Outcome::StartFailed, Some(why)))
             }
             // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
-            StopReason::Suspend | StopReason::Cancel | StopReason::Limit => {
+            StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }
         }
+    }
+
+    fn has_not_started_in_time(&self) -> bool {
+        let stop = self.attempt.stop.as_ref().map(|stop| stop.reason);
+        matches!(stop, Some(StopReason::StartTimeout | StopReason::SchedulingTimeout))
     }
 
     fn never_ran(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -218,7 +231,8 @@ impl Facts<'_> {
             let said = self.report.error.as_ref().and_then(|error| error.message.clone());
             said.unwrap_or_else(|| self.report.text.clone())
         };
-        let cluster = || self.pod.map(cluster_words).unwrap_or_default();
+        let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(|shown| shown.message.clone());
+        let cluster = || shown.or_else(|| self.pod.map(cluster_words)).unwrap_or_default();
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
             Outcome::StartFailed | Outcome::Interrupted => {
@@ -263,7 +277,8 @@ fn start_failure(pod: &PodFacts) -> String {
         MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
     };
-    let words = pod.trouble.as_ref().or(pod.words.as_ref()).map(|words| words.reason.clone());
+    let words =
+        pod.failed_init.as_ref().or(pod.trouble.as_ref()).or(pod.words.as_ref()).map(|words| words.reason.clone());
     container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
 }
 
@@ -274,6 +289,7 @@ fn cluster_words(pod: &PodFacts) -> String {
     };
     let sources = [
         pod.disruption.as_ref().map(|disruption| &disruption.message),
+        pod.failed_init.as_ref().map(|failed| &failed.message),
         pod.trouble.as_ref().map(|trouble| &trouble.message),
         container,
         pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message),

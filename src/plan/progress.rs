@@ -108,14 +108,10 @@ fn percent(progress: &Progress) -> Option<i32> {
 
 /// Such as `1200/5000 rows`.
 fn summary(progress: &Progress) -> Option<String> {
-    let mut summary = progress.completed?.to_string();
-    if let Some(total) = progress.total {
-        summary += &format!("/{total}");
-    }
-    if let Some(unit) = &progress.unit {
-        summary += &format!(" {unit}");
-    }
-    Some(summary)
+    let completed = progress.completed?;
+    let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
+    let unit = progress.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    Some(format!("{completed}{total}{unit}"))
 }
 
 /// When the rest will be done, at the pace of the running time so far.
@@ -154,7 +150,8 @@ mod tests {
     fn a_message_alone_keeps_the_numbers_and_is_no_progress() {
         let mut status = LongTaskStatus::default();
         record_progress(&mut status, &reported(Some(5), Some(20)), at(0));
-        let message = ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
+        let message =
+            ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
         assert!(!record_progress(&mut status, &message, at(1)));
         let progress = status.progress.expect("progress");
         assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
@@ -164,11 +161,10 @@ mod tests {
     #[test]
     fn percent_is_known_only_with_a_total_and_stays_within_0_and_100() {
         let of = |completed, total| percent(&Progress { completed, total, ..Progress::default() });
-        assert_eq!([of(Some(1), Some(3)), of(Some(9), Some(3)), of(Some(i64::MAX), Some(i64::MAX))], [
-            Some(33),
-            Some(100),
-            Some(100)
-        ]);
+        assert_eq!(
+            [of(Some(1), Some(3)), of(Some(9), Some(3)), of(Some(i64::MAX), Some(i64::MAX))],
+            [Some(33), Some(100), Some(100)]
+        );
         assert_eq!([of(Some(1), None), of(Some(1), Some(0)), of(None, Some(3))], [None; 3]);
     }
 

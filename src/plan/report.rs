@@ -114,7 +114,7 @@ impl Report {
                 None => text.push(line),
             }
         }
-        report.text = text.join("\n").trim().to_owned();
+        text.join("\n").trim().clone_into(&mut report.text);
         report
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     backoff::{delay_after_interruption, delay_before_retry},
+    blocked,
     budgets::{self, Class},
     decision::{EventReason, PodRef},
     draft::Draft,
@@ -27,7 +28,8 @@ const LONGEST_REASON: usize = 64;
 /// after a checkpoint is a crash with progress.
 pub(super) fn settle(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
-    let ending = outcome::ending(&attempt, pod.map(AsRef::as_ref), &draft.spec.segment, draft.now);
+    let shown = blocked::shown(draft);
+    let ending = outcome::ending(&attempt, pod.map(AsRef::as_ref), &draft.spec.segment, shown.as_ref(), draft.now);
     draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
     let merged = progress::merge(&mut draft.status, &attempt, &ending, &draft.spec.checkpoint, draft.now);
     let external = budgets::is_external_progress(&ending, merged, draft.spec);
@@ -49,7 +51,11 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
         attempt.node_name.clone_from(&node_name);
     });
     draft.set_condition(ConditionType::AttemptOverdue, false, "Ended", "");
-    onward::unblock(draft, "Ended");
+    if ending.outcome == Outcome::StartFailed {
+        blocked::show(draft, &reason, &ending.words);
+    } else {
+        blocked::unblock(draft, "Ended");
+    }
     let status = &mut draft.status;
     status.next_attempt_time = None;
     status.totals.attempts = status.totals.attempts.saturating_add(1);
@@ -196,18 +202,18 @@ fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, endi
                 EventReason::StartFailed,
                 &format!("{what} did not start ({why}){said}; retrying {then}."),
             );
-            stands_waiting(draft, "Backoff");
+            stands_waiting(draft, &why);
         }
         Outcome::Interrupted => {
             let note = format!("{what} was interrupted ({why}){said}; resuming {then}.");
             draft.say_of(pod, EventReason::AttemptInterrupted, &note);
-            stands_waiting(draft, "Interrupted");
+            stands_waiting(draft, &why);
         }
         Outcome::Failed => {
             draft.status.retries = draft.status.retries.saturating_add(1);
             let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.");
             draft.warn_of(pod, EventReason::AttemptFailed, &note);
-            stands_waiting(draft, "Backoff");
+            stands_waiting(draft, &why);
         }
     }
 }

@@ -52,16 +52,21 @@ pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvV
 
 /// The W3C trace of the run: one trace per run, one parent span per attempt.
 fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
-    format!("00-{}-{}-01", trace_id(uid, run), hex(&Sha256::digest(format!("{uid}/{attempt}/span"))[..8]))
+    let [a, b, ..] = digest(&format!("{uid}/{attempt}/span"));
+    format!("00-{}-{a:08x}{b:08x}-01", trace_id(uid, run))
 }
 
 /// The trace of a run, 32 hexadecimal digits.
 pub fn trace_id(uid: &str, run: i64) -> String {
-    hex(&Sha256::digest(format!("{uid}/{run}/trace"))[..16])
+    let [a, b, c, d] = digest(&format!("{uid}/{run}/trace"));
+    format!("{a:08x}{b:08x}{c:08x}{d:08x}")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The first 128 bits of a hash: the same text gives the same identifiers in every version of the operator.
+fn digest(text: &str) -> [u32; 4] {
+    let digest = Sha256::digest(text);
+    let (words, _) = digest.as_chunks::<4>();
+    [0, 1, 2, 3].map(|n| words.get(n).copied().map_or(0, u32::from_be_bytes))
 }
 
 /// A checkpoint in the form in which the program reported it.

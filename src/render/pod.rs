@@ -91,6 +91,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
     /// The pod of attempt 3, segment 2, from this template and segment.
     fn rendered(template: Value, segment: Value, status: Value) -> Pod {
         let task: LongTask = serde_json::from_value(json!({
@@ -189,7 +190,8 @@ mod tests {
     #[test]
     fn the_checkpoint_is_handed_over_as_it_was_reported() {
         let recorded = |what: Value| {
-            let mut checkpoint = json!({ "sequence": 7, "attempt": 2, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+            let mut checkpoint =
+                json!({ "sequence": 7, "attempt": 2, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
             checkpoint.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
             let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
             env(&spec(&rendered(template, json!({}), json!({ "checkpoint": checkpoint }))).containers[0])
@@ -224,8 +226,10 @@ mod tests {
     fn the_main_container_is_the_named_one_then_the_marked_one_then_the_first() {
         let main = |segment: Value, marked: Option<&str>| {
             let mut template = two_containers();
-            template["metadata"] = json!({ "annotations": marked.map(|name| json!({ labels::DEFAULT_CONTAINER: name })) });
-            rendered(template, segment, json!({})).metadata.annotations.expect("some")[labels::DEFAULT_CONTAINER].clone()
+            template["metadata"] =
+                json!({ "annotations": marked.map(|name| json!({ labels::DEFAULT_CONTAINER: name })) });
+            rendered(template, segment, json!({})).metadata.annotations.expect("some")[labels::DEFAULT_CONTAINER]
+                .clone()
         };
         assert_eq!(main(json!({ "container": "work" }), Some("side")), "work");
         assert_eq!(main(json!({}), Some("work")), "work");

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 /// How long failures must go on before a restart is worth trying. Long: most outages end by themselves, and a restart
 /// throws the caches away.
-const FAILING_TOO_LONG: Duration = Duration::from_secs(5 * 60);
+const FAILING_TOO_LONG: Duration = Duration::from_mins(5);
 
 /// After this long without another failure, a watch is taken to work again: it has no other way to tell while nothing
 /// changes in the cluster. Well above the pauses between a watch's own retries.
-const QUIET_AGAIN: Duration = Duration::from_secs(2 * 60);
+const QUIET_AGAIN: Duration = Duration::from_mins(2);
 
 /// How far the operator has come; what `/readyz` answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_standby_is_ready_and_one_without_the_crd_is_not() {

@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use tokio::net::TcpListener;
+use tracing::info;
 
 use super::{
     health::Health,
@@ -34,7 +35,10 @@ pub async fn serve(
     health: Health,
     metrics: Metrics,
 ) -> Result<impl Future<Output = io::Result<()>>, ListenError> {
-    let listener = TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
+    let not_listening = |source| ListenError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(not_listening)?;
+    // The port is news when `address` leaves it to the system.
+    info!(address = %listener.local_addr().map_err(not_listening)?, "serving health and metrics");
     Ok(axum::serve(listener, routes(health, metrics)).into_future())
 }
 
@@ -101,9 +105,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn livez_says_which_watch_is_silent() {
         let health = Health::new();
-        let _sweep = health.observe("sweep", Some(Duration::from_secs(60)));
+        let _sweep = health.observe("sweep", Some(Duration::from_mins(1)));
         assert_eq!(answer(&health, "/livez").await, (200, "ok\n".to_owned()));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(answer(&health, "/livez").await, (503, "sweep: silent for 60s\n".to_owned()));
     }
 

@@ -334,6 +334,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
             scheduled_at: times.1,
             unscheduled: trouble.1,
             trouble: trouble.2,
+            failed_init: None,
             main,
         })
         .boxed()

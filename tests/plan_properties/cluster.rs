@@ -136,7 +136,9 @@ impl Cluster {
     /// Somebody deletes all pods of the task.
     pub(crate) fn delete_pods(&mut self) {
         let names: Vec<_> = self.pods.keys().cloned().collect();
-        names.into_iter().for_each(|name| self.delete(&name));
+        for name in names {
+            self.delete(&name);
+        }
     }
 
     fn facts(&self) -> Vec<Arc<PodFacts>> {
@@ -185,7 +187,7 @@ impl Cluster {
             if version != self.version {
                 return None;
             }
-            self.write(status);
+            self.write(&status);
         }
         let mut refusal = None;
         for step in plan.steps {
@@ -212,12 +214,12 @@ impl Cluster {
         refusal
     }
 
-    fn write(&mut self, status: LongTaskStatus) {
+    fn write(&mut self, status: &LongTaskStatus) {
         let before = self.status();
-        let written = serde_json::to_string(&status).expect("a status");
+        let written = serde_json::to_string(status).expect("a status");
         self.task.status = serde_json::from_str(&written).expect("the same status");
-        self.judge_write(&before, &status);
-        if before != status {
+        self.judge_write(&before, status);
+        if before != *status {
             self.writes += 1;
             self.remember();
         }
@@ -361,7 +363,7 @@ impl SimPod {
     fn is_running(&self) -> bool {
         // A pod deleted by force is presumed dead.
         matches!(self.facts.main, MainContainer::Running { .. })
-            && !self.facts.deletion.is_some_and(|deletion| deletion.grace == 0)
+            && self.facts.deletion.is_none_or(|deletion| deletion.grace > 0)
     }
 
     fn position(&self, since: i64, now: i64) -> i64 {

@@ -100,7 +100,7 @@ fn resuming_counts_the_pause_and_uses_a_new_number() {
         "Suspended False",
         "create pod t-4",
         "Normal Resumed",
-        "Normal AttemptCreated",
+        "Normal AttemptStarting",
         "wake 10:02:30",
     ]);
 }

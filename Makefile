@@ -1,0 +1,87 @@
+# Everything that is done with this repository, by name. `make` lists it.
+
+# What is expensive to make is kept per user, and serves every clone.
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
+# What belongs to this clone.
+BUILD   := $(CURDIR)/.cache
+CLUSTER := $(BUILD)/cluster
+
+# A KUBECONFIG that is set wins. Else it is the cluster that `make cluster-up` starts.
+KUBECONFIG ?= $(CACHE)/kubeconfig
+export KUBECONFIG
+# kubectl and helm of the versions that the tests are made for.
+export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Cluster
+
+.PHONY: tools cluster-up cluster-down cluster-purge cluster-status
+tools: $(CLUSTER) ## install what is missing: packages, Kubernetes (6 minutes, once), kubectl, helm
+	@$(CLUSTER) tools
+
+cluster-up: $(CLUSTER) ## start a cluster or repair it: KUBECONFIG's, else kind's, else one of its own
+	@$(CLUSTER) up
+
+cluster-down: $(CLUSTER) ## stop the cluster; its objects and images stay for the next start
+	@$(CLUSTER) down
+
+cluster-purge: $(CLUSTER) ## stop the cluster and remove its data
+	@$(CLUSTER) down --purge
+
+cluster-status: $(CLUSTER) ## say what of the cluster runs
+	@$(CLUSTER) status
+
+CLUSTER_SOURCES := $(shell find tests/cluster/cmd/cluster tests/cluster/internal -name '*.go' 2>/dev/null) tests/cluster/go.mod
+$(CLUSTER): $(CLUSTER_SOURCES)
+	@echo "building the cluster tool"
+	@CGO_ENABLED=0 go build -C tests/cluster -trimpath -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
+
+##@ Development
+
+.PHONY: build lint deny generate unit
+build: ## build the program
+	cargo build --locked
+
+lint: ## check format and lints, warnings denied
+	cargo fmt --check
+	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+
+deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
+	cargo deny --log-level error check bans licenses sources
+
+generate: tools ## write the files that are generated: definition, chart, manifests, API reference
+	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
+	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
+	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
+
+unit: ## run the tests that need no cluster
+	cargo test --locked --quiet
+	$(MAKE) --no-print-directory -C examples test
+	cd tests/cluster && go test ./internal/... ./cmd/cluster
+
+##@ On a cluster
+
+IMAGES := deploy/image.yaml tests/e2e/program/image.yaml
+
+.PHONY: test e2e images demo
+test: ## everything: set up, lint, unit tests, end-to-end tests
+	@tests/stages.sh lint tools unit cluster-up images e2e
+
+images: $(CLUSTER) ## build the images of the operator and the test program, and put them on the cluster
+	@$(CLUSTER) load $(IMAGES)
+
+e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
+	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
+	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
+	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
+
+demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+	@$(CLUSTER) load deploy/image.yaml examples/import/image.yaml
+	@examples/demo.sh

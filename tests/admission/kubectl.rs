@@ -1,0 +1,81 @@
+//! kubectl, and a namespace to work in.
+
+use std::{
+    env,
+    io::Write,
+    process::{self, Command, Stdio},
+    sync::LazyLock,
+};
+
+use longtask::api::crd;
+
+/// The least that a task needs, below `spec`.
+pub(crate) const TEMPLATE: &str = "template: {spec: {containers: [{name: main, image: registry.example/x}]}}";
+
+/// What kubectl answered.
+pub(crate) struct Answer {
+    pub(crate) is_ok: bool,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Answer {
+    /// What kubectl printed; fails the test when it reported an error.
+    pub(crate) fn expect_ok(self) -> String {
+        assert!(self.is_ok, "kubectl failed: {}", self.err);
+        self.out
+    }
+}
+
+/// Runs kubectl in the tests' namespace.
+pub(crate) fn kubectl(arguments: &[&str], input: &str) -> Answer {
+    let namespace = NAMESPACE.as_str();
+    run(&[&["--namespace", namespace], arguments].concat(), input)
+}
+
+/// `kubectl apply` that changes nothing.
+pub(crate) fn try_apply(manifest: &str) -> Answer {
+    kubectl(&["apply", "--dry-run=server", "-f", "-"], manifest)
+}
+
+/// The manifest of a task that nobody manages.
+pub(crate) fn task(name: &str, spec: &str) -> String {
+    let managed_by = if spec.contains("managedBy") { "" } else { "managedBy: tests.longtask.dev/nobody" };
+    let template = if spec.contains("template:") { "" } else { TEMPLATE };
+    let lines = [managed_by, template].into_iter().chain(spec.lines()).filter(|line| !line.is_empty());
+    let spec: String = lines.map(|line| format!("  {line}\n")).collect();
+    format!("apiVersion: longtask.dev/v1alpha1\nkind: LongTask\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+}
+
+/// A new namespace for each run of the tests. The last run's is deleted, since no test knows that it is the last one.
+static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
+    assert!(
+        env::var_os("KUBECONFIG").is_some(),
+        "set KUBECONFIG to a cluster to test against; make cluster-up starts one"
+    );
+    let definition = crd::yaml().expect("the definition");
+    let install = ["apply", "--server-side", "--force-conflicts", "--field-manager=longtask-tests", "-f", "-"];
+    run(&install, &definition).expect_ok();
+    run(&["wait", "--for=condition=Established", "crd/longtasks.longtask.dev", "--timeout=30s"], "").expect_ok();
+    let label = "longtask.dev/tests=admission";
+    run(&["delete", "longtasks", "--all-namespaces", "--selector", label, "--wait=false"], "").expect_ok();
+    run(&["delete", "namespace", "--selector", label, "--wait=false"], "").expect_ok();
+    let name = format!("longtask-admission-{}", process::id());
+    run(&["create", "namespace", &name], "").expect_ok();
+    run(&["label", "namespace", &name, label], "").expect_ok();
+    name
+});
+
+fn run(arguments: &[&str], input: &str) -> Answer {
+    let mut kubectl = Command::new("kubectl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is installed");
+    kubectl.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads");
+    let output = kubectl.wait_with_output().expect("kubectl ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Answer { is_ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+}

@@ -1,0 +1,217 @@
+//! The definition of the resource: what is committed is what the types say, and it has the shape that `kubectl apply`
+//! and `kubectl explain` need.
+
+use std::fs;
+
+use longtask::api::{CheckpointPolicy, Limits, Retry, Segment, crd};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+const COMMITTED: &str = "crds/longtask.dev_longtasks.yaml";
+
+/// What a plain `kubectl apply` can carry in the annotation that it leaves behind.
+const LARGEST_ANNOTATION: usize = 262_144;
+
+fn definition() -> Value {
+    serde_json::to_value(crd::definition().expect("the definition")).expect("JSON")
+}
+
+fn version() -> Value {
+    definition()["spec"]["versions"][0].take()
+}
+
+fn schema() -> Value {
+    version()["schema"]["openAPIV3Schema"].take()
+}
+
+fn template() -> Value {
+    schema()["properties"]["spec"]["properties"]["template"].take()
+}
+
+/// Calls `look` with the path and the schema of every field, the root's path being empty.
+fn walk(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+    look(path, schema);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let separator = if path.is_empty() { "" } else { "." };
+        walk(&format!("{path}{separator}{name}"), property, look);
+    }
+    for (key, mark) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[key].is_object() {
+            walk(&format!("{path}{mark}"), &schema[key], look);
+        }
+    }
+}
+
+fn paths_where(schema: &Value, is_wrong: impl Fn(&str, &Value) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    walk("", schema, &mut |path, schema| {
+        if is_wrong(path, schema) {
+            found.push(path.to_owned());
+        }
+    });
+    found
+}
+
+/// Whether a field is below the pod template, which has core's schema and not ours.
+fn is_below_template(path: &str) -> bool {
+    path.starts_with("spec.template.")
+}
+
+#[test]
+fn the_committed_definition_is_the_generated_one() {
+    let committed = fs::read_to_string(COMMITTED).expect(COMMITTED);
+    assert!(committed == crd::yaml().expect("YAML"), "{COMMITTED} is out of date: run make generate");
+}
+
+#[test]
+fn a_plain_kubectl_apply_can_carry_the_definition() {
+    let size = definition().to_string().len();
+    assert!(size < LARGEST_ANNOTATION, "{size} bytes as JSON");
+}
+
+#[test]
+fn no_field_is_nullable() {
+    assert_eq!(paths_where(&schema(), |_, schema| schema.get("nullable").is_some()), [""; 0]);
+}
+
+#[test]
+fn no_number_has_a_format_that_kubernetes_does_not_know() {
+    let is_unsigned = |_: &str, schema: &Value| schema["format"].as_str().is_some_and(|f| f.starts_with("uint"));
+    assert_eq!(paths_where(&schema(), is_unsigned), [""; 0]);
+}
+
+#[test]
+fn every_field_of_ours_is_explained() {
+    let is_mute = |path: &str, schema: &Value| {
+        let is_standard = ["apiVersion", "kind", "metadata"].contains(&path);
+        // The elements of a list of numbers or names need no words beside the list's own.
+        let is_plain_element = path.ends_with("[]") && schema["type"] != "object";
+        let has_words = schema["description"].as_str().is_some_and(|words| !words.trim().is_empty());
+        !has_words && !is_standard && !is_plain_element && !is_below_template(path)
+    };
+    assert_eq!(paths_where(&schema(), is_mute), [""; 0]);
+}
+
+#[test]
+fn the_template_has_none_of_cores_descriptions() {
+    let speaks = |path: &str, schema: &Value| is_below_template(path) && schema.get("description").is_some();
+    assert_eq!(paths_where(&schema(), speaks), [""; 0]);
+    assert!(template()["description"].as_str().expect("its own words").contains("kubectl explain pod.spec"));
+}
+
+#[test]
+fn the_template_merges_lists_by_the_keys_of_core() {
+    let template = template();
+    let spec = &template["properties"]["spec"]["properties"];
+    let keys_of = |list: &Value| (list["x-kubernetes-list-type"].clone(), list["x-kubernetes-list-map-keys"].clone());
+    let by = |keys: &[&str]| (json!("map"), json!(keys));
+    assert_eq!(keys_of(&spec["volumes"]), by(&["name"]));
+    for containers in ["containers", "initContainers"] {
+        assert_eq!(keys_of(&spec[containers]), by(&["name"]), "{containers}");
+        let container = &spec[containers]["items"]["properties"];
+        assert_eq!(keys_of(&container["env"]), by(&["name"]), "{containers}");
+        assert_eq!(keys_of(&container["volumeMounts"]), by(&["mountPath"]), "{containers}");
+        assert_eq!(keys_of(&container["ports"]), by(&["containerPort", "protocol"]), "{containers}");
+        assert_eq!(container["ports"]["items"]["properties"]["protocol"]["default"], json!("TCP"), "{containers}");
+    }
+}
+
+#[test]
+fn defaults_appear_when_their_parent_is_absent() {
+    fn has_default_below(schema: &Value) -> bool {
+        let mut properties = schema["properties"].as_object().into_iter().flat_map(|all| all.values());
+        properties.any(|property| property.get("default").is_some() || has_default_below(property))
+    }
+    let is_deaf = |path: &str, schema: &Value| {
+        let is_ours = path.contains('.') || path == "spec";
+        // The spec itself cannot be absent: it has the template, which is required. An attempt has no defaults.
+        is_ours
+            && path != "spec"
+            && !path.contains("template")
+            && has_default_below(schema)
+            && schema.get("default") != Some(&json!({}))
+    };
+    assert_eq!(paths_where(&schema(), is_deaf), [""; 0]);
+}
+
+#[test]
+fn the_server_fills_in_the_same_defaults_as_the_operator_knows() {
+    fn filled_in(schema: &Value) -> Value {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        let defaulted = properties.filter_map(|(name, property)| {
+            let default = property.get("default")?;
+            Some((name.clone(), if default.is_object() { filled_in(property) } else { default.clone() }))
+        });
+        Value::Object(defaulted.collect())
+    }
+    fn known(default: impl Serialize) -> Value {
+        serde_json::to_value(default).expect("JSON")
+    }
+    let expected = json!({
+        "segment": known(Segment::default()),
+        "limits": known(Limits::default()),
+        "checkpoint": known(CheckpointPolicy::default()),
+        "retry": known(Retry::default()),
+        "suspend": false,
+        "cancel": false,
+        "podHistoryLimit": 3,
+        "managedBy": "longtask.dev/operator",
+    });
+    assert_eq!(filled_in(&schema()["properties"]["spec"]), expected);
+}
+
+#[test]
+fn kubectl_get_prints_the_columns() {
+    let version = version();
+    let columns: Vec<_> = version["additionalPrinterColumns"].as_array().expect("columns").iter().collect();
+    let printed = |priority| {
+        let of_priority = columns.iter().filter(|column| column["priority"].as_i64().unwrap_or(0) == priority);
+        of_priority
+            .map(|column| {
+                let text = |key: &str| column[key].as_str().unwrap_or_default();
+                format!("{} {} {}", text("name"), text("type"), text("jsonPath"))
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        printed(0),
+        [
+            "Phase string .status.phase",
+            "Segment integer .status.segment",
+            "Progress string .status.progress.summary",
+            "Checkpoint date .status.checkpoint.recordedAt",
+            "Retries integer .status.retries",
+            "Age date .metadata.creationTimestamp",
+        ]
+    );
+    assert_eq!(
+        printed(1),
+        [
+            "Attempt integer .status.currentAttempt.number",
+            "Pod string .status.currentAttempt.podName",
+            "Next string .status.nextAttemptTime",
+            "Reason string .status.reason",
+        ]
+    );
+}
+
+#[test]
+fn tasks_can_be_selected_by_phase_and_reason() {
+    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }]);
+    assert_eq!(version()["selectableFields"], selectable);
+}
+
+#[test]
+fn the_resource_has_its_names_and_a_status_of_its_own() {
+    let definition = definition();
+    assert_eq!(definition["metadata"]["name"], "longtasks.longtask.dev");
+    assert_eq!(definition["spec"]["scope"], "Namespaced");
+    assert_eq!(
+        definition["spec"]["names"],
+        json!({
+            "kind": "LongTask", "plural": "longtasks", "singular": "longtask", "shortNames": ["lt"],
+            "categories": ["all"],
+        })
+    );
+    assert_eq!(version()["subresources"], json!({ "status": {} }));
+}

@@ -1,0 +1,16 @@
+//! Stories of real pods, run by a real kubelet: `make e2e`, or
+//! `KUBECONFIG=... cargo test --test e2e -- --test-threads=16`.
+//!
+//! Each story has a namespace and an operator of its own, so that all run side by side. A recorder follows all tasks
+//! and pods of the namespace, and fails the story when an invariant did not hold: see `support/record.rs`.
+
+mod backoff;
+mod chain;
+mod interruptions;
+mod operator_killed;
+mod reports;
+mod sidecars;
+mod slice;
+mod support;
+mod suspend_cancel;
+mod yielding;

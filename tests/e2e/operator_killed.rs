@@ -1,0 +1,58 @@
+//! The operator may die at any moment.
+
+use std::{
+    env,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use longtask::api::Phase;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::support::{Change, manifest, story};
+
+const KILLS: u32 = 10;
+
+#[tokio::test]
+async fn ten_kills_of_the_operator_lose_nothing_and_count_nothing_twice() {
+    story(async |lab| {
+        let seed = env::var("LONGTASK_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
+        let mut random = Random(seed.unwrap_or_else(|| RandomState::new().hash_one("seed")));
+        println!("LONGTASK_E2E_SEED={}", random.0);
+        let arguments = ["--steps=18", "--step-time=1s", "before=5 once: exit 1", "before=12 once: exit 3"];
+        let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 100 } });
+        let task = lab.submit(manifest("survivor", &arguments).and(change)).await;
+        let has_ended = |status: &longtask::api::LongTaskStatus| status.phase.is_some_and(Phase::is_terminal);
+        for kill in 1..=KILLS {
+            let moment = Duration::from_millis(300 + random.next() % 2700);
+            let ended = timeout(moment, task.until("it has ended", 60, has_ended)).await;
+            assert!(ended.is_err(), "the task ended before kill {kill}");
+            lab.kill_operator().await;
+            lab.start_operator();
+        }
+        let status = task.ends_as(Phase::Succeeded, 45).await;
+        let journal = task.journal();
+        assert_eq!(journal.steps(), (1..=18).collect::<Vec<_>>(), "no checkpoint was lost");
+        let failed = journal.all("exit").iter().filter(|exit| matches!(exit.code, Some(1 | 3))).count();
+        assert_eq!((failed, status.totals.failures), (2, 2), "each failure is counted once");
+        let started = i64::try_from(journal.all("start").len()).expect("a small number");
+        assert_eq!(status.totals.attempts, started, "each attempt is counted once");
+        let numbers: Vec<_> = task.pods().iter().map(|pod| pod.attempt).collect();
+        assert_eq!(numbers, (1..=started).collect::<Vec<_>>(), "each attempt has one pod");
+        println!("{started} attempts in {} segments", status.segment);
+    })
+    .await;
+}
+
+/// SplitMix64: small, and the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,282 @@
+//! Where a story happens: a namespace of its own, an operator of its own, and a record of all that goes on.
+
+use std::{
+    cell::RefCell,
+    env, fs,
+    hash::{BuildHasher, RandomState},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{self, Output},
+    thread,
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::{apps::v1::Deployment, core::v1::Namespace},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    runtime::{conditions, wait::await_condition},
+};
+use serde_json::Value;
+use tokio::{
+    process::Command,
+    sync::{OnceCell, RwLock},
+    time::timeout,
+};
+
+use super::{
+    journal::Journal,
+    operator::OperatorProcess,
+    record::{Record, Recorder, Sightings},
+    task::Task,
+};
+
+const DEFINITION: &str = include_str!("../../../crds/longtask.dev_longtasks.yaml");
+const TOUR: &str = "make cluster-up starts one and says how to point KUBECONFIG at it";
+/// How long the pods of a story that is over may take to go.
+const CLOSING_LIMIT: Duration = Duration::from_secs(45);
+
+/// Stories that disturb or measure the whole cluster have it for themselves.
+static CLUSTER: RwLock<()> = RwLock::const_new(());
+static DEFINITION_INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// A place for one story.
+pub(crate) struct Lab {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) record: Record,
+    recorder: Recorder,
+    operator: RefCell<Option<OperatorProcess>>,
+    folder: PathBuf,
+}
+
+/// Tells a story in a lab, beside others.
+pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
+    let _beside_others = CLUSTER.read().await;
+    tell_in_lab(tell).await;
+}
+
+/// Tells a story while no other one runs.
+pub(crate) async fn story_alone(tell: impl AsyncFnOnce(&Lab)) {
+    let _alone = CLUSTER.write().await;
+    tell_in_lab(tell).await;
+}
+
+async fn tell_in_lab(tell: impl AsyncFnOnce(&Lab)) {
+    let lab = Lab::open().await;
+    lab.start_operator();
+    tell(&lab).await;
+    lab.close().await;
+}
+
+impl Lab {
+    async fn open() -> Self {
+        let client = connect().await;
+        DEFINITION_INSTALLED.get_or_init(|| install_definition(&client)).await;
+        let namespace = namespace_name();
+        let metadata = ObjectMeta {
+            name: Some(namespace.clone()),
+            labels: Some([("longtask.dev/e2e".to_owned(), "true".to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        let object = Namespace { metadata, ..Namespace::default() };
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("create the story's namespace");
+        let folder = journals_folder().join(&namespace);
+        fs::create_dir_all(&folder).expect("create the folder of the journals");
+        // Programs run as nonroot, and each creates its journal.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("open the folder to programs");
+        let (record, recorder) = Recorder::start(&client, &namespace).await;
+        Self { client, namespace, record, recorder, operator: RefCell::default(), folder }
+    }
+
+    /// Lets everything go, and fails if the record shows that an invariant did not hold.
+    async fn close(self) {
+        self.stop_all_pods().await;
+        self.delete_namespace().await;
+        self.check_invariants();
+        fs::remove_dir_all(&self.folder).expect("remove the folder of the journals");
+    }
+
+    fn check_invariants(&self) {
+        let mut violations = self.record.look(Sightings::violations);
+        violations.extend(self.journals().flat_map(|journal| journal.overlaps()));
+        assert!(violations.is_empty(), "invariants did not hold:\n{}", violations.join("\n"));
+        self.recorder.assert_alive();
+    }
+
+    /// With the operator at work, or nobody would release the pods.
+    async fn stop_all_pods(&self) {
+        let tasks: Api<longtask::api::LongTask> = self.api();
+        tasks.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("delete all tasks");
+        let released = |seen: &Sightings| seen.held_pods().is_empty().then_some(());
+        self.until("no pod is held by the operator's finalizer", CLOSING_LIMIT, released).await;
+    }
+
+    async fn delete_namespace(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let deleted = namespaces.delete(&self.namespace, &DeleteParams::default()).await;
+        assert!(deleted.is_ok() || is_not_found(deleted.as_ref().err()), "delete the namespace: {deleted:?}");
+    }
+
+    /// An API of objects in the story's namespace.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    // === the operator
+
+    pub(crate) fn start_operator(&self) {
+        let before = self.operator.replace(Some(self.new_operator(&["--leader-election=off"])));
+        assert!(before.is_none(), "the operator runs already");
+    }
+
+    /// Starts another operator process over the story's namespace.
+    pub(crate) fn new_operator(&self, arguments: &[&str]) -> OperatorProcess {
+        OperatorProcess::start(&self.namespace, &self.folder.join("operator.log"), arguments)
+    }
+
+    /// Sends SIGKILL to the operator, and returns when it is dead.
+    pub(crate) async fn kill_operator(&self) {
+        let operator = self.operator.take().expect("the operator runs");
+        operator.kill().await;
+    }
+
+    /// Waits until the operator works.
+    pub(crate) async fn operator_is_ready(&self) {
+        let operator = self.operator.take().expect("the operator runs");
+        operator.is_ready().await;
+        self.operator.replace(Some(operator));
+    }
+
+    /// Write requests to the API server that the operator has sent, by verb and resource, events left out.
+    pub(crate) async fn operators_writes(&self) -> Vec<(String, u64)> {
+        let operator = self.operator.take().expect("the operator runs");
+        let writes = operator.writes().await;
+        self.operator.replace(Some(operator));
+        writes
+    }
+
+    // === tasks
+
+    /// Creates a task from a manifest.
+    pub(crate) async fn submit(&self, manifest: Value) -> Task<'_> {
+        Task::create(self, manifest).await
+    }
+
+    /// The journal that the program of a task writes.
+    pub(crate) fn journal(&self, task: &str) -> Journal {
+        Journal::at(self.folder.join(format!("{task}.jsonl")))
+    }
+
+    fn journals(&self) -> impl Iterator<Item = Journal> {
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|file| file.path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl")).map(Journal::at)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    // === waiting
+
+    /// Waits until `question` has an answer; asks again at everything that happens to a task or pod of the story.
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        question: impl FnMut(&Sightings) -> Option<T>,
+    ) -> T {
+        match timeout(limit, self.record.answer(question)).await {
+            Ok(answer) => answer,
+            Err(_) => panic!("waited {limit:?} in vain until {what}"),
+        }
+    }
+
+    /// Runs kubectl in the story's namespace.
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("kubectl");
+        command.args(["--namespace", &self.namespace]).args(arguments).kill_on_drop(true);
+        timeout(Duration::from_secs(60), command.output()).await.expect("kubectl ends").expect("kubectl is installed")
+    }
+
+    /// What kubectl prints; it must succeed.
+    pub(crate) async fn kubectl_output(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments).await;
+        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = fs::read_to_string(self.folder.join("operator.log")).unwrap_or_default();
+            eprintln!("--- what was seen\n{}", self.record.look(Sightings::summary));
+            for journal in self.journals() {
+                eprintln!("--- {}\n{}", journal.path().display(), journal.summary());
+            }
+            eprintln!("--- operator.log\n{log}\n--- kept: namespace {}, {}", self.namespace, self.folder.display());
+        }
+    }
+}
+
+async fn connect() -> Client {
+    assert!(env::var_os("KUBECONFIG").is_some(), "these tests need a cluster: set KUBECONFIG; {TOUR}");
+    let mut config = Config::infer().await.unwrap_or_else(|error| panic!("KUBECONFIG cannot be used: {error}"));
+    config.connect_timeout = Some(Duration::from_secs(5));
+    let client = Client::try_from(config).expect("the kubeconfig makes a client");
+    let version = timeout(Duration::from_secs(20), client.apiserver_version()).await;
+    assert!(matches!(version, Ok(Ok(_))), "the cluster in KUBECONFIG does not answer ({version:?}); {TOUR}");
+    client
+}
+
+async fn install_definition(client: &Client) {
+    refuse_another_operator(client).await;
+    let definition: CustomResourceDefinition = serde_saphyr::from_str(DEFINITION).expect("the definition parses");
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = definition.name_any();
+    let params = PatchParams::apply("longtask-e2e").force();
+    definitions.patch(&name, &params, &Patch::Apply(&definition)).await.expect("apply the definition");
+    let established = await_condition(definitions, &name, conditions::is_crd_established());
+    let ended = timeout(Duration::from_secs(30), established).await.expect("the definition is established in time");
+    ended.expect("the definition is established");
+}
+
+/// An operator over all namespaces would work on the tasks of these tests as well.
+async fn refuse_another_operator(client: &Client) {
+    let all: Api<Deployment> = Api::all(client.clone());
+    let labelled = ListParams::default().labels("app.kubernetes.io/name=longtask");
+    for deployment in all.list(&labelled).await.expect("list deployments") {
+        let replicas = deployment.spec.replicas.unwrap_or(1);
+        let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
+        assert_eq!(
+            replicas, 0,
+            "an operator runs in this cluster: kubectl -n {namespace} scale deploy/{name} --replicas=0"
+        );
+    }
+}
+
+/// On the node's file system, where the programs' journals are written, and on this machine, where they are read: with
+/// the local cluster that is the same; with kind, mount this folder into the node under the same path.
+fn journals_folder() -> PathBuf {
+    env::var_os("LONGTASK_E2E_FOLDER").map_or_else(|| env::temp_dir().join("longtask-e2e"), PathBuf::from)
+}
+
+/// The test's name as far as it fits, and something that tells two runs apart.
+fn namespace_name() -> String {
+    let thread = thread::current();
+    let test = thread.name().and_then(|name| name.rsplit("::").next()).unwrap_or("story").replace('_', "-");
+    let short: String = test.chars().take(44).collect();
+    let suffix = RandomState::new().hash_one(process::id()) & 0xff_ffff;
+    format!("e2e-{}-{suffix:06x}", short.trim_end_matches('-'))
+}
+
+pub(crate) fn is_not_found(error: Option<&kube::Error>) -> bool {
+    matches!(error, Some(kube::Error::Api(status)) if status.code == 404)
+}

@@ -1,0 +1,11 @@
+//! The harness: a lab for each story, and what it takes to look into it.
+
+mod journal;
+mod lab;
+mod operator;
+mod record;
+mod task;
+
+pub(crate) use lab::{Lab, is_not_found, story, story_alone};
+pub(crate) use record::{PodExt, PodHistory, Sightings};
+pub(crate) use task::{Change, PROGRAM, Task, container, manifest, message_of};

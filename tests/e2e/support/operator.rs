@@ -1,0 +1,114 @@
+//! An operator as a process of its own, outside the cluster.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+/// An operator process; killed when dropped.
+pub(crate) struct OperatorProcess {
+    child: Child,
+    log: PathBuf,
+    log_start: u64,
+}
+
+impl OperatorProcess {
+    pub(super) fn start(namespace: &str, log: &Path, arguments: &[&str]) -> Self {
+        let file = OpenOptions::new().create(true).append(true).open(log).expect("open the operator's log");
+        let log_start = file.metadata().expect("the log's size").len();
+        let child = Command::new(env!("CARGO_BIN_EXE_longtask"))
+            .args([
+                "run",
+                "--namespace",
+                namespace,
+                "--listen=127.0.0.1:0",
+                "--log-format=json",
+                "--log=info,longtask=debug",
+            ])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("start the operator");
+        Self { child, log: log.to_owned(), log_start }
+    }
+
+    /// SIGKILL; returns when the process is dead.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("kill the operator");
+    }
+
+    /// Waits until it works, or stands by.
+    pub(crate) async fn is_ready(&self) {
+        self.get("/readyz").await;
+    }
+
+    /// Write requests that it has sent, by verb and resource; events and leases left out.
+    pub(crate) async fn writes(&self) -> Vec<(String, u64)> {
+        writes_in(&self.get("/metrics").await)
+    }
+
+    /// Asks until the answer is 200.
+    async fn get(&self, path: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let address = self.address();
+            if let Some(body) = address.and_then(|address| get(address, path)) {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{path} of the operator at {address:?} did not answer 200 in 20s");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where it listens: the system chose the port, and the log tells.
+    fn address(&self) -> Option<SocketAddr> {
+        let log = fs::read(&self.log).ok()?;
+        let log = String::from_utf8_lossy(log.get(usize::try_from(self.log_start).ok()?..)?).into_owned();
+        let (_, after) = log.split_once(r#""address":""#)?;
+        after.split('"').next()?.parse().ok()
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: operator\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+}
+
+fn writes_in(metrics: &str) -> Vec<(String, u64)> {
+    let mut writes = BTreeMap::<String, u64>::new();
+    for line in metrics.lines() {
+        let Some((labels, count)) =
+            line.strip_prefix("longtask_api_requests_total{").and_then(|rest| rest.split_once("} "))
+        else {
+            continue;
+        };
+        let label = |name: &str| {
+            let (_, after) = labels.split_once(&format!("{name}=\""))?;
+            after.split('"').next()
+        };
+        let (verb, resource) = (label("verb").unwrap_or_default(), label("resource").unwrap_or_default());
+        if !matches!(verb, "get" | "list" | "watch") && !matches!(resource, "events" | "leases") {
+            let count: u64 = count.trim().parse().expect("a counter is a number");
+            *writes.entry(format!("{verb} {resource}")).or_default() += count;
+        }
+    }
+    writes.into_iter().collect()
+}
