@@ -15,9 +15,9 @@ use longtask::{
 use serde_json::json;
 
 /// The program is done when its checkpoint has come to this.
-const WORK: i64 = 600;
+const WORK: i64 = 300;
 /// After that many steps the cluster leaves the task in peace.
-const TROUBLED_STEPS: usize = 150;
+const TROUBLED_STEPS: usize = 120;
 
 /// Draws from a seed (SplitMix64).
 pub(crate) struct Dice(u64);
@@ -63,7 +63,7 @@ pub(crate) struct Cluster {
     pub(crate) task: LongTask,
     version: usize,
     /// Every version of the task that was, and the pods as they were then.
-    readings: Vec<(LongTask, Vec<Arc<PodFacts>>)>,
+    readings: Vec<(Arc<LongTask>, Vec<Arc<PodFacts>>)>,
     pods: BTreeMap<String, SimPod>,
     dice: Dice,
     steps: usize,
@@ -94,7 +94,7 @@ impl Cluster {
             "metadata": { "name": "t", "namespace": "n", "uid": "task-uid", "generation": 1 },
         }))
         .expect("a task");
-        let readings = vec![(task.clone(), vec![])];
+        let readings = vec![(Arc::new(task.clone()), vec![])];
         let (now, version, steps) = (1_795_000_000, 0, 0);
         let pods = BTreeMap::new();
         let (created, counted) = (vec![], vec![]);
@@ -226,7 +226,7 @@ impl Cluster {
     }
 
     fn remember(&mut self) {
-        self.readings.push((self.task.clone(), self.facts()));
+        self.readings.push((Arc::new(self.task.clone()), self.facts()));
         self.version = self.readings.len() - 1;
     }
 
