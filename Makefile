@@ -50,6 +50,7 @@ build: ## build the program
 lint: ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cargo clippy --locked --test admission --test e2e --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
@@ -58,6 +59,7 @@ deny: ## check licences and sources of the dependencies; advisories need the net
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
+	UPDATE_REFERENCE=1 cargo test --quiet --locked --test reference
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
 

@@ -19,14 +19,15 @@ pub(super) fn forbidden(path: &str, condition: &str, message: &str) -> Value {
 }
 
 /// The schema of a point in time. By a rule and not by `format: date-time`, whose message does not say what to write.
+/// Its years are those that a timestamp can have here: 9999-12-31 would be accepted and then not be readable.
 pub(super) fn point_in_time(_: &mut SchemaGenerator) -> Schema {
-    let form = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$";
+    let form = "^[1-8][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$";
     json_schema!({
         "type": "string",
         "maxLength": 25,
         "x-kubernetes-validations": [rule(
             &format!("self.matches('{form}') && !format.datetime().validate(self).hasValue()"),
-            "must be a point in time with its zone: write 2026-11-25T06:00:00Z or 2026-11-25T07:00:00+01:00",
+            "must be a point in time with its zone, before the year 9000: write 2026-11-25T06:00:00Z or 2026-11-25T07:00:00+01:00",
         )],
     })
 }

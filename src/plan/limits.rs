@@ -12,14 +12,13 @@ pub(super) struct Slice {
     pub(super) cut_by: Option<Limit>,
 }
 
-/// The slice of a segment of `duration` seconds whose main container starts at `start`: what comes first, its duration
-/// or a limit.
+/// The slice of a segment whose main container starts at `start`: what comes first of its duration in seconds and the
+/// limits.
 pub(super) fn slice_from(start: Timestamp, duration: i64, limits: &Limits, status: &LongTaskStatus) -> Slice {
     let whole = Slice { end: after(start, duration.max(0)), cut_by: None };
     let active_left = |limit: GoDuration| limit.as_secs().saturating_sub(status.active_seconds);
-    let active_end = limits.active_time.map(|limit| after(start, active_left(limit)));
     let cuts = [
-        (active_end, Limit::ActiveTime),
+        (limits.active_time.map(|limit| after(start, active_left(limit))), Limit::ActiveTime),
         (wall_time_end(limits, status), Limit::WallTime),
         (limits.deadline, Limit::Deadline),
     ];
@@ -42,6 +41,11 @@ pub(super) fn time_limit_reached(limits: &Limits, status: &LongTaskStatus, now: 
     }
 }
 
+/// Whether any limit forbids another attempt.
+pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
+    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
+}
+
 /// The limit that one more attempt would pass, if it would.
 pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> Option<FailureReason> {
     if limits.segments.is_some_and(|limit| status.segment > i64::from(limit)) {
@@ -51,11 +55,6 @@ pub(super) fn count_limit_reached(limits: &Limits, status: &LongTaskStatus) -> O
     } else {
         None
     }
-}
-
-/// Whether another attempt is out of the question.
-pub(super) fn is_reached(limits: &Limits, status: &LongTaskStatus, now: Timestamp) -> bool {
-    time_limit_reached(limits, status, now).is_some() || count_limit_reached(limits, status).is_some()
 }
 
 /// The next moment at which a limit of time can be reached while nothing runs.

@@ -9,7 +9,7 @@ use super::{
     limits::{self, Slice},
     observed::{MainContainer, PodFacts, Words},
     onward,
-    outcome::HELD_SECONDS,
+    outcome::{HELD_SECONDS, last_word_due},
     time::{after, seconds_between},
 };
 use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason, is_condition_true};
@@ -27,6 +27,9 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     match main_started_at(pod) {
         Some(started_at) => main_runs(draft, &attempt, pod, started_at),
         None => main_waits(draft, &attempt, pod),
+    }
+    if let Some(due) = last_word_due(&attempt, pod, draft.now) {
+        return draft.wake.no_later_than(due);
     }
     if let Some(reason) = reason_to_stop(draft, &attempt, pod) {
         request_stop(draft, pod, reason);

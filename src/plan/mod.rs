@@ -74,7 +74,9 @@ fn standing(seen: &Observed<'_>, status: &LongTaskStatus, now: Timestamp) -> Sta
         AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
     };
     match &seen.current {
-        Sight::Seen(pod) if outcome::has_ended(pod, now) => Standing::Over(Some(Arc::clone(pod))),
+        Sight::Seen(pod) if outcome::has_ended(pod, now) && outcome::last_word_due(attempt, pod, now).is_none() => {
+            Standing::Over(Some(Arc::clone(pod)))
+        }
         Sight::Seen(pod) => Standing::Live(Arc::clone(pod)),
         Sight::Gone | Sight::NotAsked if has_pod => Standing::Over(None),
         Sight::Gone | Sight::NotAsked => Standing::Unborn,

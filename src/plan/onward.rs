@@ -142,7 +142,9 @@ fn resume_if_suspended(draft: &mut Draft<'_>) {
 /// their way out, those of withdrawn attempts that came to be all the same, those that a lost status knew.
 fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
     let seen = draft.seen;
-    let is_going = |pod: &super::PodFacts| pod.deletion.is_some() && !outcome::has_ended(pod, draft.now);
+    // Deleted, or about to be: the garbage collector takes a pod whose owner is gone, a moment after the owner.
+    let is_doomed = |pod: &super::PodFacts| pod.deletion.is_some() || pod.owner_uid.is_some();
+    let is_going = |pod: &super::PodFacts| is_doomed(pod) && !outcome::has_ended(pod, draft.now);
     let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, "WaitingForOldTask"));
     let stray = seen.pods.iter().find(|pod| !outcome::has_ended(pod, draft.now));
     let Some((_, reason)) = foreign.or(stray.map(|pod| (pod, "WaitingForOldPod"))) else { return false };
@@ -200,7 +202,8 @@ fn latest_number(draft: &Draft<'_>) -> i64 {
 }
 
 fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let slice = limits::slice_from(draft.now, draft.spec.segment.duration.as_secs(), &draft.spec.limits, &draft.status);
+    let duration = draft.spec.segment.duration.as_secs();
+    let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
     let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));

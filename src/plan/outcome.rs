@@ -19,6 +19,8 @@ const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
+/// How long the kubelet may take, once everything has stopped, to publish how the main container ended.
+const LAST_WORD_SECONDS: i64 = 20;
 
 /// How an attempt ended, with everything that is to be recorded of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +40,25 @@ pub(super) struct Ending {
 pub(super) fn has_ended(pod: &PodFacts, now: Timestamp) -> bool {
     let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) else { return pod.is_terminal() };
     pod.is_terminal() || pod.node.is_none() || seconds_between(deletion.at, now) >= HELD_SECONDS
+}
+
+/// Until when the kubelet's last word on a terminal pod is worth waiting for; `None` when it has said it, or will not.
+///
+/// A busy kubelet publishes the phase with the container states of a moment before, and the end of the main container,
+/// with its exit code and report, in an update of its own right after.
+pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Timestamp) -> Option<Timestamp> {
+    let is_lost = pod.disruption.as_ref().is_some_and(|disruption| disruption.reason == "DeletionByPodGC");
+    if !pod.is_terminal() || running_since(pod).is_none() || is_lost {
+        return None;
+    }
+    let stopping_began = [
+        attempt.stop.as_ref().map(|stop| stop.requested_at),
+        pod.disruption.as_ref().map(|disruption| disruption.at),
+        pod.deletion.map(|deletion| deletion.at),
+        pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds)),
+    ];
+    let stopping_began = stopping_began.into_iter().flatten().filter(|began| *began <= now).max()?;
+    Some(after(stopping_began, pod.grace.saturating_add(LAST_WORD_SECONDS))).filter(|due| *due > now)
 }
 
 /// Classifies an attempt that has ended; `None` when its pod is gone. `shown` is what last kept it from starting: a pod
@@ -307,5 +328,66 @@ impl Ending {
     /// The reason in one word; empty when the outcome says it all.
     pub(super) fn reason_word(&self) -> String {
         self.reason.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(time: &str) -> Timestamp {
+        format!("2026-11-24T{time}Z").parse().expect("a time")
+    }
+
+    /// Stopped at its deadline, 10:00:10, with a grace of 5 seconds.
+    fn terminal_pod(main: &Value, conditions: &Value) -> PodFacts {
+        let pod = json!({
+            "metadata": {
+                "name": "t-1", "uid": "p", "labels": { "longtask.dev/task-uid": "t", "longtask.dev/attempt": "1" },
+            },
+            "spec": { "containers": [], "activeDeadlineSeconds": 10, "terminationGracePeriodSeconds": 5 },
+            "status": {
+                "phase": "Failed", "reason": "DeadlineExceeded", "startTime": "2026-11-24T10:00:00Z",
+                "conditions": conditions,
+                "containerStatuses": [{
+                    "name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": main,
+                }],
+            },
+        });
+        PodFacts::of(&serde_json::from_value::<Pod>(pod).expect("a pod")).expect("one of ours")
+    }
+
+    fn attempt() -> CurrentAttempt {
+        let attempt = json!({
+            "number": 1, "segment": 1, "state": "Running", "podName": "t-1", "generation": 1,
+            "createdAt": "2026-11-24T10:00:00Z",
+        });
+        serde_json::from_value(attempt).expect("an attempt")
+    }
+
+    #[test]
+    fn the_kubelets_last_word_is_waited_for_but_not_for_ever() {
+        let running = json!({ "running": { "startedAt": "2026-11-24T10:00:01Z" } });
+        let pod = terminal_pod(&running, &json!([]));
+        assert_eq!(last_word_due(&attempt(), &pod, at("10:00:12")), Some(at("10:00:35")));
+        assert_eq!(last_word_due(&attempt(), &pod, at("10:00:35")), None, "the kubelet may be gone");
+        let ended = json!({ "terminated": { "exitCode": 75, "finishedAt": "2026-11-24T10:00:11Z" } });
+        assert_eq!(last_word_due(&attempt(), &terminal_pod(&ended, &json!([])), at("10:00:12")), None, "said");
+        let lost = json!([{
+            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
+            "lastTransitionTime": "2026-11-24T10:00:12Z",
+        }]);
+        assert_eq!(last_word_due(&attempt(), &terminal_pod(&running, &lost), at("10:00:12")), None, "no node, no word");
+    }
+
+    #[test]
+    fn a_requested_stop_gives_the_kubelet_time_from_the_request() {
+        let stop = crate::api::RequestedStop { reason: StopReason::Suspend, requested_at: at("10:20:00") };
+        let stopped = CurrentAttempt { stop: Some(stop), ..attempt() };
+        let pod = terminal_pod(&json!({ "running": { "startedAt": "2026-11-24T10:00:01Z" } }), &json!([]));
+        assert_eq!(last_word_due(&stopped, &pod, at("10:20:02")), Some(at("10:20:25")));
     }
 }

@@ -127,10 +127,10 @@ impl Report {
         if let Some(value) = fields.remove("checkpoint") {
             self.take_checkpoint(value);
         }
-        if let Some(progress) = self.parsed::<ReportedProgress>("progress", fields.remove("progress")) {
+        if let Some(progress) = self.parsed_object::<ReportedProgress>("progress", fields.remove("progress")) {
             self.progress = Some(progress.trimmed());
         }
-        if let Some(error) = self.parsed::<ReportedError>("error", fields.remove("error")) {
+        if let Some(error) = self.parsed_object::<ReportedError>("error", fields.remove("error")) {
             self.error = Some(error.trimmed());
         }
         if let Some(delay) = self.parsed("resumeAfter", fields.remove("resumeAfter")) {
@@ -142,6 +142,16 @@ impl Report {
         if let Some(done) = self.parsed("done", fields.remove("done")) {
             self.done = done;
         }
+    }
+
+    /// A list would pass for an object whose fields are in the order of their declaration.
+    fn parsed_object<T: DeserializeOwned>(&mut self, field: &str, value: Option<Value>) -> Option<T> {
+        let value = value?;
+        if !value.is_object() {
+            self.problems.push(format!("{field} is not a JSON object"));
+            return None;
+        }
+        self.parsed(field, Some(value))
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, field: &str, value: Option<Value>) -> Option<T> {
@@ -297,6 +307,8 @@ mod tests {
         let report = Report::read("{\"progress\":\"a lot\",\"checkpoint\":[1],\"done\":true}");
         assert!(report.done && report.checkpoint.is_none() && report.progress.is_none());
         assert_eq!(report.problems.len(), 2, "{:?}", report.problems);
+        let report = Report::read("{\"progress\":[7],\"error\":[\"X\"]}");
+        assert!(report.progress.is_none() && report.error.is_none() && report.problems.len() == 2, "{report:?}");
     }
 
     #[test]

@@ -35,6 +35,11 @@ const ACCEPTED: &[(&str, &str)] = &[
         "segment: {container: work}\ntemplate: {spec: {containers: [{name: proxy, image: x}, {name: work, image: x}]}}",
     ),
     (
+        "quantities and ports as numbers",
+        "template: {spec: {containers: [{name: main, image: x, resources: {limits: {cpu: 2, memory: 8589934592}}, \
+         livenessProbe: {httpGet: {port: 80}}, readinessProbe: {tcpSocket: {port: http}}}]}}",
+    ),
+    (
         "labels and annotations",
         "template: {metadata: {labels: {app: x}, annotations: {kubectl.kubernetes.io/default-container: main}}, spec: {containers: [{name: main, image: x}]}}",
     ),
@@ -61,6 +66,23 @@ fn the_examples_are_accepted() {
     for manifest in manifests {
         try_apply(&fs::read_to_string(manifest).expect("readable")).expect_ok();
     }
+}
+
+#[test]
+fn the_manifests_of_the_documentation_are_accepted() {
+    let documentation = ["README.md", "docs/concepts.md", "docs/task-contract.md", "docs/architecture.md"];
+    let mut manifests = 0;
+    for page in documentation {
+        let text = fs::read_to_string(page).expect(page);
+        for block in text.split("```yaml\n").skip(1) {
+            let manifest = block.split("```").next().unwrap_or_default();
+            if manifest.starts_with("apiVersion: longtask.dev") {
+                try_apply(manifest).expect_ok();
+                manifests += 1;
+            }
+        }
+    }
+    assert!(manifests > 0);
 }
 
 #[test]

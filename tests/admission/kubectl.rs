@@ -43,8 +43,8 @@ pub(crate) fn task(name: &str, spec: &str) -> String {
     let managed_by = if spec.contains("managedBy") { "" } else { "managedBy: tests.longtask.dev/nobody" };
     let template = if spec.contains("template:") { "" } else { TEMPLATE };
     let lines = [managed_by, template].into_iter().chain(spec.lines()).filter(|line| !line.is_empty());
-    let spec: String = lines.map(|line| format!("  {line}\n")).collect();
-    format!("apiVersion: longtask.dev/v1alpha1\nkind: LongTask\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+    let spec = lines.collect::<Vec<_>>().join("\n  ");
+    format!("apiVersion: longtask.dev/v1alpha1\nkind: LongTask\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n")
 }
 
 /// A new namespace for each run of the tests. The last run's is deleted, since no test knows that it is the last one.

@@ -59,9 +59,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "a deadline in words",
         "limits: {deadline: tomorrow}",
-        "spec.limits.deadline: Invalid value: \"tomorrow\": must be a point in time with its zone: write 2026-11-25T06:00:00Z",
+        "spec.limits.deadline: Invalid value: \"tomorrow\": must be a point in time with its zone, before the year 9000: write 2026-11-25T06:00:00Z",
     ),
     ("a deadline without zone", "limits: {deadline: '2026-11-25T06:00:00'}", "must be a point in time with its zone"),
+    (
+        "a deadline at the end of time",
+        "limits: {deadline: '9999-12-31T23:59:59Z'}",
+        "must be a point in time with its zone, before the year 9000",
+    ),
     (
         "a deadline on a day that does not exist",
         "limits: {deadline: '2026-02-30T06:00:00Z'}",

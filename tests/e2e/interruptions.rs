@@ -76,7 +76,7 @@ async fn a_program_that_says_done_while_it_is_evicted_is_done() {
 #[tokio::test]
 async fn a_pod_deleted_by_force_overlaps_with_nothing_and_is_counted_once() {
     story(async |lab| {
-        let arguments = ["--steps=6", "--step-time=1s", "term: ignore"];
+        let arguments = ["--steps=4", "--step-time=1s", "term: ignore", "attempt=1 before=3: sleep forever"];
         let task = lab.submit(manifest("forced", &arguments)).await;
         task.journal().until_step(2, Duration::from_secs(20)).await;
         lab.kubectl_output(&["delete", "pod", "forced-1", "--force", "--grace-period=0", "--wait=false"]).await;
@@ -91,7 +91,7 @@ async fn a_pod_deleted_by_force_overlaps_with_nothing_and_is_counted_once() {
 #[tokio::test]
 async fn a_pod_deleted_before_it_ran_is_made_again() {
     story(async |lab| {
-        let init = super::support::container("slow", &["--steps=1", "--step-time=3s"]);
+        let init = super::support::container("slow", &["--steps=0", "attempt=1: sleep forever"]);
         let mut slow = manifest("early", &["--steps=1", "--step-time=0"]);
         slow["spec"]["template"]["spec"]["initContainers"] = json!([init]);
         let task = lab.submit(slow).await;

@@ -4,10 +4,16 @@
 //! Each story has a namespace and an operator of its own, so that all run side by side. A recorder follows all tasks
 //! and pods of the namespace, and fails the story when an invariant did not hold: see `support/record.rs`.
 
+mod alone;
 mod backoff;
+mod blocked;
 mod chain;
+mod deletion;
 mod interruptions;
+mod leader;
 mod operator_killed;
+mod printing;
+mod quiet;
 mod reports;
 mod sidecars;
 mod slice;

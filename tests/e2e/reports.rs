@@ -74,11 +74,11 @@ async fn a_program_that_keeps_its_own_checkpoints_makes_progress_by_running() {
             "checkpoint": { "source": "External" },
             "retry": { "budgets": { "stalls": 0 } },
         } });
-        let arguments = ["--steps=8", "--step-time=1s", "--resume=journal", "--report=none"];
+        let arguments = ["--steps=14", "--step-time=1s", "--resume=journal", "--report=none"];
         let task = lab.submit(manifest("external", &arguments).and(external)).await;
         let status = task.ends_as(Phase::Succeeded, 45).await;
         assert!(status.segment >= 2 && status.totals.stalls == 0, "{status:#?}");
-        assert_eq!(task.journal().steps(), (1..=8).collect::<Vec<_>>());
+        assert_eq!(task.journal().steps(), (1..=14).collect::<Vec<_>>());
     })
     .await;
 }

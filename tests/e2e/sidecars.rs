@@ -1,9 +1,10 @@
 //! Pods with more than the program in them.
 
+use k8s_openapi::api::core::v1::Pod;
 use longtask::api::{Outcome, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, container, manifest, story};
+use super::support::{Change, PodExt, container, manifest, story};
 
 /// What a proxy does: works until it is told to stop.
 const PROXY: [&str; 2] = ["start: sleep forever", "term: exit 0"];
@@ -24,6 +25,10 @@ async fn a_native_sidecar_serves_every_segment_and_ends_after_the_program() {
         let status = task.ends_as(Phase::Succeeded, 45).await;
         assert!(status.segment >= 2, "{status:#?}");
         assert_eq!(task.journal().steps(), [1, 2, 3, 4]);
+        let has_told_all = |pod: &Pod| pod.end_of("main").is_some() && pod.end_of("proxy").is_some();
+        for attempt in 1..=status.totals.attempts {
+            task.until_pod(attempt, "has told how both ended", 10, has_told_all).await;
+        }
         for pod in task.pods() {
             let ((_, program), (_, proxy)) = (pod.times_of("main"), pod.times_of("proxy"));
             assert!(program <= proxy, "{}: the program ended at {program}, its proxy at {proxy}", pod.name);

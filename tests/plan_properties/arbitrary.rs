@@ -301,7 +301,8 @@ fn pods() -> BoxedStrategy<PodFacts> {
         (times(), prop_oneof![Just(0_i64), Just(30), numbers()]).prop_map(|(at, grace)| Deletion { at, grace });
     let phases = select(vec![PodPhase::Pending, PodPhase::Running, PodPhase::Succeeded, PodPhase::Failed]);
     let bounds = (option::of(times()), option::of(numbers()), numbers(), option::of(numbers()));
-    let trouble = (option::weighted(0.2, words()), option::weighted(0.2, words()), option::weighted(0.2, words()));
+    let maybe = || option::weighted(0.2, words());
+    let trouble = (maybe(), maybe(), maybe(), maybe());
     let ends = (option::weighted(0.2, deletions), option::weighted(0.2, disruptions));
     (
         attempts(),
@@ -334,7 +335,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
             scheduled_at: times.1,
             unscheduled: trouble.1,
             trouble: trouble.2,
-            failed_init: None,
+            failed_init: trouble.3,
             main,
         })
         .boxed()

@@ -135,7 +135,8 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
     ] {
         let outcome = format!("outcome StartFailed {reason}");
         let planned = given().spec(json!({ "retry": { "backoff": { "jitter": "None" } } })).creating(1).pod(pod);
-        let planned = planned.at("10:00:10").expect_containing(&["attempt 1 Ended", &outcome]);
+        let phase = format!("phase Waiting {}", reason.split(' ').next().expect("a word"));
+        let planned = planned.at("10:00:10").expect_starting(&[&phase, "attempt 1 Ended", &outcome]);
         let status = planned.status();
         assert_eq!((status.active_seconds, status.consecutive.start_failures, status.consecutive.failures), (0, 1, 0));
         let failure = status.last_failure.expect("a failure");
@@ -169,7 +170,8 @@ fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
     ] {
         let outcome = format!("outcome Interrupted {reason}");
         let planned = running().pod(pod).at("10:01:02");
-        let planned = planned.expect_containing(&["attempt 1 Ended", &outcome]);
+        let phase = format!("phase Waiting {}", reason.split(' ').next().expect("a word"));
+        let planned = planned.expect_starting(&[&phase, "attempt 1 Ended", &outcome]);
         let status = planned.status();
         assert_eq!(
             (status.consecutive.interruptions, status.consecutive.failures, status.segment),

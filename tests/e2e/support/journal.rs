@@ -11,6 +11,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
+use super::lab::PATIENCE;
+
 /// The journal of one task's program.
 pub(crate) struct Journal(PathBuf);
 
@@ -71,6 +73,7 @@ impl Journal {
 
     /// Waits until the program has written something. A file has no watch, so this looks often.
     pub(crate) async fn until(&self, what: &str, limit: Duration, is_there: impl Fn(&Entry) -> bool) -> Entry {
+        let limit = limit * PATIENCE;
         let deadline = Instant::now() + limit;
         loop {
             if let Some(entry) = self.entries().into_iter().find(&is_there) {

@@ -1,7 +1,7 @@
 //! Where a story happens: a namespace of its own, an operator of its own, and a record of all that goes on.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     env, fs,
     hash::{BuildHasher, RandomState},
     os::unix::fs::PermissionsExt,
@@ -36,8 +36,10 @@ use super::{
 
 const DEFINITION: &str = include_str!("../../../crds/longtask.dev_longtasks.yaml");
 const TOUR: &str = "make cluster-up starts one and says how to point KUBECONFIG at it";
+/// Limits are for a machine that does nothing else; one that also compiles is slower.
+pub(super) const PATIENCE: u32 = 3;
 /// How long the pods of a story that is over may take to go.
-const CLOSING_LIMIT: Duration = Duration::from_secs(45);
+const CLOSING_LIMIT: Duration = Duration::from_secs(20);
 
 /// Stories that disturb or measure the whole cluster have it for themselves.
 static CLUSTER: RwLock<()> = RwLock::const_new(());
@@ -50,6 +52,8 @@ pub(crate) struct Lab {
     pub(crate) record: Record,
     recorder: Recorder,
     operator: RefCell<Option<OperatorProcess>>,
+    /// How many operators were started so far.
+    operators: Cell<u32>,
     folder: PathBuf,
 }
 
@@ -89,7 +93,7 @@ impl Lab {
         // Programs run as nonroot, and each creates its journal.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("open the folder to programs");
         let (record, recorder) = Recorder::start(&client, &namespace).await;
-        Self { client, namespace, record, recorder, operator: RefCell::default(), folder }
+        Self { client, namespace, record, recorder, operator: RefCell::default(), operators: Cell::new(0), folder }
     }
 
     /// Lets everything go, and fails if the record shows that an invariant did not hold.
@@ -138,7 +142,13 @@ impl Lab {
 
     /// Starts another operator process over the story's namespace.
     pub(crate) fn new_operator(&self, arguments: &[&str]) -> OperatorProcess {
-        OperatorProcess::start(&self.namespace, &self.folder.join("operator.log"), arguments)
+        let number = self.operators.get() + 1;
+        self.operators.set(number);
+        OperatorProcess::start(&self.namespace, self.log_of_operator(number), arguments)
+    }
+
+    fn log_of_operator(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("operator-{number}.log"))
     }
 
     /// Sends SIGKILL to the operator, and returns when it is dead.
@@ -192,6 +202,7 @@ impl Lab {
         limit: Duration,
         question: impl FnMut(&Sightings) -> Option<T>,
     ) -> T {
+        let limit = limit * PATIENCE;
         match timeout(limit, self.record.answer(question)).await {
             Ok(answer) => answer,
             Err(_) => panic!("waited {limit:?} in vain until {what}"),
@@ -216,12 +227,15 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if thread::panicking() {
-            let log = fs::read_to_string(self.folder.join("operator.log")).unwrap_or_default();
             eprintln!("--- what was seen\n{}", self.record.look(Sightings::summary));
             for journal in self.journals() {
                 eprintln!("--- {}\n{}", journal.path().display(), journal.summary());
             }
-            eprintln!("--- operator.log\n{log}\n--- kept: namespace {}, {}", self.namespace, self.folder.display());
+            for number in 1..=self.operators.get() {
+                let log = fs::read_to_string(self.log_of_operator(number)).unwrap_or_default();
+                eprintln!("--- operator-{number}.log\n{log}");
+            }
+            eprintln!("--- kept: namespace {}, {}", self.namespace, self.folder.display());
         }
     }
 }

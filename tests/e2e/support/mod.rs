@@ -7,5 +7,6 @@ mod record;
 mod task;
 
 pub(crate) use lab::{Lab, is_not_found, story, story_alone};
+pub(crate) use operator::OperatorProcess;
 pub(crate) use record::{PodExt, PodHistory, Sightings};
-pub(crate) use task::{Change, PROGRAM, Task, container, manifest, message_of};
+pub(crate) use task::{Change, Task, container, manifest, message_of};

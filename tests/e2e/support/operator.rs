@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     time::Duration,
 };
@@ -19,13 +19,11 @@ use tokio::{
 pub(crate) struct OperatorProcess {
     child: Child,
     log: PathBuf,
-    log_start: u64,
 }
 
 impl OperatorProcess {
-    pub(super) fn start(namespace: &str, log: &Path, arguments: &[&str]) -> Self {
-        let file = OpenOptions::new().create(true).append(true).open(log).expect("open the operator's log");
-        let log_start = file.metadata().expect("the log's size").len();
+    pub(super) fn start(namespace: &str, log: PathBuf, arguments: &[&str]) -> Self {
+        let file = File::create_new(&log).expect("create the operator's log");
         let child = Command::new(env!("CARGO_BIN_EXE_longtask"))
             .args([
                 "run",
@@ -42,7 +40,7 @@ impl OperatorProcess {
             .kill_on_drop(true)
             .spawn()
             .expect("start the operator");
-        Self { child, log: log.to_owned(), log_start }
+        Self { child, log }
     }
 
     /// SIGKILL; returns when the process is dead.
@@ -75,8 +73,7 @@ impl OperatorProcess {
 
     /// Where it listens: the system chose the port, and the log tells.
     fn address(&self) -> Option<SocketAddr> {
-        let log = fs::read(&self.log).ok()?;
-        let log = String::from_utf8_lossy(log.get(usize::try_from(self.log_start).ok()?..)?).into_owned();
+        let log = fs::read_to_string(&self.log).ok()?;
         let (_, after) = log.split_once(r#""address":""#)?;
         after.split('"').next()?.parse().ok()
     }

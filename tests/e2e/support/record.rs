@@ -158,7 +158,7 @@ impl Sightings {
     }
 
     /// The pods that are there and carry our finalizer.
-    pub(super) fn held_pods(&self) -> Vec<String> {
+    pub(crate) fn held_pods(&self) -> Vec<String> {
         let held = self.pods.iter().filter(|pod| !pod.is_gone && pod.latest().has_our_finalizer());
         held.map(|pod| pod.name.clone()).collect()
     }

@@ -1,0 +1,82 @@
+//! The documentation keeps up with the code.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use longtask::{
+    api::{AttemptState, Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    render,
+};
+use serde_json::json;
+
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect()
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    let mut broken = Vec::new();
+    let roots = ["README.md", "CHANGELOG.md"].map(PathBuf::from);
+    for page in ["docs", "examples"].iter().flat_map(|folder| pages(Path::new(folder))).chain(roots) {
+        let text = fs::read_to_string(&page).expect("readable");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or_default();
+            let is_elsewhere = target.contains("://") || file.is_empty();
+            if !is_elsewhere && !page.parent().is_some_and(|folder| folder.join(file).exists()) {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_contract_names_every_variable_that_a_program_gets() {
+    let task: LongTask = serde_json::from_value(json!({
+        "apiVersion": "longtask.dev/v1alpha1",
+        "kind": "LongTask",
+        "metadata": { "name": "task", "namespace": "default" },
+        "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } } },
+    }))
+    .expect("a task");
+    let attempt = CurrentAttempt {
+        number: 1,
+        segment: 1,
+        state: AttemptState::Creating,
+        pod_name: "task-1".into(),
+        pod_uid: None,
+        node_name: None,
+        generation: 1,
+        created_at: Timestamp::UNIX_EPOCH,
+        started_at: None,
+        cut_by: None,
+        stop: None,
+    };
+    let checkpoint = Checkpoint {
+        sequence: 1,
+        attempt: 1,
+        segment: 1,
+        recorded_at: Timestamp::UNIX_EPOCH,
+        data: Some(json!({})),
+        uri: None,
+        digest: None,
+        size_bytes: None,
+    };
+    let status = LongTaskStatus { checkpoint: Some(checkpoint), ..LongTaskStatus::default() };
+    let pod = render::pod(&task, "uid", &status, &attempt, 60).spec.expect("a spec");
+    let given: BTreeSet<_> = pod.containers[0].env.iter().flatten().map(|variable| variable.name.clone()).collect();
+
+    let contract = fs::read_to_string("docs/task-contract.md").expect("the contract");
+    let rows = contract.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let names = rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned());
+    let documented: BTreeSet<_> = names.filter(|name| name.starts_with("LONGTASK_") || name == "TRACEPARENT").collect();
+    assert_eq!(documented, given);
+}

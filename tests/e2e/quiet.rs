@@ -1,0 +1,51 @@
+//! A quiet cluster gets no writes.
+
+use std::time::Duration;
+
+use longtask::api::Phase;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::support::{Change, Lab, manifest, story};
+
+/// How long nothing must happen.
+const QUIET: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn tasks_to_which_nothing_happens_are_not_written() {
+    story(async |lab| {
+        let finished = lab.submit(manifest("finished", &["--steps=2", "--step-time=0"])).await;
+        let failed = lab
+            .submit(manifest("failed", &["start: exit 1"]).and(json!({
+                "spec": { "retry": { "budgets": { "failures": 0 } } }
+            })))
+            .await;
+        let waiting = lab.submit(manifest("waiting", &[r#"start: report {"resumeAfter": "1h"}; exit 75"#])).await;
+        let suspended = lab.submit(manifest("suspended", &[]).and(json!({ "spec": { "suspend": true } }))).await;
+        let running = lab.submit(manifest("running", &["start: sleep forever"])).await;
+        let mut huge = manifest("pending", &[]);
+        huge["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "1000" } });
+        let pending = lab.submit(huge).await;
+
+        finished.ends_as(Phase::Succeeded, 25).await;
+        failed.ends_as(Phase::Failed, 25).await;
+        waiting.until_phase(Phase::Waiting, 25).await;
+        suspended.until_phase(Phase::Suspended, 25).await;
+        pending.until("it is unschedulable", 25, |status| status.reason == "Unschedulable").await;
+        running.until_phase(Phase::Running, 25).await;
+        let limit = Duration::from_secs(10);
+        lab.until("finished pods are released", limit, |seen| (seen.held_pods().len() == 2).then_some(())).await;
+
+        let (writes, versions) = (lab.operators_writes().await, versions(lab).await);
+        sleep(QUIET).await;
+        assert_eq!(lab.operators_writes().await, writes, "the operator wrote something");
+        assert_eq!(self::versions(lab).await, versions, "a task was written");
+        assert!(!writes.is_empty(), "the operator's writes are not counted");
+    })
+    .await;
+}
+
+/// The resource versions of all tasks.
+async fn versions(lab: &Lab) -> String {
+    lab.kubectl_output(&["get", "lt", "-o", "jsonpath={.items[*].metadata.resourceVersion}"]).await
+}
