@@ -4,7 +4,7 @@ use longtask::api::{Outcome, Phase};
 use serde_json::json;
 
 use super::{
-    backoff::{assert_starts_follow_the_delays, delays},
+    backoff::{assert_delays, assert_starts_follow_the_delays},
     support::{Change, manifest, story},
 };
 
@@ -21,7 +21,7 @@ async fn between_a_yield_and_its_resume_time_no_pod_runs_and_nothing_is_counted(
         assert_eq!((status.totals.failures, status.totals.stalls, status.retries), (0, 0, 0));
         let pods = task.pods();
         assert_eq!(pods.len(), 3);
-        assert_eq!(delays(&task), [6, 6]);
+        assert_delays(&task, &[6, 6]);
         assert_starts_follow_the_delays(&task);
         for (earlier, later) in pods.iter().zip(&pods[1..]) {
             let (_, end) = earlier.times_of("main");

@@ -205,7 +205,7 @@ impl Lab {
         let limit = limit * PATIENCE;
         match timeout(limit, self.record.answer(question)).await {
             Ok(answer) => answer,
-            Err(_) => panic!("waited {limit:?} in vain until {what}"),
+            Err(elapsed) => panic!("waited {limit:?} in vain until {what}: {elapsed}"),
         }
     }
 
@@ -213,7 +213,7 @@ impl Lab {
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("kubectl");
         command.args(["--namespace", &self.namespace]).args(arguments).kill_on_drop(true);
-        timeout(Duration::from_secs(60), command.output()).await.expect("kubectl ends").expect("kubectl is installed")
+        timeout(Duration::from_secs(90), command.output()).await.expect("kubectl ends").expect("kubectl is installed")
     }
 
     /// What kubectl prints; it must succeed.
