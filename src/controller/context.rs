@@ -94,13 +94,13 @@ impl Context {
 
     /// Publishes an event on a task. One that cannot be published is logged and given up: events are for people, the
     /// status has it all.
-    pub(super) async fn publish(&self, task: &LongTask, event: TaskEvent) {
+    pub(super) async fn publish(&self, task: &impl Resource<DynamicType = ()>, event: TaskEvent) {
         let TaskEvent { warning, reason, action, note, pod } = event;
         let secondary = pod.map(|pod| ObjectReference {
             api_version: Some("v1".into()),
             kind: Some("Pod".into()),
             name: Some(pod.name),
-            namespace: task.metadata.namespace.clone(),
+            namespace: task.meta().namespace.clone(),
             uid: Some(pod.uid).filter(|uid| !uid.is_empty()),
             ..ObjectReference::default()
         });

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use kube::{
+    ResourceExt,
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::controller::Action,
+};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, warn};
 
@@ -14,8 +18,8 @@ use super::{
     pods::TaskKey,
 };
 use crate::{
-    api::{AttemptState, LongTask, LongTaskStatus},
-    plan::{Plan, Refusal, Step, Wake, plan},
+    api::{AttemptState, LongTask, LongTaskStatus, cut},
+    plan::{EventReason, LONGEST_NOTE, Plan, Refusal, Step, TaskEvent, Wake, plan},
     render,
     telemetry::logs::{TaskFields, task_span},
 };
@@ -31,12 +35,7 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
     let result = match &task.0 {
         Ok(task) => bring_on(task, &context).instrument(span(task)).await,
         Err(invalid) => {
-            warn!(
-                task = invalid.metadata.name,
-                namespace = invalid.metadata.namespace,
-                error = invalid.error,
-                "cannot read this task; is the installed definition older or newer than this operator?"
-            );
+            tell_unreadable(&task, invalid, &context).await;
             Ok(Action::await_change())
         }
     };
@@ -46,6 +45,22 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
         context.backoffs.forget(&TaskKey::of(&*task));
     }
     result
+}
+
+/// The API server admits what the definition allows, which may be more than we can read: a port beyond 32 bits, or
+/// what another version of the definition has.
+async fn tell_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject, context: &Context) {
+    let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
+    warn!(task = name, namespace, error = invalid.error, "cannot read this task");
+    let note = format!("Cannot run this task, since it cannot be read: {}. Correct that field.", invalid.error);
+    let event = TaskEvent {
+        warning: true,
+        reason: EventReason::Unreadable,
+        action: "Read".into(),
+        note: cut(&note, LONGEST_NOTE).into(),
+        pod: None,
+    };
+    context.publish(task, event).await;
 }
 
 /// How soon to try again after an error.

@@ -77,3 +77,44 @@ pub(super) fn exhausted(class: Class, in_a_row: i64, budgets: &Budgets) -> Optio
     };
     (budget >= 0 && in_a_row > i64::from(budget)).then_some(reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_own_counter_and_total() {
+        let mut status = LongTaskStatus::default();
+        for class in [Class::Failure, Class::Stall, Class::Stall, Class::StartFailure, Class::Interruption] {
+            count(class, &mut status);
+        }
+        let expected = Consecutive { failures: 1, stalls: 2, start_failures: 1, interruptions: 1 };
+        assert_eq!(status.consecutive, expected);
+        reset(&mut status);
+        assert_eq!(count(Class::Stall, &mut status), 1);
+        assert_eq!((status.consecutive.failures, status.totals.failures, status.totals.stalls), (0, 1, 3));
+    }
+
+    #[test]
+    fn a_counter_stops_at_the_end_of_its_numbers() {
+        let mut status = LongTaskStatus::default();
+        status.consecutive.failures = i64::MAX;
+        assert_eq!(count(Class::Failure, &mut status), i64::MAX);
+    }
+
+    #[test]
+    fn a_budget_is_exhausted_by_one_more_than_it_allows() {
+        let budgets = Budgets { failures: 0, stalls: 1, start_failures: 2, interruptions: -1 };
+        for (class, allowed, reason) in [
+            (Class::Failure, 0, FailureReason::FailureBudgetExhausted),
+            (Class::Stall, 1, FailureReason::NoProgress),
+            (Class::StartFailure, 2, FailureReason::StartBudgetExhausted),
+        ] {
+            assert_eq!(exhausted(class, allowed, &budgets), None);
+            assert_eq!(exhausted(class, allowed + 1, &budgets), Some(reason));
+        }
+        assert_eq!(exhausted(Class::Interruption, i64::MAX, &budgets), None, "-1 is unlimited");
+        let none = Budgets { interruptions: 0, ..budgets };
+        assert_eq!(exhausted(Class::Interruption, 1, &none), Some(FailureReason::InterruptionBudgetExhausted));
+    }
+}

@@ -99,6 +99,8 @@ pub enum EventReason {
     Failed,
     /// The task was cancelled.
     Cancelled,
+    /// The task cannot be read.
+    Unreadable,
     /// A finished task was edited, to no effect.
     EditIgnored,
 }

@@ -13,7 +13,7 @@ use crate::api::{
 };
 
 /// The longest note of an event that the API server takes, in bytes.
-const LONGEST_NOTE: usize = 1024;
+pub const LONGEST_NOTE: usize = 1024;
 /// The longest action of an event, likewise.
 const LONGEST_ACTION: usize = 128;
 

@@ -70,3 +70,79 @@ fn wall_time_end(limits: &Limits, status: &LongTaskStatus) -> Option<Timestamp> 
     let allowed = limits.wall_time?.as_secs().saturating_add(status.run.suspended_seconds);
     Some(after(status.run.start_time?, allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::set_condition;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn active_time(seconds: i64) -> Limits {
+        Limits { active_time: Some(GoDuration::from_secs(seconds)), ..Limits::default() }
+    }
+
+    fn wall_time(seconds: i64) -> Limits {
+        Limits { wall_time: Some(GoDuration::from_secs(seconds)), ..Limits::default() }
+    }
+
+    /// A status of a run that started at 100 and ran for 30 seconds.
+    fn status() -> LongTaskStatus {
+        let mut status = LongTaskStatus { active_seconds: 30, segment: 3, ..LongTaskStatus::default() };
+        status.run.start_time = Some(at(100));
+        status.totals.attempts = 4;
+        status
+    }
+
+    #[test]
+    fn a_slice_ends_with_what_comes_first() {
+        let slice = |limits: Limits| slice_from(at(200), 60, &limits, &status());
+        let whole = Slice { end: at(260), cut_by: None };
+        assert_eq!(slice(Limits::default()), whole);
+        assert_eq!(slice(active_time(90)), whole, "just enough is enough");
+        let cut = |end, limit| Slice { end: at(end), cut_by: Some(limit) };
+        assert_eq!(slice(active_time(89)), cut(259, Limit::ActiveTime));
+        assert_eq!(slice(wall_time(150)), cut(250, Limit::WallTime));
+        assert_eq!(slice(Limits { deadline: Some(at(240)), ..Limits::default() }), cut(240, Limit::Deadline));
+    }
+
+    #[test]
+    fn a_slice_never_ends_before_it_starts() {
+        let limits = Limits { deadline: Some(at(0)), ..active_time(10) };
+        assert_eq!(slice_from(at(200), 60, &limits, &status()).end, at(200));
+        assert_eq!(slice_from(at(200), -5, &Limits::default(), &status()).end, at(200));
+    }
+
+    #[test]
+    fn a_limit_of_time_is_reached_on_the_second() {
+        let reached = |limits: Limits, now| time_limit_reached(&limits, &status(), at(now));
+        assert_eq!(reached(active_time(30), 0), Some(Limit::ActiveTime));
+        assert_eq!(reached(active_time(31), 0), None);
+        let wall = || wall_time(50);
+        assert_eq!((reached(wall(), 149), reached(wall(), 150)), (None, Some(Limit::WallTime)));
+        let deadline = || Limits { deadline: Some(at(150)), ..Limits::default() };
+        assert_eq!((reached(deadline(), 149), reached(deadline(), 150)), (None, Some(Limit::Deadline)));
+    }
+
+    #[test]
+    fn counts_are_reached_when_one_more_would_be_too_many() {
+        let reached =
+            |segments, attempts| count_limit_reached(&Limits { segments, attempts, ..Limits::default() }, &status());
+        assert_eq!((reached(Some(3), None), reached(Some(2), None)), (None, Some(FailureReason::SegmentLimitReached)));
+        assert_eq!((reached(None, Some(5)), reached(None, Some(4))), (None, Some(FailureReason::AttemptLimitReached)));
+    }
+
+    #[test]
+    fn wall_time_stands_still_while_suspended() {
+        let limits = wall_time(50);
+        let mut status = status();
+        assert_eq!(next_limit(&limits, &status), Some(at(150)));
+        status.run.suspended_seconds = 7;
+        assert_eq!(next_limit(&limits, &status), Some(at(157)));
+        set_condition(&mut status.conditions, ConditionType::Suspended, true, "ByUser", "", at(120));
+        assert_eq!(next_limit(&limits, &status), None);
+        assert_eq!(next_limit(&Limits { deadline: Some(at(1)), ..limits }, &status), Some(at(1)));
+    }
+}

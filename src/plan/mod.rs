@@ -24,6 +24,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake};
+pub use draft::LONGEST_NOTE;
 pub use observed::{
     ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words,
 };

@@ -17,8 +17,6 @@ use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The kubelet's own word for a pod that used up its time.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
-/// The garbage collector's own word for a pod whose node is gone.
-const NODE_GONE: &str = "DeletionByPodGC";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
 /// How long the kubelet may take, once everything has stopped, to publish how the main container ended.
@@ -221,6 +219,7 @@ impl Facts<'_> {
         [self.taken_away_at(pod), self.told_to_stop_at(pod)].into_iter().flatten().min()
     }
 
+    /// By whoever came first: a pod that is on its way out can still be evicted, or lose its node.
     fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
     }
@@ -265,17 +264,12 @@ impl Facts<'_> {
     }
 }
 
-/// When somebody asked for the pod's deletion.
+/// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
+/// grace to 0 and the time to now; the request came a full grace earlier at the most.
 fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
     let deletion = pod.deletion?;
-    if deletion.grace > 0 {
-        return Some(after(deletion.at, deletion.grace.saturating_neg()));
-    }
-    // The last delete, of the kubelet or of the garbage collector, sets the grace to 0 and the time to now; the request
-    // came a full grace earlier at the most. A disruption that was announced knows better; that the pod's node is gone
-    // is no announcement.
-    let is_announced = pod.disruption.as_ref().is_some_and(|disruption| disruption.reason != NODE_GONE);
-    (!is_announced).then(|| after(deletion.at, pod.grace.saturating_neg()))
+    let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
+    Some(after(deletion.at, grace.saturating_neg()))
 }
 
 /// Who took the pod away, if somebody did.
@@ -283,7 +277,7 @@ fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     match &pod.disruption {
         Some(disruption) => Some(match disruption.reason.as_str() {
             "PreemptionByScheduler" => AttemptReason::Preempted,
-            NODE_GONE => AttemptReason::NodeLost,
+            "DeletionByPodGC" => AttemptReason::NodeLost,
             _ => AttemptReason::Evicted,
         }),
         None => pod.deletion.map(|_| AttemptReason::Deleted),

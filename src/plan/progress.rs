@@ -122,3 +122,61 @@ fn estimated_completion(progress: &Progress, active_seconds: i64, now: Timestamp
     let end = after(now, i64::try_from(seconds).unwrap_or(i64::MAX));
     (seconds_between(now, end) >= 0).then_some(end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn reported(completed: Option<i64>, total: Option<i64>) -> ReportedProgress {
+        ReportedProgress { completed, total, ..ReportedProgress::default() }
+    }
+
+    #[test]
+    fn progress_is_what_rises_above_the_mark() {
+        let mut status = LongTaskStatus::default();
+        let rises: Vec<_> = [0, 5, 3, 5, 6]
+            .into_iter()
+            .map(|completed| record_progress(&mut status, &reported(Some(completed), None), at(0)))
+            .collect();
+        assert_eq!(rises, [false, true, false, false, true]);
+        assert_eq!(status.run.high_water, Some(6));
+    }
+
+    #[test]
+    fn a_message_alone_keeps_the_numbers_and_is_no_progress() {
+        let mut status = LongTaskStatus::default();
+        record_progress(&mut status, &reported(Some(5), Some(20)), at(0));
+        let message =
+            ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
+        assert!(!record_progress(&mut status, &message, at(1)));
+        let progress = status.progress.expect("progress");
+        assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
+        assert_eq!((progress.message.as_deref(), progress.updated_at), (Some("file 3"), Some(at(1))));
+    }
+
+    #[test]
+    fn percent_is_known_only_with_a_total_and_stays_within_0_and_100() {
+        let of = |completed, total| percent(&Progress { completed, total, ..Progress::default() });
+        assert_eq!(
+            [of(Some(1), Some(3)), of(Some(9), Some(3)), of(Some(i64::MAX), Some(i64::MAX))],
+            [Some(33), Some(100), Some(100)]
+        );
+        assert_eq!([of(Some(1), None), of(Some(1), Some(0)), of(None, Some(3))], [None; 3]);
+    }
+
+    #[test]
+    fn the_end_is_estimated_at_the_pace_so_far() {
+        let of = |completed, total, active| {
+            estimated_completion(&Progress { completed, total, ..Progress::default() }, active, at(1000))
+        };
+        assert_eq!(of(Some(25), Some(100), 50), Some(at(1150)));
+        assert_eq!(of(Some(100), Some(25), 50), Some(at(1000)), "more than all");
+        assert_eq!([of(Some(0), Some(9), 50), of(None, Some(9), 50), of(Some(3), None, 50)], [None; 3]);
+        let never = of(Some(1), Some(i64::MAX), i64::MAX).expect("a time");
+        assert_eq!(never.as_second(), Timestamp::MAX.as_second());
+    }
+}

@@ -81,3 +81,180 @@ fn main_container(task: &LongTask, spec: &PodSpec) -> String {
     let first = || spec.containers.first().map(|container| container.name.clone());
     named.cloned().or_else(first).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::api::core::v1::Container;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
+    /// The pod of attempt 3, segment 2, from this template and segment.
+    fn rendered(template: Value, segment: Value, status: Value) -> Pod {
+        let task: LongTask = serde_json::from_value(json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+            "metadata": { "name": "t", "namespace": "n", "generation": 4, "labels": { "own": "not copied" } },
+            "spec": { "template": template, "segment": segment },
+        }))
+        .expect("a task");
+        let mut status: LongTaskStatus = serde_json::from_value(status).expect("a status");
+        status.run.number = 2;
+        let attempt: CurrentAttempt = serde_json::from_value(json!({
+            "number": 3, "segment": 2, "state": "Creating", "podName": "t-3", "generation": 4,
+            "createdAt": "2026-11-24T10:00:00Z",
+        }))
+        .expect("an attempt");
+        pod(&task, "task-uid", &status, &attempt, 90)
+    }
+
+    fn two_containers() -> Value {
+        json!({ "spec": {
+            "containers": [{ "name": "side" }, { "name": "work", "terminationMessagePath": "/tmp/report" }],
+            "initContainers": [{ "name": "init" }],
+        } })
+    }
+
+    fn spec(pod: &Pod) -> PodSpec {
+        pod.spec.clone().expect("a spec")
+    }
+
+    fn env(container: &Container) -> BTreeMap<String, String> {
+        let all = container.env.clone().unwrap_or_default();
+        all.into_iter().map(|variable| (variable.name, variable.value.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn a_pod_carries_what_the_operator_needs_to_find_it_again() {
+        let pod = rendered(
+            json!({ "metadata": { "labels": { "app": "x", "longtask.dev/attempt": "9" } },
+                    "spec": { "containers": [{ "name": "main" }] } }),
+            json!({}),
+            json!({}),
+        );
+        let labels = pod.metadata.labels.clone().expect("labels");
+        let expected = [
+            ("app", "x"),
+            ("longtask.dev/attempt", "3"),
+            ("longtask.dev/run", "2"),
+            ("longtask.dev/segment", "2"),
+            ("longtask.dev/task", "t"),
+            ("longtask.dev/task-uid", "task-uid"),
+        ];
+        assert_eq!(labels, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let annotations = pod.metadata.annotations.clone().expect("annotations");
+        assert_eq!(annotations["longtask.dev/generation"], "4");
+        assert_eq!(annotations["longtask.dev/segment-seconds"], "3600");
+        assert_eq!((pod.metadata.name.as_deref(), pod.metadata.namespace.as_deref()), (Some("t-3"), Some("n")));
+        assert_eq!(pod.metadata.finalizers, Some(vec!["longtask.dev/outcome".to_owned()]));
+        let owner = &pod.metadata.owner_references.as_ref().expect("an owner")[0];
+        assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("LongTask", "task-uid", Some(true)));
+    }
+
+    #[test]
+    fn a_pod_has_its_bounds_and_no_token_unless_asked_for() {
+        let segment = json!({ "gracePeriod": "45s", "startTimeout": "10s" });
+        let bounded = spec(&rendered(json!({ "spec": { "containers": [{ "name": "main" }] } }), segment, json!({})));
+        assert_eq!((bounded.active_deadline_seconds, bounded.termination_grace_period_seconds), (Some(100), Some(45)));
+        assert_eq!(bounded.restart_policy.as_deref(), Some("Never"));
+        assert_eq!(bounded.automount_service_account_token, Some(false));
+        let template = json!({ "spec": { "containers": [{ "name": "main" }], "automountServiceAccountToken": true } });
+        assert_eq!(spec(&rendered(template, json!({}), json!({}))).automount_service_account_token, Some(true));
+    }
+
+    #[test]
+    fn the_longest_deadline_is_what_the_api_server_takes() {
+        let segment = json!({ "startTimeout": "99999h99999h99999h" });
+        let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+        let longest = spec(&rendered(template.clone(), segment, json!({}))).active_deadline_seconds;
+        assert!(longest.is_some_and(|seconds| seconds <= i64::from(i32::MAX)));
+    }
+
+    #[test]
+    fn every_container_is_told_and_only_the_main_one_reports() {
+        let pod = spec(&rendered(two_containers(), json!({ "container": "work" }), json!({})));
+        let init = &pod.init_containers.as_ref().expect("one")[0];
+        for container in pod.containers.iter().chain([init]) {
+            let env = env(container);
+            let told = ["LONGTASK_RUN", "LONGTASK_SEGMENT", "LONGTASK_ATTEMPT", "LONGTASK_SEGMENT_SECONDS"];
+            assert_eq!(told.map(|name| env[name].as_str()), ["2", "2", "3", "3600"], "{}", container.name);
+            assert_eq!(env["LONGTASK_IDEMPOTENCY_PREFIX"], "task-uid/2");
+            assert!(!env.contains_key("LONGTASK_CHECKPOINT"), "there is none yet");
+            let report = (container.name == "work").then(|| "/tmp/report".to_owned());
+            assert_eq!(env.get("LONGTASK_REPORT").cloned(), report, "{}", container.name);
+        }
+    }
+
+    #[test]
+    fn the_checkpoint_is_handed_over_as_it_was_reported() {
+        let recorded = |what: Value| {
+            let mut checkpoint =
+                json!({ "sequence": 7, "attempt": 2, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+            checkpoint.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
+            let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+            env(&spec(&rendered(template, json!({}), json!({ "checkpoint": checkpoint }))).containers[0])
+        };
+        let env = recorded(json!({ "data": { "path": "$(HOME)/a$b" } }));
+        // The kubelet reads `$$` as `$`.
+        assert_eq!(env["LONGTASK_CHECKPOINT"], r#"{"path":"$$(HOME)/a$$b"}"#);
+        assert_eq!(env["LONGTASK_CHECKPOINT_SEQUENCE"], "7");
+        let env = recorded(json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 9 }));
+        let reference: Value = serde_json::from_str(&env["LONGTASK_CHECKPOINT"]).expect("JSON");
+        assert_eq!(reference, json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 9 }));
+        assert_eq!(recorded(json!({ "uri": "s3://b/k" }))["LONGTASK_CHECKPOINT"], r#"{"uri":"s3://b/k"}"#);
+    }
+
+    #[test]
+    fn a_name_that_the_template_sets_is_left_alone() {
+        let template = json!({ "spec": { "containers": [{ "name": "main", "env": [
+            { "name": "LONGTASK_REPORT", "value": "/mine" },
+            { "name": "TRACEPARENT", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
+            { "name": "GREETING", "value": "$(LONGTASK_NAME)" },
+        ] }] } });
+        let container = spec(&rendered(template, json!({}), json!({}))).containers[0].clone();
+        let all = container.env.clone().expect("variables");
+        assert_eq!(all.iter().filter(|variable| variable.name == "TRACEPARENT").count(), 1);
+        assert_eq!(env(&container)["LONGTASK_REPORT"], "/mine");
+        // The kubelet expands a variable from those before it.
+        let place = |name| all.iter().position(|variable| variable.name == name);
+        assert!(place("LONGTASK_NAME") < place("GREETING"));
+    }
+
+    #[test]
+    fn the_main_container_is_the_named_one_then_the_marked_one_then_the_first() {
+        let main = |segment: Value, marked: Option<&str>| {
+            let mut template = two_containers();
+            template["metadata"] =
+                json!({ "annotations": marked.map(|name| json!({ labels::DEFAULT_CONTAINER: name })) });
+            rendered(template, segment, json!({})).metadata.annotations.expect("some")[labels::DEFAULT_CONTAINER]
+                .clone()
+        };
+        assert_eq!(main(json!({ "container": "work" }), Some("side")), "work");
+        assert_eq!(main(json!({}), Some("work")), "work");
+        assert_eq!(main(json!({}), Some("unknown")), "side");
+        assert_eq!(main(json!({}), None), "side");
+    }
+
+    #[test]
+    fn a_run_is_one_trace_and_each_attempt_a_span_of_it() {
+        let parent = |uid, run, attempt| {
+            let task = LongTask::new("t", serde_json::from_value(json!({ "template": {} })).expect("a spec"));
+            let mut status = LongTaskStatus::default();
+            status.run.number = run;
+            let attempt: CurrentAttempt = serde_json::from_value(json!({
+                "number": attempt, "segment": 1, "state": "Creating", "podName": "p", "generation": 1,
+                "createdAt": "2026-11-24T10:00:00Z",
+            }))
+            .expect("an attempt");
+            let env = env::for_every_container(&task, uid, &status, &attempt);
+            let found = env.into_iter().find(|variable| variable.name == "TRACEPARENT");
+            found.and_then(|variable| variable.value).expect("a parent")
+        };
+        let (one, two) = (parent("u", 1, 1), parent("u", 1, 2));
+        assert_eq!((one.len(), &one[..36]), (55, &two[..36]));
+        assert_ne!(one, two);
+        assert_ne!(&one[..36], &parent("u", 2, 1)[..36]);
+    }
+}

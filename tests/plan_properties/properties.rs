@@ -48,7 +48,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
                 after.pods.push(Arc::new(PodFacts::of(&pod).expect("a pod of ours")));
             }
             Step::LowerDeadline { pod, seconds } => {
-                change(&mut after, &pod.uid, |pod| pod.active_deadline = Some(*seconds))
+                change(&mut after, &pod.uid, |pod| pod.active_deadline = Some(*seconds));
             }
             Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });

@@ -64,7 +64,7 @@ fn a_budget_of_b_allows_b_plus_one_tries() {
         let given = given.status(|status| status.consecutive.start_failures = n - 1);
         given.pod(pod(n).start_error("StartError")).at("10:01:00").status().reason
     };
-    assert_eq!((start(2).as_str(), start(3).as_str()), ("Backoff", "StartBudgetExhausted"));
+    assert_eq!((start(2).as_str(), start(3).as_str()), ("StartError", "StartBudgetExhausted"));
 }
 
 #[test]

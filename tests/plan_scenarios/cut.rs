@@ -52,11 +52,12 @@ fn a_deletion_that_the_kubelet_rewrote_began_up_to_a_whole_grace_earlier() {
 }
 
 #[test]
-fn a_deletion_counts_although_the_node_went_away_after_it() {
-    for deleted in [("10:10:30", 30), ("10:10:04", 0)] {
-        let pod = sliced().ran("10:00:00", "10:10:01", 0).deleted(deleted.0, deleted.1);
-        let pod = pod.disrupted("DeletionByPodGC", "10:10:03");
-        assert_eq!(outcome(running().pod(pod), "10:10:05"), "Interrupted NodeLost");
+fn a_deletion_counts_although_the_pod_was_disrupted_after_it() {
+    for (at, grace) in [("10:10:30", 30), ("10:10:04", 0)] {
+        for (disruption, expected) in [("DeletionByPodGC", "NodeLost"), ("EvictionByEvictionAPI", "Evicted")] {
+            let pod = sliced().ran("10:00:00", "10:10:01", 0).deleted(at, grace).disrupted(disruption, "10:10:03");
+            assert_eq!(outcome(running().pod(pod), "10:10:05"), format!("Interrupted {expected}"));
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the planner does, told as scenarios: given a task and its pods, at a time, expect a status, steps and events.
 
+#![expect(clippy::needless_pass_by_value, reason = "a scenario reads better without borrows")]
+
 mod budgets;
 mod cut;
+mod edits;
 mod life;
 mod limits;
 mod outcomes;

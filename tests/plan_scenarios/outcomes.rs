@@ -43,7 +43,7 @@ fn row_1_done_with_exit_0_is_success_even_when_the_pod_was_being_stopped() {
 fn row_1_done_with_another_exit_code_is_not_success() {
     let pod = sliced().ran("10:00:00", "10:01:00", 1).reporting(&[json!({ "done": true })]);
     running().pod(pod).at("10:01:01").expect([
-        "phase Waiting Backoff",
+        "phase Waiting Error",
         "attempt 1 Ended",
         "outcome Failed Error exit 1",
         "active 60",
@@ -89,7 +89,7 @@ fn row_3_what_ended_before_the_cut_is_judged_by_its_exit_code() {
 #[test]
 fn row_5a_a_pod_that_never_ran_and_was_taken_away_is_an_interruption() {
     let interrupted = |reason: &'static str| {
-        ["phase Waiting Interrupted".to_owned(), "attempt 1 Ended".to_owned(), format!("outcome Interrupted {reason}")]
+        [format!("phase Waiting {reason}"), "attempt 1 Ended".to_owned(), format!("outcome Interrupted {reason}")]
             .into_iter()
             .chain(
                 ["interruptions 1", "next 10:00:11", "release pod t-1", "Normal AttemptInterrupted", "wake 10:00:11"]
@@ -135,7 +135,8 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
     ] {
         let outcome = format!("outcome StartFailed {reason}");
         let planned = given().spec(json!({ "retry": { "backoff": { "jitter": "None" } } })).creating(1).pod(pod);
-        let planned = planned.at("10:00:10").expect_starting(&["phase Waiting Backoff", "attempt 1 Ended", &outcome]);
+        let phase = format!("phase Waiting {}", reason.split(' ').next().expect("a word"));
+        let planned = planned.at("10:00:10").expect_starting(&[&phase, "attempt 1 Ended", &outcome]);
         let status = planned.status();
         assert_eq!((status.active_seconds, status.consecutive.start_failures, status.consecutive.failures), (0, 1, 0));
         let failure = status.last_failure.expect("a failure");
@@ -169,7 +170,8 @@ fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
     ] {
         let outcome = format!("outcome Interrupted {reason}");
         let planned = running().pod(pod).at("10:01:02");
-        let planned = planned.expect_starting(&["phase Waiting Interrupted", "attempt 1 Ended", &outcome]);
+        let phase = format!("phase Waiting {}", reason.split(' ').next().expect("a word"));
+        let planned = planned.expect_starting(&[&phase, "attempt 1 Ended", &outcome]);
         let status = planned.status();
         assert_eq!(
             (status.consecutive.interruptions, status.consecutive.failures, status.segment),
@@ -182,7 +184,7 @@ fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
 #[test]
 fn row_6_a_pod_that_is_gone_is_an_interruption() {
     let planned = running().at("10:05:00").expect([
-        "phase Waiting Interrupted",
+        "phase Waiting Deleted",
         "attempt 1 Ended",
         "outcome Interrupted Deleted",
         "active 300",
