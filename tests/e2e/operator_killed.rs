@@ -20,7 +20,7 @@ async fn ten_kills_of_the_operator_lose_nothing_and_count_nothing_twice() {
         let seed = env::var("LONGTASK_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
         let mut random = Random(seed.unwrap_or_else(|| RandomState::new().hash_one("seed")));
         println!("LONGTASK_E2E_SEED={}", random.0);
-        let arguments = ["--steps=18", "--step-time=1s", "before=5 once: exit 1", "before=12 once: exit 3"];
+        let arguments = ["--steps=18", "--step-time=1s", "attempt=2: exit 1", "attempt=4: exit 3"];
         let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 100 } });
         let task = lab.submit(manifest("survivor", &arguments).and(change)).await;
         let has_ended = |status: &longtask::api::LongTaskStatus| status.phase.is_some_and(Phase::is_terminal);

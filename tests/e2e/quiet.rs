@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::api::Phase;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::support::{Change, Lab, manifest, story};
 
@@ -39,13 +39,29 @@ async fn tasks_to_which_nothing_happens_are_not_written() {
         let limit = Duration::from_secs(10);
         lab.until("finished pods are released", limit, |seen| (seen.held_pods().len() == 2).then_some(())).await;
 
-        let (writes, versions) = (lab.operators_writes().await, versions(lab).await);
+        let (writes, versions) = (settled_writes(lab).await, versions(lab).await);
         sleep(QUIET).await;
         assert_eq!(lab.operators_writes().await, writes, "the operator wrote something");
         assert_eq!(self::versions(lab).await, versions, "a task was written");
         assert!(!writes.is_empty(), "the operator's writes are not counted");
     })
     .await;
+}
+
+/// The count of writes once nothing has been added for a second: a step is taken again when the news of the first time
+/// is late.
+async fn settled_writes(lab: &Lab) -> Vec<(String, u64)> {
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let mut writes = lab.operators_writes().await;
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let later = lab.operators_writes().await;
+        if later == writes {
+            return writes;
+        }
+        assert!(Instant::now() < deadline, "the operator does not stop writing: {writes:?}, then {later:?}");
+        writes = later;
+    }
 }
 
 /// The resource versions of all tasks.
