@@ -125,7 +125,12 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
     let preconditions = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let api = context.pods_api(&key.namespace);
-    done_or_gone(context.call("delete pod", api.delete(&pod.name, &params)).await.map(|_| ()))
+    let answer = context.call("delete pod", api.delete(&pod.name, &params)).await;
+    done_or_gone(answer.map(|answer| {
+        if let Some(pod) = answer.left() {
+            context.pods.learn(&pod);
+        }
+    }))
 }
 
 /// Drops our finalizer and nobody else's.
@@ -139,7 +144,8 @@ async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, m
     patch["metadata"]["uid"] = json!(pod.uid);
     let params = PatchParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PatchParams::default() };
     let api = context.pods_api(&key.namespace);
-    done_or_gone(context.call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await.map(|_| ()))
+    let answer = context.call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await;
+    done_or_gone(answer.map(|pod| context.pods.learn(&pod)))
 }
 
 /// A pod that is gone, or another one by now, needs nothing done to it. A deadline that was lowered in the meantime

@@ -30,7 +30,14 @@ pub(super) struct PodIndex {
 }
 
 /// By task, then by the pod's name.
-type Pods = HashMap<TaskKey, BTreeMap<String, Arc<PodFacts>>>;
+type Pods = HashMap<TaskKey, BTreeMap<String, Entry>>;
+
+#[derive(Debug)]
+struct Entry {
+    /// What tells a newer reading from an older one: resourceVersions of one resource are in order (KEP-5504).
+    version: Option<u64>,
+    facts: Arc<PodFacts>,
+}
 
 /// Folds the events of a pod watch into an index, and tells which tasks each event concerns.
 #[derive(Debug)]
@@ -54,15 +61,29 @@ impl PodIndex {
     /// The pods of a task, in the order of their attempts.
     pub(super) fn of(&self, task: &TaskKey) -> Vec<Arc<PodFacts>> {
         let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = pods.get(task).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        let entries = pods.get(task).into_iter().flat_map(BTreeMap::values);
+        let mut found: Vec<_> = entries.map(|entry| Arc::clone(&entry.facts)).collect();
         found.sort_by_key(|pod| pod.attempt);
         found
+    }
+
+    /// Takes in the API server's answer to a change of a pod, so that the change is not made again before the watch
+    /// tells of it. Only over an older reading of the same pod: the watch may be ahead, and may have seen it go.
+    pub(super) fn learn(&self, pod: &Pod) {
+        let (Some(task), Some(version), Some(facts)) = (task_of(pod), version(pod), PodFacts::of(pod)) else { return };
+        let mut pods = self.pods.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = pods.get_mut(&task).and_then(|pods| pods.get_mut(&facts.name))
+            && entry.facts.uid == facts.uid
+            && entry.version.is_some_and(|known| known < version)
+        {
+            *entry = Entry { version: Some(version), facts: Arc::new(facts) };
+        }
     }
 
     /// Every task that has a pod held by our finalizer.
     pub(super) fn tasks_with_held_pods(&self) -> Vec<TaskKey> {
         let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
-        let held = pods.iter().filter(|(_, pods)| pods.values().any(|pod| pod.has_finalizer));
+        let held = pods.iter().filter(|(_, pods)| pods.values().any(|pod| pod.facts.has_finalizer));
         held.map(|(task, _)| task.clone()).collect()
     }
 }
@@ -110,8 +131,18 @@ impl Indexer {
 
 fn put(pods: &mut Pods, pod: &Pod) {
     if let (Some(task), Some(facts)) = (task_of(pod), PodFacts::of(pod)) {
-        pods.entry(task).or_default().insert(facts.name.clone(), Arc::new(facts));
+        let of_task = pods.entry(task).or_default();
+        let version = version(pod);
+        let is_news =
+            of_task.get(&facts.name).is_none_or(|known| known.facts.uid != facts.uid || known.version <= version);
+        if is_news {
+            of_task.insert(facts.name.clone(), Entry { version, facts: Arc::new(facts) });
+        }
     }
+}
+
+fn version(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_ref()?.parse().ok()
 }
 
 fn take_out(pods: &mut Pods, pod: &Pod) {
@@ -142,6 +173,45 @@ mod tests {
             "labels": { labels::TASK: task, labels::TASK_UID: "u", labels::ATTEMPT: attempt.to_string() },
         } }))
         .expect("a pod")
+    }
+
+    fn read_at(version: &str, mut pod: Pod) -> Pod {
+        pod.metadata.resource_version = Some(version.into());
+        pod
+    }
+
+    fn released(mut pod: Pod) -> Pod {
+        pod.metadata.finalizers = None;
+        pod
+    }
+
+    fn held(mut pod: Pod) -> Pod {
+        pod.metadata.finalizers = Some(vec![labels::OUTCOME_FINALIZER.into()]);
+        pod
+    }
+
+    #[test]
+    fn an_answer_is_taken_over_an_older_reading_and_never_over_a_newer_one() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        indexer.take(Event::Apply(read_at("5", held(pod("a", 1)))));
+        let is_held = || index.of(&key("a")).iter().any(|pod| pod.has_finalizer);
+        index.learn(&read_at("4", released(pod("a", 1))));
+        assert!(is_held(), "an older one");
+        index.learn(&read_at("10", released(pod("a", 1))));
+        assert!(!is_held(), "a newer one");
+        indexer.take(Event::Apply(read_at("7", held(pod("a", 1)))));
+        assert!(!is_held(), "the watch, which lags");
+    }
+
+    #[test]
+    fn an_answer_about_a_pod_that_has_gone_does_not_bring_it_back() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        indexer.take(Event::Apply(read_at("5", pod("a", 1))));
+        indexer.take(Event::Delete(read_at("6", pod("a", 1))));
+        index.learn(&read_at("5", pod("a", 1)));
+        assert!(attempts(&index, "a").is_empty());
     }
 
     fn key(name: &str) -> TaskKey {
