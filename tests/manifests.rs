@@ -12,10 +12,12 @@ use serde_json::Value;
 
 /// All that the operator asks of the API server. A call that is not here fails in a real cluster; a right that nothing
 /// needs does not belong here.
-const RIGHTS: [&str; 16] = [
+const RIGHTS: [&str; 17] = [
     "longtask.dev/longtasks get",
     "longtask.dev/longtasks list",
     "longtask.dev/longtasks watch",
+    // For ttlAfterFinished.
+    "longtask.dev/longtasks delete",
     // The status is replaced, never patched: a merge would mix an old checkpoint's keys into the new one.
     "longtask.dev/longtasks/status update",
     // To block the deletion of a task until its pods are gone, where an admission plugin guards that.

@@ -18,6 +18,8 @@ pub enum ConditionType {
     Suspended,
     /// The next pod cannot be created; the message says why.
     Blocked,
+    /// No checkpoint was recorded for longer than `checkpoint.staleAfter`.
+    CheckpointStale,
     /// A pod runs past every limit that should have ended it.
     AttemptOverdue,
     /// Work goes on; for GitOps tools.

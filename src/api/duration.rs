@@ -145,6 +145,18 @@ pub(super) fn longest_not_below_shortest(longest: &str, shortest: &str) -> Value
     )
 }
 
+/// The condition that `checkpoint.staleAfter` exceeds a segment with its grace period. It holds its tongue where a
+/// duration itself is wrong.
+pub(super) fn stale_after_rule() -> String {
+    let fields = ["checkpoint.staleAfter", "segment.duration", "segment.gracePeriod"];
+    let are_sound: Vec<_> =
+        fields.iter().map(|field| format!("has(self.{field}) && self.{field}.matches('{PATTERN}')")).collect();
+    format!(
+        "!({}) || duration(self.checkpoint.staleAfter) > duration(self.segment.duration) + duration(self.segment.gracePeriod)",
+        are_sound.join(" && ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

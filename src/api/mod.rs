@@ -19,8 +19,8 @@ pub use decimal::Decimal;
 pub use duration::GoDuration;
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, StopReason};
 pub use spec::{
-    Backoff, Budgets, CheckpointPolicy, CheckpointSource, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Retry,
-    Segment,
+    Backoff, Budgets, CheckpointPolicy, CheckpointSource, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US,
+    Restart, RestartFrom, Retry, Segment,
 };
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,

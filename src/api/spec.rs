@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     decimal::{Decimal, factor_from_1_to_10},
-    duration::{GoDuration, duration_between, longest_not_below_shortest},
+    duration::{GoDuration, duration_between, longest_not_below_shortest, stale_after_rule},
     rules::{forbidden, rule_at},
     status::LongTaskStatus,
 };
@@ -107,8 +107,23 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     ),
     rule_at(
         ".cancel",
-        "!oldSelf.cancel || self.cancel",
-        "is for good and cannot be taken back: create a new task",
+        &format!("!oldSelf.cancel || self.cancel || {NEW_TOKEN}"),
+        "is for good and can be taken back only together with a new spec.restart.token, which starts another run",
+    ),
+    rule_at(
+        ".restart.token",
+        &format!("!self.cancel || !({NEW_TOKEN})"),
+        "a new token starts another run: set spec.cancel to false with it",
+    ),
+    rule_at(
+        ".checkpoint.staleAfter",
+        "!has(self.checkpoint.staleAfter) || self.checkpoint.source == 'Report'",
+        "needs source Report: no checkpoints are recorded of a program that keeps its own",
+    ),
+    rule_at(
+        ".checkpoint.staleAfter",
+        &stale_after_rule(),
+        "must be longer than segment.duration and segment.gracePeriod together: checkpoints are recorded when an attempt ends",
     ),
     rule_at(
         ".managedBy",
@@ -145,6 +160,15 @@ pub struct LongTaskSpec {
     /// Cannot be taken back. Default false. Takes effect at once.
     #[serde(default)]
     pub cancel: bool,
+
+    /// Another run of a task that has ended. Takes effect at once, by a new token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+
+    /// Delete the task, and its pods with it, that long after it ended. Default: never. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
+    pub ttl_after_finished: Option<GoDuration>,
 
     /// How many finished pods are kept for their logs, 1 to 100. Default 3. Takes effect at once.
     #[serde(default = "three")]
@@ -326,13 +350,69 @@ pub struct CheckpointPolicy {
     /// How many earlier checkpoints are kept in status beside the current one, 0 to 5. Default 3.
     #[schemars(range(min = 0, max = 5))]
     pub history_limit: i32,
+
+    /// Set the condition CheckpointStale, with an event, when no checkpoint is recorded for that long. Time suspended by
+    /// the user does not count. Must exceed `segment.duration` and `segment.gracePeriod` together, since checkpoints are
+    /// recorded when an attempt ends. Default: never. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub stale_after: Option<GoDuration>,
 }
 
 impl Default for CheckpointPolicy {
     fn default() -> Self {
-        Self { source: CheckpointSource::Report, history_limit: 3 }
+        Self { source: CheckpointSource::Report, history_limit: 3, stale_after: None }
     }
 }
+
+/// Another run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(
+        ".checkpointSequence",
+        "self.from != 'Checkpoint' || has(self.checkpointSequence)",
+        "is needed with from: Checkpoint; status.checkpoint and status.checkpointHistory have the sequences that exist",
+    ),
+    rule_at(
+        ".checkpointSequence",
+        "self.from == 'Checkpoint' || !has(self.checkpointSequence)",
+        "goes only with from: Checkpoint",
+    ),
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// Any text; a value other than `status.run.restartToken` starts another run of a task that has ended, or releases
+    /// one that is held. Counters, limits and segments start anew; attempt numbers and checkpoint sequences go on. The
+    /// token that a task is created with is only recorded. On a task that is under way a new token is recorded with a
+    /// Warning event and not obeyed.
+    #[schemars(length(min = 1, max = 63))]
+    pub token: String,
+
+    /// Where the new run begins. Latest: at the last checkpoint. Beginning: without one. Checkpoint: at the one with
+    /// `checkpointSequence`. Default Latest.
+    #[serde(default)]
+    pub from: RestartFrom,
+
+    /// The sequence of the checkpoint to begin at: the current one or one of the history. Newer ones are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_sequence: Option<i64>,
+}
+
+/// Where another run begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartFrom {
+    /// At the last checkpoint.
+    #[default]
+    Latest,
+    /// Without a checkpoint.
+    Beginning,
+    /// At the checkpoint with `checkpointSequence`.
+    Checkpoint,
+}
+
+/// Whether an update brings a new restart token.
+const NEW_TOKEN: &str = "(has(self.restart) && (!has(oldSelf.restart) || self.restart.token != oldSelf.restart.token))";
 
 /// Who keeps the checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -52,6 +52,9 @@ pub struct LongTaskStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub checkpoint_history: Vec<Checkpoint>,
 
+    /// The highest sequence that a checkpoint of this task has had.
+    pub checkpoint_sequence: i64,
+
     /// What the program reported as done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -80,7 +83,7 @@ pub struct LongTaskStatus {
     #[schemars(schema_with = "super::crd::any_object_schema")]
     pub result: Option<Value>,
 
-    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, AttemptOverdue, Reconciling, Stalled.
+    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, Reconciling, Stalled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -149,6 +152,10 @@ impl Phase {
 pub struct Run {
     /// The run's number, from 1.
     pub number: i64,
+
+    /// The restart token that this run answers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_token: Option<String>,
 
     /// When the run started.
     #[serde(skip_serializing_if = "Option::is_none")]

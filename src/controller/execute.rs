@@ -75,6 +75,7 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
             patch_pod(context, key, &pod, "lower deadline", patch).await.map(|()| None)
         }
         Step::DeletePod(pod) => delete_pod(context, key, &pod).await.map(|()| None),
+        Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),
         Step::ReleasePod(pod) => release_pod(context, key, &pod).await.map(|()| None),
     }
 }
@@ -131,6 +132,18 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
             context.pods.learn(&pod);
         }
     }))
+}
+
+/// Deletes the task as it was read: one that was restarted in the meantime is another reading, and stays.
+async fn delete_task(context: &Context, key: &TaskKey, task: &LongTask) -> Result<(), Error> {
+    let (uid, resource_version) = (task.metadata.uid.clone(), task.metadata.resource_version.clone());
+    let preconditions = Preconditions { uid, resource_version };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+    let api = context.tasks_api(&key.namespace);
+    match context.call("delete task", api.delete(&key.name, &params)).await {
+        Err(error) if is_not_found(&error) => Ok(()),
+        result => result.map(|_| ()),
+    }
 }
 
 /// Drops our finalizer and nobody else's.

@@ -70,6 +70,7 @@ fn remedy(reason: &str) -> &'static str {
             "check the command in spec.template and the image"
         }
         "InitContainerFailed" => "see the init container's log",
+        "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
         "NameTaken" => "delete or rename that pod",
         "PodSecurityViolation" | "Forbidden" => "correct spec.template, or have the policy changed",
         "Invalid" | "BadRequest" => "correct spec.template",

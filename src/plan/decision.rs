@@ -38,6 +38,8 @@ pub enum Step {
     },
     /// Delete the pod.
     DeletePod(PodRef),
+    /// Delete the task itself: it ended long enough ago.
+    DeleteTask,
     /// Drop our finalizer: the outcome is recorded, or nobody is left to record it.
     ReleasePod(PodRef),
 }
@@ -101,6 +103,12 @@ pub enum EventReason {
     Cancelled,
     /// The task cannot be read.
     Unreadable,
+    /// A new restart token began another run.
+    Restarted,
+    /// A new restart token came while the run had not ended.
+    RestartIgnored,
+    /// The last checkpoint is older than the user wants.
+    CheckpointStale,
     /// A finished task was edited, to no effect.
     EditIgnored,
 }
@@ -137,6 +145,7 @@ impl fmt::Display for Step {
             Self::CreatePod(pod) => write!(f, "create pod {}", pod.metadata.name.as_deref().unwrap_or_default()),
             Self::LowerDeadline { pod, seconds } => write!(f, "lower deadline of {} to {seconds}", pod.name),
             Self::DeletePod(pod) => write!(f, "delete pod {}", pod.name),
+            Self::DeleteTask => f.write_str("delete the task"),
             Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),
         }
     }

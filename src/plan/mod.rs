@@ -16,7 +16,9 @@ mod onward;
 mod outcome;
 mod progress;
 mod report;
+mod restart;
 mod settle;
+mod staleness;
 mod time;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
         return leftovers::release_all(seen);
     }
     let mut draft = Draft::of(seen, now);
+    restart::heed_token(&mut draft);
     match standing(seen, &draft.status, now) {
         Standing::Free => onward::go_on(&mut draft),
         Standing::Unborn => onward::create_or_withdraw(&mut draft),
@@ -51,6 +54,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
             onward::go_on(&mut draft);
         }
     }
+    staleness::watch_checkpoint_age(&mut draft);
     leftovers::tidy(&mut draft);
     draft.finish()
 }

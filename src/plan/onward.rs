@@ -61,11 +61,26 @@ fn has_ended(draft: &mut Draft<'_>) -> bool {
     let has_ended = draft.status.phase.is_some_and(Phase::is_terminal);
     let recorded = draft.seen.task.status.as_ref();
     let ended_before = recorded.is_some_and(|status| status.phase.is_some_and(Phase::is_terminal));
-    if ended_before && draft.status.observed_generation != draft.seen.generation() {
-        let note = "The task has ended; this change of its spec has no effect. Create a new task to run it again.";
+    let is_edit = ended_before && draft.status.observed_generation != draft.seen.generation();
+    if has_ended && is_edit && !is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+        let note =
+            "The task has ended: this change of its spec starts nothing. Set a new spec.restart.token to run it again.";
         draft.warn(EventReason::EditIgnored, note);
     }
+    if has_ended {
+        delete_when_expired(draft);
+    }
     has_ended
+}
+
+fn delete_when_expired(draft: &mut Draft<'_>) {
+    let Some((ttl, ended_at)) = draft.spec.ttl_after_finished.zip(draft.status.completion_time) else { return };
+    let due = after(ended_at, ttl.as_secs());
+    if due > draft.now {
+        draft.wake.no_later_than(due);
+    } else {
+        draft.step(Step::DeleteTask);
+    }
 }
 
 fn is_cancelled(draft: &mut Draft<'_>) -> bool {
@@ -276,6 +291,7 @@ fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {
     }
     unblock(draft, "Finished");
     draft.set_condition(ConditionType::AttemptOverdue, false, "Finished", "");
+    draft.set_condition(ConditionType::CheckpointStale, false, "Finished", "");
     draft.set_condition(ConditionType::Suspended, false, "Finished", "");
     draft.set_condition(ConditionType::Reconciling, false, "Finished", message);
     draft.set_condition(ConditionType::Finished, true, reason, message);

@@ -57,7 +57,9 @@ fn record_checkpoint(
     if status.checkpoint.as_ref().is_some_and(|current| reported.equals(current)) {
         return false;
     }
-    let sequence = status.checkpoint.as_ref().map_or(0, |current| current.sequence).saturating_add(1);
+    let current = status.checkpoint.as_ref().map_or(0, |current| current.sequence);
+    let sequence = status.checkpoint_sequence.max(current).saturating_add(1);
+    status.checkpoint_sequence = sequence;
     let (data, uri, digest, size_bytes) = match reported.clone() {
         ReportedCheckpoint::Data(data) => (Some(data), None, None, None),
         ReportedCheckpoint::Reference { uri, digest, size_bytes } => (None, Some(uri), digest, size_bytes),

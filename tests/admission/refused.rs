@@ -11,6 +11,37 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     ("a negative duration", "segment: {duration: -5s}", "must be a duration such as 90s"),
     ("a fraction of an hour", "segment: {duration: 1.5h}", "must be a duration such as 90s, 15m or 1h30m"),
+    (
+        "a checkpoint without its sequence",
+        "restart: {token: v2, from: Checkpoint}",
+        "spec.restart.checkpointSequence: Invalid value: is needed with from: Checkpoint",
+    ),
+    (
+        "a sequence without from: Checkpoint",
+        "restart: {token: v2, checkpointSequence: 3}",
+        "spec.restart.checkpointSequence: Invalid value: goes only with from: Checkpoint",
+    ),
+    ("a restart without token", "restart: {from: Latest}", "spec.restart.token: Required value"),
+    (
+        "an unknown beginning",
+        "restart: {token: v2, from: Start}",
+        "supported values: \"Latest\", \"Beginning\", \"Checkpoint\"",
+    ),
+    (
+        "a time to live in days",
+        "ttlAfterFinished: 1d",
+        "spec.ttlAfterFinished: Invalid value: \"1d\": must be a duration",
+    ),
+    (
+        "staleness within a segment",
+        "segment: {duration: 2h}\ncheckpoint: {staleAfter: 2h}",
+        "spec.checkpoint.staleAfter: Invalid value: must be longer than segment.duration and segment.gracePeriod together",
+    ),
+    (
+        "staleness of checkpoints that are not recorded",
+        "checkpoint: {source: External, staleAfter: 9h}",
+        "spec.checkpoint.staleAfter: Invalid value: needs source Report",
+    ),
     ("a duration with spaces", "segment: {duration: 1h 30m}", "must be a duration such as 90s, 15m or 1h30m"),
     ("an empty duration", "segment: {duration: ''}", "must be a duration such as 90s"),
     ("a text without unit", "segment: {duration: '90'}", "must be a duration such as 90s"),

@@ -7,14 +7,18 @@ fn create(name: &str, spec: &str) {
 }
 
 #[test]
-fn cancel_cannot_be_taken_back() {
+fn cancel_is_taken_back_only_with_a_new_restart_token() {
     create("cancelled", "cancel: true");
     let refused = try_apply(&task("cancelled", "cancel: false")).err;
-    let words = "spec.cancel: Invalid value: is for good and cannot be taken back: create a new task";
+    let words =
+        "spec.cancel: Invalid value: is for good and can be taken back only together with a new spec.restart.token";
     assert!(refused.contains(words), "{refused}");
     let dropped = try_apply(&task("cancelled", "")).err;
     assert!(dropped.contains(words), "{dropped}");
     try_apply(&task("cancelled", "cancel: true\npodHistoryLimit: 9")).expect_ok();
+    let both = try_apply(&task("cancelled", "cancel: true\nrestart: {token: v2}")).err;
+    assert!(both.contains("spec.restart.token: Invalid value: a new token starts another run"), "{both}");
+    try_apply(&task("cancelled", "cancel: false\nrestart: {token: v2}")).expect_ok();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod operator_killed;
 mod printing;
 mod quiet;
 mod reports;
+mod restart;
 mod sidecars;
 mod slice;
 mod support;

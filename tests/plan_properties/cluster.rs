@@ -204,6 +204,7 @@ impl Cluster {
                     }
                 }
                 Step::DeletePod(pod) => self.delete(&pod.name),
+                Step::DeleteTask => panic!("no task here has a time to live"),
                 Step::ReleasePod(pod) => {
                     if let Some(pod) = self.pods.get_mut(&pod.name).filter(|sim| sim.facts.uid == pod.uid) {
                         pod.facts.has_finalizer = false;

@@ -53,6 +53,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
             Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
             }),
+            Step::DeleteTask => {}
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
         }
     }

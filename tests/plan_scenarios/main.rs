@@ -2,6 +2,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "a scenario reads better without borrows")]
 
+mod ages;
 mod budgets;
 mod cut;
 mod edits;
@@ -11,4 +12,5 @@ mod outcomes;
 mod pauses;
 mod pods;
 mod refusals;
+mod restart;
 mod support;

@@ -206,6 +206,7 @@ impl Given {
                 }
                 Step::DeletePod(pod) => self.change(&pod.name, |pod| pod.deletion_requested(now)),
                 Step::ReleasePod(pod) => self.change(&pod.name, PodBuilder::released),
+                Step::DeleteTask => self.metadata["deletionTimestamp"] = json!(now),
             }
         }
         self
@@ -380,7 +381,7 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
         ("next", time(status.next_attempt_time)),
         ("result", some(status.result.as_ref().map(ToString::to_string))),
     ];
-    let conditions = ["Complete", "Failed", "Finished", "Suspended", "Blocked", "AttemptOverdue"];
+    let conditions = ["Complete", "Failed", "Finished", "Suspended", "Blocked", "CheckpointStale", "AttemptOverdue"];
     facts.extend(conditions.map(|name| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == name);
         // That a condition does not hold, and never did, is one.

@@ -42,7 +42,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "longtask.rules" -}}
 - apiGroups: [longtask.dev]
   resources: [longtasks]
-  verbs: [get, list, watch]
+  verbs: [get, list, watch, delete]
 - apiGroups: [longtask.dev]
   resources: [longtasks/status]
   verbs: [update]

@@ -292,16 +292,22 @@ fn steps_back(before: &LongTaskStatus, after: &LongTaskStatus) -> Vec<String> {
     let sequence = |status: &LongTaskStatus| status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
     let size = serde_json::to_vec(after).map_or(0, |json| json.len());
     let was_terminal = before.phase.is_some_and(longtask::api::Phase::is_terminal);
+    // A new restart token begins another run: what is counted by run starts anew, and the end was not the last one.
+    let is_new_run = after.run.number > before.run.number;
     let ended = |status: &LongTaskStatus| status.totals.attempts;
     let mut numbers: Vec<_> = after.recent_attempts.iter().map(|attempt| attempt.number).collect();
     numbers.dedup();
     [
         (number(after) < number(before), "I2: the attempt's number fell"),
-        (sequence(after) < sequence(before), "I3: the checkpoint went back"),
+        (sequence(after) < sequence(before) && !is_new_run, "I3: the checkpoint went back"),
         (sequence(after) == sequence(before) && after.checkpoint != before.checkpoint, "I3: the checkpoint changed"),
         (numbers.len() < after.recent_attempts.len(), "I4: an attempt was counted twice"),
-        (!(ended(before)..=ended(before) + 1).contains(&ended(after)), "I4: not one attempt was counted at a time"),
-        (was_terminal && after.phase != before.phase, "I6: the end was not the end"),
+        (
+            !is_new_run && !(ended(before)..=ended(before) + 1).contains(&ended(after)),
+            "I4: not one attempt was counted at a time",
+        ),
+        (is_new_run && !was_terminal, "I6: another run began before the end"),
+        (was_terminal && !is_new_run && after.phase != before.phase, "I6: the end was not the end"),
         (size > LARGEST_STATUS, "I9: the status is too large"),
     ]
     .into_iter()

@@ -1,0 +1,113 @@
+//! Another run of a task that has ended.
+
+use longtask::api::{Checkpoint, LongTaskStatus, Phase};
+use serde_json::{Value, json};
+
+use crate::support::{Given, given, t};
+
+fn checkpoint(sequence: i64) -> Checkpoint {
+    serde_json::from_value(json!({
+        "sequence": sequence, "attempt": sequence, "segment": sequence, "recordedAt": "2026-11-24T09:10:00Z",
+        "data": { "offset": sequence },
+    }))
+    .expect("a checkpoint")
+}
+
+/// Failed in its fourth attempt, with checkpoints 7 to 9, created with the token `v1`.
+fn failed() -> Given {
+    given().spec(json!({ "restart": { "token": "v1" } })).begun().ended(4).status(|status| {
+        status.phase = Some(Phase::Failed);
+        status.reason = "FailureBudgetExhausted".into();
+        status.completion_time = Some(t("09:59:00"));
+        status.segment = 3;
+        status.active_seconds = 500;
+        status.retries = 2;
+        status.consecutive.failures = 7;
+        status.totals.failures = 7;
+        status.run.high_water = Some(30);
+        status.run.suspended_seconds = 5;
+        status.checkpoint = Some(checkpoint(9));
+        status.checkpoint_history = vec![checkpoint(8), checkpoint(7)];
+        status.checkpoint_sequence = 9;
+        status.observed_generation = 1;
+    })
+}
+
+fn restarted(restart: Value) -> LongTaskStatus {
+    failed().edited(json!({ "restart": restart })).at("10:00:00").status()
+}
+
+fn sequences(status: &LongTaskStatus) -> Vec<i64> {
+    status.checkpoint.iter().chain(&status.checkpoint_history).map(|checkpoint| checkpoint.sequence).collect()
+}
+
+#[test]
+fn the_token_that_a_task_is_created_with_is_only_recorded() {
+    let planned = given().spec(json!({ "restart": { "token": "v1" } })).at("10:00:00");
+    let status =
+        planned.expect_containing(&["create pod t-1"]).expect_without(&["Warning", "Normal Restarted"]).status();
+    assert_eq!((status.run.number, status.run.restart_token.as_deref()), (1, Some("v1")));
+}
+
+#[test]
+fn a_new_token_begins_another_run_with_everything_set_back() {
+    let planned = failed().edited(json!({ "restart": { "token": "v2" } })).at("10:00:00");
+    let status = planned.expect_containing(&["attempt 5 Creating", "create pod t-5", "Normal Restarted"]).status();
+    assert_eq!((status.run.number, status.run.restart_token.as_deref()), (2, Some("v2")));
+    assert_eq!((status.run.start_time, status.completion_time), (Some(t("10:00:00")), None));
+    assert_eq!((status.run.high_water, status.run.suspended_seconds), (None, 0));
+    assert_eq!((status.segment, status.active_seconds, status.retries), (1, 0, 0));
+    assert_eq!((status.consecutive.failures, status.totals.failures, status.totals.attempts), (0, 0, 0));
+    assert_eq!(sequences(&status), [9, 8, 7]);
+    assert_eq!(status.phase, Some(Phase::Pending));
+}
+
+#[test]
+fn the_same_token_starts_nothing() {
+    failed().at("10:00:00").expect([]);
+    let edited = failed().edited(json!({ "retry": { "budgets": { "failures": 9 } } })).at("10:00:00");
+    edited.expect_containing(&["Warning EditIgnored"]).expect_without(&["create", "attempt"]);
+}
+
+#[test]
+fn a_run_begins_where_it_is_told() {
+    assert_eq!(sequences(&restarted(json!({ "token": "v2", "from": "Latest" }))), [9, 8, 7]);
+    assert_eq!(sequences(&restarted(json!({ "token": "v2", "from": "Beginning" }))), [0_i64; 0]);
+    let from_eight = json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 8 });
+    assert_eq!(sequences(&restarted(from_eight)), [8, 7]);
+}
+
+#[test]
+fn checkpoint_sequences_go_on_after_a_beginning() {
+    let status = restarted(json!({ "token": "v2", "from": "Beginning" }));
+    assert_eq!(status.checkpoint_sequence, 9);
+}
+
+#[test]
+fn an_unknown_checkpoint_starts_nothing_and_is_answered_with_those_that_exist() {
+    let wrong = json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 3 });
+    let planned = failed().edited(json!({ "restart": wrong })).at("10:00:00");
+    assert!(planned.note("Blocked").contains("these exist: 9, 8, 7"), "{}", planned.note("Blocked"));
+    let planned = planned
+        .expect_containing(&["Blocked True UnknownCheckpoint"])
+        .expect_without(&["create", "Warning EditIgnored"]);
+    let right = json!({ "checkpointSequence": 7 });
+    let planned = planned.then().edited(json!({ "restart": right })).at("10:00:05");
+    let planned = planned.expect_containing(&["create pod t-5", "Blocked False"]);
+    assert_eq!(sequences(&planned.status()), [7]);
+}
+
+#[test]
+fn a_token_on_a_task_that_is_under_way_is_recorded_and_not_obeyed() {
+    let planned = given().running(1, "10:00:00").edited(json!({ "restart": { "token": "v9" } })).at("10:01:00");
+    let planned = planned.expect_containing(&["Warning RestartIgnored"]);
+    assert_eq!(planned.status().run.number, 1);
+    assert_eq!(planned.status().run.restart_token.as_deref(), Some("v9"));
+}
+
+#[test]
+fn a_cancelled_task_runs_again_when_cancel_is_taken_back_with_a_new_token() {
+    let cancelled = failed().status(|status| status.phase = Some(Phase::Cancelled)).spec(json!({ "cancel": true }));
+    let planned = cancelled.edited(json!({ "cancel": false, "restart": { "token": "v2" } })).at("10:00:00");
+    planned.expect_containing(&["create pod t-5"]);
+}
