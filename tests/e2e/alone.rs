@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     interruptions::{assert_only_interrupted, two_steps_into},
-    support::{Change, manifest, story_alone},
+    support::{Change, RUN_LABEL, manifest, story_alone, this_run},
 };
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_segment_costs_at_most_six_writes() {
 /// Namespaces of stories that are over go in their own time, and their pods' deletions would be counted.
 async fn earlier_stories_are_cleared_away(client: &Client) {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let of_stories = ListParams::default().labels("longtask.dev/e2e=true");
+    let of_stories = ListParams::default().labels(&format!("{RUN_LABEL}={}", this_run()));
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
         let all = namespaces.list(&of_stories).await.expect("list namespaces");

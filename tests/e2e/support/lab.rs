@@ -41,6 +41,9 @@ pub(super) const PATIENCE: u32 = 3;
 /// How long the pods of a story that is over may take to go.
 const CLOSING_LIMIT: Duration = Duration::from_secs(20);
 
+/// Label of a story's namespace: the run of the tests that it belongs to.
+pub(crate) const RUN_LABEL: &str = "longtask.dev/e2e";
+
 /// Stories that disturb or measure the whole cluster have it for themselves.
 static CLUSTER: RwLock<()> = RwLock::const_new(());
 static DEFINITION_INSTALLED: OnceCell<()> = OnceCell::const_new();
@@ -83,7 +86,7 @@ impl Lab {
         let namespace = namespace_name();
         let metadata = ObjectMeta {
             name: Some(namespace.clone()),
-            labels: Some([("longtask.dev/e2e".to_owned(), "true".to_owned())].into()),
+            labels: Some([(RUN_LABEL.to_owned(), this_run())].into()),
             ..ObjectMeta::default()
         };
         let object = Namespace { metadata, ..Namespace::default() };
@@ -289,6 +292,11 @@ fn namespace_name() -> String {
     let short: String = test.chars().take(44).collect();
     let suffix = RandomState::new().hash_one(process::id()) & 0xff_ffff;
     format!("e2e-{}-{suffix:06x}", short.trim_end_matches('-'))
+}
+
+/// Names this run of the tests: what an earlier one left behind is none of its business.
+pub(crate) fn this_run() -> String {
+    format!("run-{}", process::id())
 }
 
 pub(crate) fn is_not_found(error: Option<&kube::Error>) -> bool {

@@ -6,7 +6,7 @@ mod operator;
 mod record;
 mod task;
 
-pub(crate) use lab::{Lab, is_not_found, story, story_alone};
+pub(crate) use lab::{Lab, RUN_LABEL, is_not_found, story, story_alone, this_run};
 pub(crate) use operator::OperatorProcess;
 pub(crate) use record::{PodExt, PodHistory, Sightings};
 pub(crate) use task::{Change, Task, container, manifest, message_of};
