@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use longtask::api::{CheckpointPolicy, Limits, Retry, Segment, crd};
+use longtask::api::{CheckpointPolicy, FailurePolicy, Limits, Retry, Segment, crd};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -152,6 +152,7 @@ fn the_server_fills_in_the_same_defaults_as_the_operator_knows() {
         "limits": known(Limits::default()),
         "checkpoint": known(CheckpointPolicy::default()),
         "retry": known(Retry::default()),
+        "failurePolicy": known(FailurePolicy::default()),
         "suspend": false,
         "cancel": false,
         "podHistoryLimit": 3,

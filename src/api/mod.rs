@@ -8,6 +8,7 @@ pub mod crd;
 mod decimal;
 mod duration;
 pub mod labels;
+mod policy;
 mod reasons;
 mod rules;
 mod spec;
@@ -17,6 +18,7 @@ pub(crate) use conditions::cut;
 pub use conditions::{ConditionType, find_condition, is_condition_true, set_condition};
 pub use decimal::Decimal;
 pub use duration::GoDuration;
+pub use policy::{Action, ExitCodes, FailurePolicy, MatchReason, OnExhausted, Operator, Rule};
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, StopReason};
 pub use spec::{
     Backoff, Budgets, CheckpointPolicy, CheckpointSource, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US,
@@ -24,7 +26,7 @@ pub use spec::{
 };
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
-    RequestedStop, Run, Totals,
+    RequestedStop, RuleCounter, Run, Totals,
 };
 
 /// The API group of the resource.

@@ -111,8 +111,12 @@ pub enum FailureReason {
     StartBudgetExhausted,
     /// Too many interruptions in a row without progress.
     InterruptionBudgetExhausted,
+    /// A rule of the failure policy has used up its limit.
+    RuleLimitExceeded,
     /// The program reported a permanent error.
     PermanentError,
+    /// A rule of the failure policy says so.
+    FailedByRule,
     /// `limits.activeTime` is used up.
     ActiveTimeExceeded,
     /// `limits.wallTime` is used up.

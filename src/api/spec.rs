@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    FailurePolicy,
     decimal::{Decimal, factor_from_1_to_10},
     duration::{GoDuration, duration_between, longest_not_below_shortest, stale_after_rule},
     rules::{forbidden, rule_at},
@@ -150,6 +151,11 @@ pub struct LongTaskSpec {
     /// when the running attempt ends.
     #[serde(default)]
     pub retry: Retry,
+
+    /// What follows particular failures: rules by exit code, reason or the program's own error code. Changes take
+    /// effect when the running attempt ends.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
 
     /// Set to true to pause: the program is asked to write a checkpoint and stop, everything is kept, and no pod runs.
     /// Set to false to go on from there. Default false. Takes effect at once.

@@ -62,6 +62,11 @@ pub struct LongTaskStatus {
     /// Troubles in a row since the last progress, each class by itself; compared with `spec.retry.budgets`.
     pub consecutive: Consecutive,
 
+    /// Retries in a row by each rule of `spec.failurePolicy`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub rule_counters: Vec<RuleCounter>,
+
     /// Totals of this run.
     pub totals: Totals,
 
@@ -100,7 +105,7 @@ pub enum Phase {
     Stopping,
     /// Waiting for `nextAttemptTime`.
     Waiting,
-    /// Paused.
+    /// Paused by the user, or held by the failure policy for a human.
     Suspended,
     /// The program is done.
     Succeeded,
@@ -322,6 +327,16 @@ pub struct Consecutive {
     pub start_failures: i64,
     /// Interruptions in a row.
     pub interruptions: i64,
+}
+
+/// Retries in a row by one rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleCounter {
+    /// The rule.
+    pub name: String,
+    /// How many.
+    pub count: i64,
 }
 
 /// Totals of a run.

@@ -49,6 +49,13 @@ fn is_stall(ending: &Ending, merged: Merged, spec: &LongTaskSpec) -> bool {
     !merged.is_progress && !is_external_progress(ending, merged, spec)
 }
 
+/// Counts one more of the class in the totals only: a rule of its own counts it in a row.
+pub(super) fn count_total(class: Class, status: &mut LongTaskStatus) {
+    let in_a_row = status.consecutive.clone();
+    count(class, status);
+    status.consecutive = in_a_row;
+}
+
 /// Counts one more of the class; returns how many there are in a row.
 pub(super) fn count(class: Class, status: &mut LongTaskStatus) -> i64 {
     let (in_a_row, total) = match class {

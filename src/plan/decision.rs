@@ -93,6 +93,8 @@ pub enum EventReason {
     ReportIgnored,
     /// The user paused the task.
     Suspended,
+    /// The failure policy holds the task for a human.
+    Held,
     /// The user let it go on.
     Resumed,
     /// The task succeeded.

@@ -14,6 +14,7 @@ mod live;
 mod observed;
 mod onward;
 mod outcome;
+mod policy;
 mod progress;
 mod report;
 mod restart;

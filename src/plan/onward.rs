@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     limits,
     observed::Refusal,
-    outcome,
+    outcome, policy,
     time::{after, seconds_between},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub(super) fn go_on(draft: &mut Draft<'_>) {
     resume_if_suspended(draft);
     // A pause needs no further attempt: only time is asked for before it.
     let _answered = is_out_of_time(draft)
+        || policy::stays_held(draft)
         || is_suspended(draft)
         || is_out_of_tries(draft)
         || must_let_old_pods_end(draft)
@@ -141,16 +142,22 @@ fn suspend(draft: &mut Draft<'_>) {
 }
 
 fn resume_if_suspended(draft: &mut Draft<'_>) {
-    if draft.spec.suspend || !is_condition_true(&draft.status.conditions, ConditionType::Suspended) {
+    let is_suspended = is_condition_true(&draft.status.conditions, ConditionType::Suspended);
+    if draft.spec.suspend || !is_suspended || policy::is_held(&draft.status) {
         return;
     }
-    let since = find_condition(&draft.status.conditions, ConditionType::Suspended)
-        .map_or(draft.now, |condition| condition.last_transition_time.0);
-    let suspended = seconds_between(since, draft.now).max(0);
-    draft.status.run.suspended_seconds = draft.status.run.suspended_seconds.saturating_add(suspended);
+    count_pause(draft);
     draft.set_condition(ConditionType::Suspended, false, "Resumed", "resumed by the user");
     draft.set_condition(ConditionType::Reconciling, true, "Resumed", "the run goes on");
     draft.say(EventReason::Resumed, "Resumed by the user.");
+}
+
+/// A pause is over: its time is no time of the run.
+pub(super) fn count_pause(draft: &mut Draft<'_>) {
+    let since = find_condition(&draft.status.conditions, ConditionType::Suspended)
+        .map_or(draft.now, |condition| condition.last_transition_time.0);
+    let paused = seconds_between(since, draft.now).max(0);
+    draft.status.run.suspended_seconds = draft.status.run.suspended_seconds.saturating_add(paused);
 }
 
 /// Pods that are not part of this history must be gone first: those of an earlier task of the same name that are on
@@ -293,6 +300,6 @@ fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {
     draft.set_condition(ConditionType::AttemptOverdue, false, "Finished", "");
     draft.set_condition(ConditionType::CheckpointStale, false, "Finished", "");
     draft.set_condition(ConditionType::Suspended, false, "Finished", "");
-    draft.set_condition(ConditionType::Reconciling, false, "Finished", message);
+    draft.set_condition(ConditionType::Reconciling, false, "Finished", "the task has ended");
     draft.set_condition(ConditionType::Finished, true, reason, message);
 }

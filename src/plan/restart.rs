@@ -1,6 +1,6 @@
 //! Another run of a task that has ended, by a new `spec.restart.token`.
 
-use super::{blocked, decision::EventReason, draft::Draft};
+use super::{blocked, decision::EventReason, draft::Draft, policy};
 use crate::api::{Checkpoint, ConditionType, LongTaskStatus, Phase, Restart, RestartFrom, Run};
 
 /// Heeds a new restart token: begins another run, or says why not.
@@ -11,6 +11,9 @@ pub(super) fn heed_token(draft: &mut Draft<'_>) {
     }
     if draft.status.phase.is_some_and(Phase::is_terminal) {
         begin_again(draft, restart);
+    } else if policy::is_held(&draft.status) {
+        draft.status.run.restart_token = Some(restart.token.clone());
+        policy::release(draft);
     } else {
         draft.status.run.restart_token = Some(restart.token.clone());
         let note =

@@ -12,10 +12,14 @@ use super::{
     observed::PodFacts,
     onward,
     outcome::{self, Ending},
+    policy::{self, Charge},
     progress::{self, Merged},
     time::after,
 };
-use crate::api::{AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, LastFailure, Outcome, cut};
+use crate::api::{
+    Action, AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, FailureReason, LastFailure,
+    Outcome, Rule, cut,
+};
 
 /// How many ended attempts stay in status.
 const RECENT_ATTEMPTS: usize = 5;
@@ -33,8 +37,8 @@ pub(super) fn settle(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
     draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
     let merged = progress::merge(&mut draft.status, &attempt, &ending, &draft.spec.checkpoint, draft.now);
     let external = budgets::is_external_progress(&ending, merged, draft.spec);
-    if draft.spec.retry.reset_on_progress && (merged.is_progress || external) {
-        budgets::reset(&mut draft.status);
+    if merged.is_progress || external {
+        policy::reset_by_progress(draft);
     }
     record(draft, &attempt, pod.map(AsRef::as_ref), &ending, merged);
     warn_of_ignored_reports(draft, pod, &ending);
@@ -112,13 +116,10 @@ fn judge(
         return onward::succeed(draft);
     }
     let class = budgets::class_of(ending, merged, draft.spec, draft.now);
-    let in_a_row = class.map(|class| budgets::count(class, &mut draft.status));
-    if draft.spec.cancel {
+    let rule = policy::matching_rule(ending, draft.spec);
+    let charge = class.map(|class| policy::charge(rule, class, draft));
+    if draft.spec.cancel || ends_by_decree(draft, &what, ending, rule) {
         return;
-    }
-    if ending.reason == Some(AttemptReason::Permanent) {
-        let message = format!("{what} reported a permanent error: {}", ending.words);
-        return onward::fail(draft, crate::api::FailureReason::PermanentError, &message);
     }
     if let Some(AttemptReason::Limit(limit)) = ending.reason {
         return onward::fail_by_limit(draft, limit);
@@ -129,15 +130,38 @@ fn judge(
     if limits::is_reached(&draft.spec.limits, &draft.status, draft.now) {
         return;
     }
-    if let Some((class, in_a_row)) = class.zip(in_a_row)
-        && let Some(reason) = budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets)
-    {
+    if let Some((class, Charge { in_a_row, exhausted: Some(reason) })) = class.zip(charge) {
         let message = exhausted_message(class, in_a_row, &what, ending);
-        return onward::fail(draft, reason, &message);
+        return policy::exhaust(draft, reason, &message);
     }
-    let delay = draft.delay(attempt, ending, class.zip(in_a_row));
+    if let Some(rule) = rule {
+        policy::drop_checkpoints(rule, &mut draft.status);
+    }
+    let delay = draft.delay(attempt, ending, class.zip(charge.map(|charge| charge.in_a_row)), rule);
     wait(draft, delay);
     announce(draft, &what, pod, ending, class);
+}
+
+/// Whether the end is decided without counting: a rule says Fail or Hold, or the program that it is no use and no rule
+/// knows better.
+fn ends_by_decree(draft: &mut Draft<'_>, what: &str, ending: &Ending, rule: Option<&Rule>) -> bool {
+    let why = || format!("{what} ended with {}: {}", ending.reason_word(), ending.words);
+    match rule.map(|rule| (rule.action, &rule.name)) {
+        Some((Action::Fail, name)) => {
+            onward::fail(draft, FailureReason::FailedByRule, &format!("rule {name}: {}", why()));
+            true
+        }
+        Some((Action::Hold, name)) => {
+            policy::hold(draft, &format!("rule {name}: {}", why()));
+            true
+        }
+        None if ending.reason == Some(AttemptReason::Permanent) => {
+            let message = format!("{what} reported a permanent error: {}", ending.words);
+            onward::fail(draft, FailureReason::PermanentError, &message);
+            true
+        }
+        Some((Action::Retry | Action::Ignore | Action::Rollback | Action::StartOver, _)) | None => false,
+    }
 }
 
 impl Draft<'_> {
@@ -147,6 +171,7 @@ impl Draft<'_> {
         attempt: &CurrentAttempt,
         ending: &Ending,
         counted: Option<(Class, i64)>,
+        rule: Option<&Rule>,
     ) -> Option<jiff::Timestamp> {
         let asked = match ending.outcome {
             Outcome::Yielded => ending.report.resume_after,
@@ -159,6 +184,9 @@ impl Draft<'_> {
         };
         if let Some(asked) = asked {
             return Some(asked.end(self.now, self.spec.retry.max_retry_after));
+        }
+        if let Some(delay) = rule.and_then(|rule| rule.delay) {
+            return Some(after(self.now, delay.as_secs()));
         }
         let seconds = match counted? {
             (Class::Stall, _) => return None,

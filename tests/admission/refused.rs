@@ -12,6 +12,36 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("a negative duration", "segment: {duration: -5s}", "must be a duration such as 90s"),
     ("a fraction of an hour", "segment: {duration: 1.5h}", "must be a duration such as 90s, 15m or 1h30m"),
     (
+        "a rule that matches nothing",
+        "failurePolicy: {rules: [{name: a, action: Retry}]}",
+        "must have at least one of onExitCodes, onReasons and onErrorCodes",
+    ),
+    (
+        "two rules of one name",
+        "failurePolicy: {rules: [{name: a, onReasons: [Error], action: Retry}, {name: a, onReasons: [OOMKilled], action: Fail}]}",
+        "each rule needs a name of its own",
+    ),
+    (
+        "a delay before nothing",
+        "failurePolicy: {rules: [{name: a, onReasons: [Error], action: Fail, delay: 5s}]}",
+        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
+    ),
+    (
+        "an unknown reason",
+        "failurePolicy: {rules: [{name: a, onReasons: [Bored], action: Fail}]}",
+        "Unsupported value: \"Bored\"",
+    ),
+    (
+        "an unknown action",
+        "failurePolicy: {rules: [{name: a, onReasons: [Error], action: Continue}]}",
+        "Unsupported value: \"Continue\"",
+    ),
+    (
+        "exit code 0 in a rule",
+        "failurePolicy: {rules: [{name: a, onExitCodes: {operator: In, values: [0]}, action: Fail}]}",
+        "should be greater than or equal to 1",
+    ),
+    (
         "a checkpoint without its sequence",
         "restart: {token: v2, from: Checkpoint}",
         "spec.restart.checkpointSequence: Invalid value: is needed with from: Checkpoint",

@@ -12,6 +12,7 @@ mod deletion;
 mod interruptions;
 mod leader;
 mod operator_killed;
+mod policy;
 mod printing;
 mod quiet;
 mod reports;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use longtask::{
     api::{
-        AttemptState, Checkpoint, CurrentAttempt, GoDuration, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
-        Phase, Progress, RequestedStop, StopReason,
+        AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, GoDuration, Limit, Limits, LongTask, LongTaskSpec,
+        LongTaskStatus, OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
     },
     plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words},
 };
@@ -96,6 +96,25 @@ fn durations() -> impl Strategy<Value = GoDuration> {
     prop_oneof![10 => (0..4000_i64).prop_map(GoDuration::from_secs), 1 => Just(longest)]
 }
 
+fn policies() -> impl Strategy<Value = FailurePolicy> {
+    let rules = (
+        select(vec!["Retry", "Ignore", "Fail", "Hold", "Rollback", "StartOver"]),
+        select(vec!["Error", "OOMKilled", "Evicted", "StartError"]),
+        option::of(-1..4_i32),
+        option::of(durations()),
+    )
+        .prop_map(|(action, reason, limit, delay)| {
+            let mut rule: Rule = serde_json::from_value(json!({
+                "name": reason.to_lowercase(), "onReasons": [reason], "action": action,
+            }))
+            .expect("a rule");
+            (rule.limit, rule.delay) = (limit, delay);
+            rule
+        });
+    (vec(rules, 0..3), select(vec![OnExhausted::Fail, OnExhausted::Hold]))
+        .prop_map(|(rules, on_exhausted)| FailurePolicy { rules, on_exhausted })
+}
+
 fn specs() -> BoxedStrategy<LongTaskSpec> {
     let limits = (
         option::weighted(0.2, durations()),
@@ -117,8 +136,8 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()));
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
-    (limits, budgets, flags, sizes, spans, delays)
-        .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays)| {
+    (limits, budgets, flags, sizes, spans, delays, policies())
+        .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays, policy)| {
             let mut spec: LongTaskSpec = serde_json::from_value(json!({
                 "template": { "spec": { "containers": [{ "name": "main" }] } },
                 "suspend": suspend, "cancel": cancel, "podHistoryLimit": pods,
@@ -126,6 +145,7 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
                 "retry": { "resetOnProgress": reset, "backoff": { "jitter": delays.2 } },
             }))
             .expect("a specification");
+            spec.failure_policy = policy;
             spec.limits = limits;
             let allowed = &mut spec.retry.budgets;
             (allowed.failures, allowed.stalls, allowed.start_failures, allowed.interruptions) = budgets;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{LongTask, LongTaskStatus},
+    api::{LongTask, LongTaskStatus, RuleCounter},
     plan::{Observed, PodFacts, Sight, plan},
 };
 use serde_json::{Value, json};
@@ -87,7 +87,9 @@ fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
             ];
             lines.map(|line| line.to_string()).join("\n")
         };
-        let status = after_ten_attempts(&spec, 1, &message, &"n".repeat(253));
+        let mut status = after_ten_attempts(&spec, 1, &message, &"n".repeat(253));
+        status.rule_counters =
+            (0..20).map(|n| RuleCounter { name: format!("{n:040}"), count: i64::from(i32::MAX) }).collect();
         assert_eq!(status.reason, "FailureBudgetExhausted");
         assert!(status.recent_attempts.len() == 5 && status.checkpoint_history.len() == 5);
         assert!(size(&status) < 16_000, "{filler:?}: {} bytes", size(&status));

@@ -11,6 +11,7 @@ mod limits;
 mod outcomes;
 mod pauses;
 mod pods;
+mod policy;
 mod refusals;
 mod restart;
 mod support;

@@ -1,0 +1,184 @@
+//! The failure policy: rules for attempts that did not end well.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    duration::{GoDuration, duration_between},
+    rules::{rule, rule_at},
+};
+
+/// What follows particular failures. Changes take effect when the running attempt ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailurePolicy {
+    /// Asked in order when an attempt failed, did not start or was interrupted; the first that matches decides. Without
+    /// a match the budgets of `retry` do. Up to 20.
+    #[schemars(length(max = 20), extend(
+        "x-kubernetes-list-type" = "atomic",
+        "x-kubernetes-validations" = [
+            rule("self.all(r, self.exists_one(other, other.name == r.name))", "each rule needs a name of its own"),
+        ],
+    ))]
+    pub rules: Vec<Rule>,
+
+    /// What happens when a budget or a rule's limit is used up. Fail: the task fails. Hold: it is held with everything
+    /// kept, phase Suspended and reason Held, until a new `restart.token` lets it go on. Default Fail.
+    pub on_exhausted: OnExhausted,
+}
+
+/// What happens when tries are used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnExhausted {
+    /// The task fails.
+    #[default]
+    Fail,
+    /// The task is held for a human.
+    Hold,
+}
+
+/// What follows one kind of failure. All matchers that are given must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule(
+        "has(self.onExitCodes) || has(self.onReasons) || has(self.onErrorCodes)",
+        "must have at least one of onExitCodes, onReasons and onErrorCodes",
+    ),
+    rule_at(
+        ".delay",
+        "!has(self.delay) || !(self.action in ['Fail', 'Hold'])",
+        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
+    ),
+    rule_at(
+        ".limit",
+        "!has(self.limit) || !(self.action in ['Fail', 'Hold'])",
+        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
+    ),
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// The rule's name, for events and `status.ruleCounters`. Up to 40 characters.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+
+    /// Matches by the main container's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_exit_codes: Option<ExitCodes>,
+
+    /// Matches by the reason of the attempt's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "set"))]
+    pub on_reasons: Option<Vec<MatchReason>>,
+
+    /// Matches by the `error.code` that the program reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    pub on_error_codes: Option<Vec<String>>,
+
+    /// What to do.
+    pub action: Action,
+
+    /// A fixed delay in place of the backoff. The program's own `retryAfter` overrides it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", Some("168h"))]))]
+    pub delay: Option<GoDuration>,
+
+    /// Retries by this rule in a row: n allows n + 1 tries. It takes the place of the budget for them. Past it
+    /// `onExhausted` decides, reason RuleLimitExceeded. Default: the budget with Retry, none with Ignore, 3 with
+    /// Rollback and StartOver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub limit: Option<i32>,
+
+    /// Whether progress sets this rule's counter back. Default: as `retry.resetOnProgress`; false with Rollback and
+    /// StartOver, so that a poison record does not loop for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_on_progress: Option<bool>,
+}
+
+/// Exit codes to match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitCodes {
+    /// In: the exit code is one of the values. NotIn: it is none of them.
+    pub operator: Operator,
+    /// The exit codes, 1 to 255.
+    #[schemars(
+        length(min = 1, max = 255),
+        inner(range(min = 1, max = 255)),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub values: Vec<i32>,
+}
+
+/// How exit codes are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Operator {
+    /// One of the values.
+    In,
+    /// None of the values.
+    NotIn,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Action {
+    /// Try again, and count it.
+    Retry,
+    /// Try again, and charge no budget; the delay grows by the rule's own count.
+    Ignore,
+    /// Fail the task now.
+    Fail,
+    /// Hold the task for a human: phase Suspended, reason Held, until a new `restart.token`.
+    Hold,
+    /// Drop the newest checkpoint and try again from the one before; with none, from the beginning.
+    Rollback,
+    /// Drop all checkpoints and try again from the beginning.
+    StartOver,
+}
+
+/// The reasons of an attempt's end that a rule can match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MatchReason {
+    /// Failed: an exit code, for no other reason.
+    Error,
+    /// Failed: out of memory.
+    OOMKilled,
+    /// Interrupted by an eviction, or failed by the pod's own limit of local storage.
+    Evicted,
+    /// Interrupted: a pod of higher priority took its place.
+    Preempted,
+    /// Interrupted: somebody deleted the pod.
+    Deleted,
+    /// Interrupted: the kubelet refused the pod.
+    Rejected,
+    /// Interrupted: the node is gone.
+    NodeLost,
+    /// Interrupted: the cluster does not know how the container ended.
+    Unknown,
+    /// Start failed: the container could not be started.
+    StartError,
+    /// Start failed: the image could not be pulled.
+    ErrImagePull,
+    /// Start failed: the image could not be pulled, and the kubelet waited to pull it again.
+    ImagePullBackOff,
+    /// Start failed: the image's name is none.
+    InvalidImageName,
+    /// Start failed: something that the container's configuration names is missing.
+    CreateContainerConfigError,
+    /// Start failed: an init container failed.
+    InitContainerFailed,
+    /// Start failed: not running within `segment.startTimeout`, for no other reason.
+    StartTimeout,
+    /// Start failed: not scheduled within `segment.schedulingTimeout`, for no other reason.
+    SchedulingTimeout,
+}
+
+impl MatchReason {
+    /// Whether this is the reason that an attempt's end is recorded with.
+    pub fn matches(self, recorded: &str) -> bool {
+        // A permanent error is asked for after the rules; to them it is an exit code.
+        let recorded = if recorded == "Permanent" { "Error" } else { recorded };
+        format!("{self:?}") == recorded
+    }
+}

@@ -1,0 +1,246 @@
+//! The failure policy: rules, what they charge and do, and what follows when tries are used up.
+
+use longtask::api::{Checkpoint, LongTaskStatus, Phase};
+use serde_json::{Value, json};
+
+use crate::support::{Given, PodBuilder, given, pod, t};
+
+fn ruled(rules: Value) -> Given {
+    given().spec(json!({
+        "failurePolicy": { "rules": rules },
+        "retry": { "backoff": { "jitter": "None", "initial": "10s" } },
+    }))
+}
+
+fn running(given: Given) -> Given {
+    given.running(1, "10:00:00")
+}
+
+fn failed(code: i32, report: &str) -> PodBuilder {
+    pod(1).scheduled("09:59:59").ran("10:00:00", "10:01:00", code).saying(report)
+}
+
+fn declined() -> PodBuilder {
+    failed(1, r#"{"error": {"code": "PaymentDeclined", "message": "card expired"}}"#)
+}
+
+fn after(given: Given, pod: PodBuilder) -> LongTaskStatus {
+    running(given).pod(pod).at("10:01:01").status()
+}
+
+fn count(status: &LongTaskStatus, rule: &str) -> Option<i64> {
+    status.rule_counters.iter().find(|counter| counter.name == rule).map(|counter| counter.count)
+}
+
+fn declined_rule() -> Value {
+    json!([{ "name": "declined", "onErrorCodes": ["PaymentDeclined"], "action": "Retry", "delay": "5s", "limit": 3 }])
+}
+
+fn checkpoint(sequence: i64) -> Checkpoint {
+    serde_json::from_value(json!({
+        "sequence": sequence, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T09:10:00Z",
+        "data": { "offset": sequence },
+    }))
+    .expect("a checkpoint")
+}
+
+fn with_checkpoints(given: Given) -> Given {
+    given.status(|status| {
+        status.checkpoint = Some(checkpoint(2));
+        status.checkpoint_history = vec![checkpoint(1)];
+        status.checkpoint_sequence = 2;
+    })
+}
+
+#[test]
+fn a_rule_with_a_limit_counts_by_itself_and_waits_its_own_delay() {
+    let status = after(ruled(declined_rule()), declined());
+    assert_eq!(count(&status, "declined"), Some(1));
+    assert_eq!((status.consecutive.failures, status.totals.failures), (0, 1));
+    assert_eq!(status.next_attempt_time, Some(t("10:01:06")));
+}
+
+#[test]
+fn a_limit_of_three_allows_three_retries() {
+    let given = |counted: i64| {
+        running(ruled(declined_rule())).status(|status| {
+            status.rule_counters =
+                serde_json::from_value(json!([{ "name": "declined", "count": counted }])).expect("counters");
+        })
+    };
+    let third = given(2).pod(declined()).at("10:01:01").status();
+    assert_eq!((third.phase, count(&third, "declined")), (Some(Phase::Waiting), Some(3)));
+    let fourth = given(3).pod(declined()).at("10:01:01").status();
+    assert_eq!((fourth.phase, fourth.reason.as_str()), (Some(Phase::Failed), "RuleLimitExceeded"));
+}
+
+#[test]
+fn what_no_rule_matches_is_charged_to_the_budgets() {
+    for pod in [failed(1, r#"{"error": {"code": "Other"}}"#), failed(1, "")] {
+        let status = after(ruled(declined_rule()), pod);
+        assert_eq!((status.consecutive.failures, status.rule_counters.len()), (1, 0));
+        assert_eq!(status.next_attempt_time, Some(t("10:01:11")));
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = json!([
+        { "name": "first", "onExitCodes": { "operator": "In", "values": [2, 64] }, "action": "Fail" },
+        { "name": "second", "onReasons": ["Error"], "action": "Ignore" },
+    ]);
+    let bad_input = after(ruled(rules.clone()), failed(64, ""));
+    assert_eq!((bad_input.phase, bad_input.reason.as_str()), (Some(Phase::Failed), "FailedByRule"));
+    let other = after(ruled(rules), failed(3, ""));
+    assert_eq!((other.phase, count(&other, "second")), (Some(Phase::Waiting), Some(1)));
+}
+
+#[test]
+fn all_matchers_of_a_rule_must_hold() {
+    let rules = json!([{
+        "name": "both", "onReasons": ["Error"], "onExitCodes": { "operator": "NotIn", "values": [3] }, "action": "Fail",
+    }]);
+    assert_eq!(after(ruled(rules.clone()), failed(3, "")).phase, Some(Phase::Waiting));
+    assert_eq!(after(ruled(rules.clone()), failed(4, "")).phase, Some(Phase::Failed));
+    let killed = failed(137, "").called("OOMKilled");
+    assert_eq!(after(ruled(rules), killed).phase, Some(Phase::Waiting));
+}
+
+#[test]
+fn ignore_charges_no_budget_and_waits_by_its_own_count() {
+    let rules = json!([{ "name": "flaky", "onReasons": ["Error"], "action": "Ignore" }]);
+    let tired = running(ruled(rules)).status(|status| {
+        status.rule_counters = serde_json::from_value(json!([{ "name": "flaky", "count": 9 }])).expect("counters");
+        status.consecutive.failures = 6;
+    });
+    let status = tired.pod(failed(1, "")).at("10:01:01").status();
+    assert_eq!((status.phase, status.consecutive.failures), (Some(Phase::Waiting), 6));
+    assert_eq!(status.next_attempt_time, Some(t("10:06:01")), "the tenth delay is the longest");
+}
+
+#[test]
+fn a_rule_is_asked_before_a_permanent_error() {
+    let permanent = || failed(1, r#"{"error": {"code": "PaymentDeclined", "permanent": true}}"#);
+    assert_eq!(after(ruled(declined_rule()), permanent()).phase, Some(Phase::Waiting));
+    assert_eq!(after(ruled(json!([])), permanent()).reason, "PermanentError");
+}
+
+#[test]
+fn the_programs_own_delay_overrides_the_rules() {
+    let report = r#"{"error": {"code": "PaymentDeclined", "retryAfter": "30s"}}"#;
+    assert_eq!(after(ruled(declined_rule()), failed(1, report)).next_attempt_time, Some(t("10:01:31")));
+}
+
+#[test]
+fn progress_sets_a_rules_counter_back_unless_it_says_otherwise() {
+    let with = |reset: Value| {
+        let mut rules = declined_rule();
+        rules[0].as_object_mut().expect("a rule").extend(reset.as_object().expect("fields").clone());
+        let counted = running(ruled(rules)).status(|status| {
+            status.rule_counters =
+                serde_json::from_value(json!([{ "name": "declined", "count": 2 }])).expect("counters");
+        });
+        let report = "{\"checkpoint\": {\"n\": 1}}\n{\"error\": {\"code\": \"PaymentDeclined\"}}";
+        count(&counted.pod(failed(1, report)).at("10:01:01").status(), "declined")
+    };
+    assert_eq!(with(json!({})), Some(1));
+    assert_eq!(with(json!({ "resetOnProgress": false })), Some(3));
+}
+
+#[test]
+fn rollback_resumes_from_the_checkpoint_before_and_start_over_from_none() {
+    let by = |action: &str| {
+        let rules =
+            json!([{ "name": "poison", "onExitCodes": { "operator": "In", "values": [65] }, "action": action }]);
+        running(with_checkpoints(ruled(rules))).pod(failed(65, "")).at("10:01:01").status()
+    };
+    let rolled_back = by("Rollback");
+    assert_eq!(rolled_back.checkpoint, Some(checkpoint(1)));
+    assert_eq!((rolled_back.checkpoint_history.len(), rolled_back.checkpoint_sequence), (0, 2));
+    let started_over = by("StartOver");
+    assert_eq!((started_over.checkpoint, started_over.checkpoint_sequence), (None, 2));
+}
+
+#[test]
+fn rollback_with_a_single_checkpoint_starts_over() {
+    let rules = json!([{ "name": "poison", "onReasons": ["Error"], "action": "Rollback" }]);
+    let single = running(ruled(rules)).status(|status| status.checkpoint = Some(checkpoint(1)));
+    assert_eq!(single.pod(failed(1, "")).at("10:01:01").status().checkpoint, None);
+}
+
+#[test]
+fn a_poison_record_ends_after_three_rollbacks_whatever_progress_is_reported() {
+    for action in ["Rollback", "StartOver"] {
+        let rules = json!([{ "name": "poison", "onReasons": ["Error"], "action": action }]);
+        let mut given = running(ruled(rules));
+        for n in 1..=4 {
+            let report = format!("{{\"checkpoint\": {{\"n\": {n}}}, \"progress\": {{\"completed\": {n}}}}}");
+            let status = given.clone().pod(failed(1, &report)).at("10:01:01").status();
+            if n == 4 {
+                assert_eq!(
+                    (status.phase, status.reason.as_str()),
+                    (Some(Phase::Failed), "RuleLimitExceeded"),
+                    "{action}"
+                );
+            } else {
+                assert_eq!((status.phase, count(&status, "poison")), (Some(Phase::Waiting), Some(n)), "{action}");
+            }
+            given = running(given).status(|next| {
+                let attempt = next.current_attempt.clone();
+                *next = status;
+                next.current_attempt = attempt;
+                next.phase = Some(Phase::Running);
+                next.next_attempt_time = None;
+            });
+        }
+    }
+}
+
+#[test]
+fn hold_keeps_everything_until_a_new_token() {
+    let rules = json!([{ "name": "look", "onReasons": ["Error"], "action": "Hold" }]);
+    let held = running(ruled(rules)).pod(failed(1, "")).at("10:01:01");
+    let held = held.expect_containing(&["phase Suspended Held", "Suspended True Held", "Warning Held"]);
+    assert_eq!(held.status().completion_time, None);
+    let held = held.then();
+    held.clone().at("20:00:00").expect_without(&["create", "phase"]);
+    let resumed = held.clone().edited(json!({ "suspend": false, "podHistoryLimit": 9 })).at("20:00:00");
+    resumed.expect_without(&["create", "phase"]);
+    let released = held.edited(json!({ "restart": { "token": "seen" } })).at("10:11:01");
+    let released = released.expect_containing(&["create pod t-2", "Suspended False", "Normal Restarted"]);
+    let status = released.status();
+    assert_eq!((status.run.number, status.run.suspended_seconds, status.consecutive.failures), (1, 600, 0));
+}
+
+#[test]
+fn a_held_task_can_be_cancelled() {
+    let rules = json!([{ "name": "look", "onReasons": ["Error"], "action": "Hold" }]);
+    let held = running(ruled(rules)).pod(failed(1, "")).at("10:01:01").then();
+    held.edited(json!({ "cancel": true })).at("10:02:00").expect_containing(&["phase Cancelled"]);
+}
+
+#[test]
+fn an_exhausted_budget_holds_where_the_policy_says_so() {
+    let spec = json!({ "failurePolicy": { "onExhausted": "Hold" }, "retry": { "budgets": { "failures": 0 } } });
+    let status = after(given().spec(spec), failed(1, ""));
+    assert_eq!((status.phase, status.reason.as_str()), (Some(Phase::Suspended), "Held"));
+    let suspended = status.conditions.iter().find(|one| one.type_ == "Suspended").expect("held");
+    assert!(suspended.message.starts_with("FailureBudgetExhausted: "), "{}", suspended.message);
+}
+
+#[test]
+fn interruptions_and_failed_starts_are_asked_for_too() {
+    let rules = json!([{ "name": "gone", "onReasons": ["Evicted", "ErrImagePull"], "action": "Fail" }]);
+    let evicted = pod(1).scheduled("09:59:59").ran("10:00:00", "10:01:00", 0);
+    let evicted = evicted.disrupted("EvictionByEvictionAPI", "10:00:59").deleted("10:01:29", 30);
+    assert_eq!(after(ruled(rules.clone()), evicted).reason, "FailedByRule");
+    let unpulled = pod(1).scheduled("10:00:01").waiting("ErrImagePull", "no").because("DeadlineExceeded");
+    assert_eq!(ruled(rules).creating(1).pod(unpulled).at("10:10:10").status().reason, "FailedByRule");
+}
+
+#[test]
+fn a_time_limit_is_no_trouble_for_a_rule() {
+    let rules = json!([{ "name": "all", "onReasons": ["Error"], "action": "Fail" }]);
+    let ended = failed(75, "{\"checkpoint\": {\"n\": 1}}");
+    assert_eq!(after(ruled(rules), ended).segment, 2);
+}
