@@ -49,24 +49,28 @@ fn is_stall(ending: &Ending, merged: Merged, spec: &LongTaskSpec) -> bool {
     !merged.is_progress && !is_external_progress(ending, merged, spec)
 }
 
-/// Counts one more of the class in the totals only: a rule of its own counts it in a row.
-pub(super) fn count_total(class: Class, status: &mut LongTaskStatus) {
-    let in_a_row = status.consecutive.clone();
-    count(class, status);
-    status.consecutive = in_a_row;
-}
-
 /// Counts one more of the class; returns how many there are in a row.
 pub(super) fn count(class: Class, status: &mut LongTaskStatus) -> i64 {
-    let (in_a_row, total) = match class {
-        Class::Failure => (&mut status.consecutive.failures, &mut status.totals.failures),
-        Class::Stall => (&mut status.consecutive.stalls, &mut status.totals.stalls),
-        Class::StartFailure => (&mut status.consecutive.start_failures, &mut status.totals.start_failures),
-        Class::Interruption => (&mut status.consecutive.interruptions, &mut status.totals.interruptions),
+    count_total(class, status);
+    let in_a_row = match class {
+        Class::Failure => &mut status.consecutive.failures,
+        Class::Stall => &mut status.consecutive.stalls,
+        Class::StartFailure => &mut status.consecutive.start_failures,
+        Class::Interruption => &mut status.consecutive.interruptions,
     };
     *in_a_row = in_a_row.saturating_add(1);
-    *total = total.saturating_add(1);
     *in_a_row
+}
+
+/// Counts one more of the class in the totals only: a rule of its own counts it in a row.
+pub(super) fn count_total(class: Class, status: &mut LongTaskStatus) {
+    let total = match class {
+        Class::Failure => &mut status.totals.failures,
+        Class::Stall => &mut status.totals.stalls,
+        Class::StartFailure => &mut status.totals.start_failures,
+        Class::Interruption => &mut status.totals.interruptions,
+    };
+    *total = total.saturating_add(1);
 }
 
 /// Sets every counter back: there was progress.

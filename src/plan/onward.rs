@@ -176,13 +176,11 @@ fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
 }
 
 fn must_wait(draft: &mut Draft<'_>) -> bool {
-    let Some(next) = draft.status.next_attempt_time.filter(|next| *next > draft.now) else { return false };
-    if draft.status.phase != Some(Phase::Waiting) {
+    let must_wait = must_wait_to_create(draft);
+    if must_wait && draft.status.phase != Some(Phase::Waiting) {
         draft.stands(Phase::Waiting, "Backoff");
     }
-    draft.wake.no_later_than(next);
-    wake_at_next_limit(draft);
-    true
+    must_wait
 }
 
 fn must_wait_to_create(draft: &mut Draft<'_>) -> bool {

@@ -10,12 +10,12 @@ pub(super) fn heed_token(draft: &mut Draft<'_>) {
         return;
     }
     if draft.status.phase.is_some_and(Phase::is_terminal) {
-        begin_again(draft, restart);
-    } else if policy::is_held(&draft.status) {
-        draft.status.run.restart_token = Some(restart.token.clone());
+        return begin_again(draft, restart);
+    }
+    draft.status.run.restart_token = Some(restart.token.clone());
+    if policy::is_held(&draft.status) {
         policy::release(draft);
     } else {
-        draft.status.run.restart_token = Some(restart.token.clone());
         let note =
             "The new restart token is recorded and not obeyed: the run has not ended. Set another one when it has.";
         draft.warn(EventReason::RestartIgnored, note);

@@ -207,9 +207,8 @@ fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, endi
     let pod = PodRef::to_seen(pod);
     let then = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
     let reason = ending.reason_word();
-    let (why, words) = (if reason.is_empty() { ending.outcome.to_string() } else { reason.clone() }, &ending.words);
-    let said = if words.is_empty() { String::new() } else { format!(": {}", cut(words, 512)) };
-    let exit = ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
+    let why = if reason.is_empty() { ending.outcome.to_string() } else { reason };
+    let (said, exit) = (said(ending, 512), exit(ending));
     match ending.outcome {
         Outcome::Completed => {}
         Outcome::TimeLimit | Outcome::Yielded => {
@@ -252,9 +251,18 @@ fn stands_waiting(draft: &mut Draft<'_>, reason: &str) {
     }
 }
 
+/// What the program or the cluster said, at the end of a sentence.
+fn said(ending: &Ending, limit: usize) -> String {
+    if ending.words.is_empty() { String::new() } else { format!(": {}", cut(&ending.words, limit)) }
+}
+
+/// The exit code, behind a reason.
+fn exit(ending: &Ending) -> String {
+    ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default()
+}
+
 fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -> String {
-    let said = if ending.words.is_empty() { String::new() } else { format!(": {}", cut(&ending.words, 256)) };
-    let exit = ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
+    let (said, exit) = (said(ending, 256), exit(ending));
     match class {
         Class::Stall => format!(
             "{in_a_row} segments in a row ended without progress; report a checkpoint or progress to \
