@@ -10,7 +10,7 @@ use kube::{
 use longtask::api::{ConditionType, LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, Lab, PodExt, Task, container, manifest, message_of, story};
+use super::support::{Change, Lab, PodExt, Task, container, manifest, message_of, pod, story};
 
 /// Waits until the task is blocked for that reason, and returns the message for the user.
 async fn blocked(task: &Task<'_>, reason: &str) -> String {
@@ -109,12 +109,12 @@ async fn a_failed_start_is_retried_with_backoff_within_its_budget() {
 // === the cluster's doing, or the manifest's: no attempt is made, and none is charged
 
 /// A resource of the node that no other test asks for.
-fn resource(lab: &Lab) -> String {
+pub(crate) fn resource(lab: &Lab) -> String {
     format!("longtask.dev/{}", lab.namespace.rsplit('-').next().unwrap_or_default())
 }
 
 /// How many of it the node has to give; `None` takes it away again.
-async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
+pub(crate) async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
     let nodes: Api<Node> = Api::all(lab.client.clone());
     let offer = json!({ resource: number });
     let patch = Patch::Merge(json!({ "status": { "capacity": offer, "allocatable": offer } }));
@@ -123,7 +123,7 @@ async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
     }
 }
 
-fn asks_for(name: &str, resource: &str, number: &str) -> Value {
+pub(crate) fn asks_for(name: &str, resource: &str, number: &str) -> Value {
     let mut manifest = manifest(name, &["--steps=1", "--step-time=0"]);
     let resources = json!({ "requests": { resource: number }, "limits": { resource: number } });
     manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = resources;
@@ -223,12 +223,7 @@ async fn an_exceeded_quota_is_waited_for() {
 async fn a_pod_of_another_owner_with_the_name_is_left_alone_and_waited_for() {
     story(async |lab| {
         let pods: Api<Pod> = lab.api();
-        let mut spec = manifest("taken", &[])["spec"]["template"]["spec"].take();
-        spec["containers"] = json!([container("main", &["start: sleep forever", "term: exit 0"])]);
-        spec["terminationGracePeriodSeconds"] = json!(1);
-        let pod = json!({ "metadata": { "name": "taken-1" }, "spec": spec });
-        let pod: Pod = serde_json::from_value(pod).expect("a pod");
-        pods.create(&PostParams::default(), &pod).await.expect("create somebody's pod");
+        lab.create_pod(pod("taken-1", &["start: sleep forever", "term: exit 0"])).await;
         let task = lab.submit(manifest("taken", &["--steps=0"])).await;
         let message = blocked(&task, "NameTaken").await;
         assert!(message.contains("taken-1"), "{message}");

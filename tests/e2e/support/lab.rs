@@ -12,7 +12,10 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Namespace},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Pod},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -30,6 +33,7 @@ use tokio::{
 use super::{
     journal::Journal,
     operator::OperatorProcess,
+    outage::has_local_cluster,
     record::{Record, Recorder, Sightings},
     task::Task,
 };
@@ -70,6 +74,15 @@ pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
 pub(crate) async fn story_alone(tell: impl AsyncFnOnce(&Lab)) {
     let _alone = CLUSTER.write().await;
     tell_in_lab(tell).await;
+}
+
+/// Tells a story, alone, that takes a part of the cluster out of service. On another cluster than the local one it is
+/// skipped, which is said.
+pub(crate) async fn story_of_an_outage(tell: impl AsyncFnOnce(&Lab)) {
+    let _alone = CLUSTER.write().await;
+    if has_local_cluster() {
+        tell_in_lab(tell).await;
+    }
 }
 
 async fn tell_in_lab(tell: impl AsyncFnOnce(&Lab)) {
@@ -180,6 +193,12 @@ impl Lab {
     /// Creates a task from a manifest.
     pub(crate) async fn submit(&self, manifest: Value) -> Task<'_> {
         Task::create(self, manifest).await
+    }
+
+    /// Creates a pod that no task owns.
+    pub(crate) async fn create_pod(&self, pod: Value) {
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        self.api().create(&PostParams::default(), &pod).await.expect("create somebody's pod");
     }
 
     /// The journal that the program of a task writes.
