@@ -29,6 +29,11 @@ impl Decimal {
         Self { thousandths: units * 1000 }
     }
 
+    /// The factor in thousandths.
+    pub(super) fn thousandths(self) -> u16 {
+        self.thousandths
+    }
+
     /// The factor as a number to multiply with.
     pub fn as_f64(self) -> f64 {
         f64::from(self.thousandths) / 1000.0

@@ -8,6 +8,7 @@ pub mod crd;
 mod decimal;
 mod duration;
 pub mod labels;
+mod memory;
 mod policy;
 mod reasons;
 mod rules;
@@ -18,7 +19,11 @@ pub(crate) use conditions::cut;
 pub use conditions::{ConditionType, find_condition, is_condition_true, set_condition};
 pub use decimal::Decimal;
 pub use duration::GoDuration;
-pub use policy::{Action, ExitCodes, FailurePolicy, MatchReason, OnExhausted, Operator, Rule};
+pub use memory::{MemorySize, NotAMemorySize};
+pub use policy::{
+    Action, ConditionStatus, ExitCodes, FailurePolicy, MatchReason, MemoryGrowth, OnExhausted, Operator,
+    PodConditionPattern, Rule,
+};
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, StopReason};
 pub use spec::{
     Backoff, Budgets, CheckpointPolicy, CheckpointSource, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US,

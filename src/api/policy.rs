@@ -2,9 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
+    decimal::{Decimal, factor_from_1_to_10},
     duration::{GoDuration, duration_between},
+    memory::MemorySize,
     rules::{rule, rule_at},
 };
 
@@ -41,24 +44,18 @@ pub enum OnExhausted {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = [
     rule(
-        "has(self.onExitCodes) || has(self.onReasons) || has(self.onErrorCodes)",
-        "must have at least one of onExitCodes, onReasons and onErrorCodes",
+        "has(self.onExitCodes) || has(self.onReasons) || has(self.onErrorCodes) || has(self.onPodConditions)",
+        "must have at least one of onExitCodes, onReasons, onErrorCodes and onPodConditions",
     ),
-    rule_at(
-        ".delay",
-        "!has(self.delay) || !(self.action in ['Fail', 'Hold'])",
-        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
-    ),
-    rule_at(
-        ".limit",
-        "!has(self.limit) || !(self.action in ['Fail', 'Hold'])",
-        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
-    ),
+    only_before_another_attempt("delay"),
+    only_before_another_attempt("limit"),
+    only_before_another_attempt("memory"),
+    only_before_another_attempt("avoidNode"),
 ]))]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// The rule's name, for events and `status.ruleCounters`. Up to 40 characters.
-    #[schemars(length(min = 1, max = 40))]
+    /// The rule's name, for events and `status.ruleCounters`. Up to 32 characters.
+    #[schemars(length(min = 1, max = 32))]
     pub name: String,
 
     /// Matches by the main container's exit code.
@@ -74,6 +71,11 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub on_error_codes: Option<Vec<String>>,
+
+    /// Matches by the conditions that the pod ended with: one of these must be among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub on_pod_conditions: Option<Vec<PodConditionPattern>>,
 
     /// What to do.
     pub action: Action,
@@ -94,6 +96,76 @@ pub struct Rule {
     /// StartOver, so that a poison record does not loop for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_on_progress: Option<bool>,
+
+    /// Gives the main container more memory in the attempts that follow, up to the end of the run. The rule matches
+    /// only while there is something to raise: not when the container has no memory limit, or already `max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryGrowth>,
+
+    /// Asks the scheduler to keep the attempts that follow off the node of this one, up to the end of the run. A wish,
+    /// not a demand: the last three such nodes are used all the same when there is no other. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoid_node: Option<bool>,
+}
+
+/// A modifier that says something about the attempt that follows.
+fn only_before_another_attempt(field: &str) -> Value {
+    rule_at(
+        &format!(".{field}"),
+        &format!("!has(self.{field}) || !(self.action in ['Fail', 'Hold'])"),
+        "goes only with an action that is followed by another attempt: Retry, Ignore, Rollback or StartOver",
+    )
+}
+
+/// How memory grows. Both the limit and the request of the main container are raised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemoryGrowth {
+    /// What the memory limit of the attempt that failed is multiplied with, more than 1 and up to 10: `2` or `"1.5"`. Default 2.
+    #[serde(default = "double")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        factor_from_1_to_10(),
+        rule("type(self) == int ? self != 1 : !self.matches('^1([.]0*)?$')", "must be more than 1, or nothing grows"),
+    ]))]
+    pub factor: Decimal,
+
+    /// The most that it grows to, such as 16Gi.
+    pub max: MemorySize,
+}
+
+fn double() -> Decimal {
+    Decimal::whole(2)
+}
+
+/// A condition of a pod to match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodConditionPattern {
+    /// The condition's type, such as DisruptionTarget.
+    #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 316))]
+    pub type_: String,
+
+    /// The condition's status. Default True.
+    #[serde(default)]
+    pub status: ConditionStatus,
+
+    /// The condition's reason, such as TerminationByKubelet. Default any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub reason: Option<String>,
+}
+
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    #[default]
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows.
+    Unknown,
 }
 
 /// Exit codes to match.

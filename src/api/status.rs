@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::reasons::{Limit, Outcome, StopReason};
+use super::{
+    memory::MemorySize,
+    reasons::{Limit, Outcome, StopReason},
+};
 
 /// Where the work stands, why it stopped and when it goes on.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,6 +72,16 @@ pub struct LongTaskStatus {
 
     /// Totals of this run.
     pub totals: Totals,
+
+    /// The memory limit and request of the main container, once a rule with `memory` has raised it in this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub memory: Option<MemorySize>,
+
+    /// The nodes that the next attempts avoid where they can, the latest first: up to three, by rules with `avoidNode`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub avoid_nodes: Vec<String>,
 
     /// When the next attempt starts, its jitter already drawn.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -113,6 +113,8 @@ pub enum EventReason {
     CheckpointStale,
     /// A finished task was edited, to no effect.
     EditIgnored,
+    /// A rule of the failure policy never gets its turn.
+    RuleNeverMatches,
 }
 
 /// When to plan again if nothing happens before.

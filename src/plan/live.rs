@@ -21,6 +21,9 @@ const UNSCHEDULED_PATIENCE: i64 = 3;
 /// How long past slice and grace a pod may still run before that is reported, in seconds.
 const OVERDUE_AFTER: i64 = 60;
 
+/// The reason of the condition `Reconciling` while an edit waits for the next attempt.
+pub(super) const EDIT_WAITS: &str = "EditWaits";
+
 /// Keeps the record of a living attempt true and the attempt within its bounds.
 pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
@@ -36,6 +39,21 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     }
     enforce(draft, pod);
     watch_for_overdue(draft, pod);
+    show_waiting_edit(draft, &attempt);
+}
+
+/// A change of the template and the like has no effect on an attempt that runs: say so, or it looks forgotten.
+fn show_waiting_edit(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
+    let generation = draft.seen.generation();
+    if attempt.generation == generation || !is_condition_true(&draft.status.conditions, ConditionType::Reconciling) {
+        return;
+    }
+    let message = format!(
+        "attempt {} runs generation {} of the spec; what generation {generation} changes in template, segment, retry \
+         and failurePolicy takes effect when it ends",
+        attempt.number, attempt.generation,
+    );
+    draft.set_condition(ConditionType::Reconciling, true, EDIT_WAITS, &message);
 }
 
 fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {

@@ -3,6 +3,7 @@
 //! Pure, total and synchronous: no clock, no I/O, no randomness. The same observation at the same time always gives
 //! the same plan.
 
+mod adjust;
 mod backoff;
 mod blocked;
 mod budgets;
@@ -11,6 +12,7 @@ mod draft;
 mod leftovers;
 mod limits;
 mod live;
+mod matching;
 mod observed;
 mod onward;
 mod outcome;
@@ -29,7 +31,8 @@ use jiff::Timestamp;
 pub use decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake};
 pub use draft::LONGEST_NOTE;
 pub use observed::{
-    ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words,
+    ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight,
+    Words,
 };
 pub use report::{Delay, LARGEST_VALUE, Report, ReportedCheckpoint, ReportedError, ReportedProgress};
 
@@ -45,6 +48,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
         return leftovers::release_all(seen);
     }
     let mut draft = Draft::of(seen, now);
+    matching::warn_of_rules_that_never_match(&mut draft);
     restart::heed_token(&mut draft);
     match standing(seen, &draft.status, now) {
         Standing::Free => onward::go_on(&mut draft),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
-use crate::api::{CurrentAttempt, LongTask, labels};
+use crate::api::{CurrentAttempt, LongTask, MemorySize, labels};
 
 /// Everything that a plan is made from, beside the time.
 #[derive(Clone, Debug)]
@@ -89,6 +89,10 @@ pub struct PodFacts {
     pub deletion: Option<Deletion>,
     /// The condition `DisruptionTarget`.
     pub disruption: Option<Disruption>,
+    /// All conditions of a pod that is on its way out or has ended; the many that run need not keep theirs in memory.
+    pub conditions: Vec<ConditionFacts>,
+    /// The memory limit of its main container.
+    pub memory: Option<MemorySize>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was bound to a node.
@@ -134,6 +138,17 @@ pub struct Disruption {
     pub message: String,
     /// When it became true.
     pub at: Timestamp,
+}
+
+/// A condition, reduced to what a rule can match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionFacts {
+    /// Such as `DisruptionTarget`.
+    pub type_: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Such as `EvictionByEvictionAPI`; empty when there is none.
+    pub reason: String,
 }
 
 /// The state of the main container.
@@ -202,6 +217,8 @@ impl PodFacts {
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             deletion: deletion(pod),
             disruption: disruption(status),
+            conditions: conditions(pod, status),
+            memory: memory_limit(pod),
             created_at: pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
             scheduled_at: scheduled.filter(|_| is_bound).and_then(turned_at),
             unscheduled: scheduled
@@ -277,6 +294,27 @@ fn disruption(status: &PodStatus) -> Option<Disruption> {
     })
 }
 
+fn conditions(pod: &Pod, status: &PodStatus) -> Vec<ConditionFacts> {
+    let is_leaving = pod.metadata.deletion_timestamp.is_some();
+    let has_ended = matches!(phase(status), PodPhase::Succeeded | PodPhase::Failed);
+    let kept = status.conditions.iter().flatten().filter(|_| is_leaving || has_ended);
+    kept.map(|condition| ConditionFacts {
+        type_: condition.type_.clone(),
+        status: condition.status.clone(),
+        reason: condition.reason.clone().unwrap_or_default(),
+    })
+    .collect()
+}
+
+fn memory_limit(pod: &Pod) -> Option<MemorySize> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let main = match main_name(pod) {
+        Some(name) => containers.iter().find(|container| container.name == *name),
+        None => containers.first(),
+    };
+    main?.resources.as_ref()?.limits.as_ref()?.get("memory")?.try_into().ok()
+}
+
 fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
     reason
         .filter(|reason| !reason.is_empty())
@@ -303,10 +341,13 @@ fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
 }
 
 /// The container that the operator marked as the main one when it made the pod.
+fn main_name(pod: &Pod) -> Option<&String> {
+    annotation(pod, labels::DEFAULT_CONTAINER)
+}
+
 fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
-    let marked = annotation(pod, labels::DEFAULT_CONTAINER);
     let mut containers = status.container_statuses.iter().flatten();
-    let main = match marked {
+    let main = match main_name(pod) {
         Some(name) => containers.find(|container| container.name == *name),
         None => containers.next(),
     };

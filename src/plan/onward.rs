@@ -1,17 +1,19 @@
 //! What comes next when no attempt is running: an end, a pause, a wait, or the next attempt.
 
 use super::{
+    adjust,
     blocked::{block, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
-    limits,
+    limits, live,
     observed::Refusal,
     outcome, policy,
     time::{after, seconds_between},
 };
 use crate::{
     api::{
-        AttemptState, ConditionType, CurrentAttempt, FailureReason, Limit, Phase, find_condition, is_condition_true,
+        AttemptState, ConditionType, CurrentAttempt, FailureReason, Limit, Phase, cut, find_condition,
+        is_condition_true,
     },
     render,
 };
@@ -21,6 +23,9 @@ const SOON: i64 = 1;
 /// The shortest and longest wait before a refused create is tried again, in seconds; in between, as long as it has
 /// been refused already.
 const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
+
+/// How much of a message is said again, in bytes.
+const SHORT: usize = 128;
 
 /// Asks, in this order, what comes next; the first answer wins.
 pub(super) fn go_on(draft: &mut Draft<'_>) {
@@ -206,6 +211,8 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
         cut_by: None,
         stop: None,
     };
+    adjust::forget_outdone_memory(draft);
+    edit_waits_no_more(draft);
     draft.status.next_attempt_time = None;
     draft.status.current_attempt = Some(attempt.clone());
     draft.stands(Phase::Pending, "");
@@ -213,6 +220,13 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
     create(draft, &attempt);
     true
+}
+
+fn edit_waits_no_more(draft: &mut Draft<'_>) {
+    let reconciling = find_condition(&draft.status.conditions, ConditionType::Reconciling);
+    if reconciling.is_some_and(|condition| condition.reason == live::EDIT_WAITS) {
+        draft.set_condition(ConditionType::Reconciling, true, "EditApplied", "the run goes on with the spec as edited");
+    }
 }
 
 /// The highest number ever used, as far as can be known.
@@ -269,9 +283,10 @@ pub(super) fn wake_at_next_limit(draft: &mut Draft<'_>) {
 /// Fails the task for good.
 pub(super) fn fail(draft: &mut Draft<'_>, reason: FailureReason, message: &str) {
     let word = reason.to_string();
-    end(draft, Phase::Failed, &word, message);
+    // The whole is said once: a status has to stay small.
+    end(draft, Phase::Failed, &word, "the task has failed, see the condition Failed");
     draft.set_condition(ConditionType::Failed, true, &word, message);
-    draft.set_condition(ConditionType::Stalled, true, &word, message);
+    draft.set_condition(ConditionType::Stalled, true, &word, cut(message, SHORT));
     draft.warn(EventReason::Failed, &format!("Failed ({word}): {message}. The last checkpoint stays in status."));
 }
 

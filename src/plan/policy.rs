@@ -1,15 +1,14 @@
-//! The failure policy: which rule decides about an attempt's end, what it charges, and what it does.
+//! The failure policy: what an attempt's end is charged with, and what follows when that was too much.
 
 use super::{
     budgets::{self, Class},
     decision::EventReason,
     draft::Draft,
     onward,
-    outcome::Ending,
 };
 use crate::api::{
-    Action, ConditionType, Consecutive, FailureReason, LongTaskSpec, LongTaskStatus, OnExhausted, Operator, Outcome,
-    Phase, Rule, RuleCounter, find_condition,
+    Action, ConditionType, Consecutive, FailureReason, LongTaskStatus, OnExhausted, Phase, Rule, RuleCounter,
+    find_condition,
 };
 
 /// How often a rule that drops checkpoints may act without a limit of its own.
@@ -24,31 +23,6 @@ pub(super) struct Charge {
     pub(super) in_a_row: i64,
     /// Set when that is more than is allowed.
     pub(super) exhausted: Option<FailureReason>,
-}
-
-/// The first rule that matches; none for an attempt that did not end in trouble.
-pub(super) fn matching_rule<'a>(ending: &Ending, spec: &'a LongTaskSpec) -> Option<&'a Rule> {
-    match ending.outcome {
-        Outcome::Failed | Outcome::StartFailed | Outcome::Interrupted => {
-            spec.failure_policy.rules.iter().find(|rule| matches(rule, ending))
-        }
-        Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => None,
-    }
-}
-
-fn matches(rule: &Rule, ending: &Ending) -> bool {
-    let Rule { on_exit_codes, on_reasons, on_error_codes, .. } = rule;
-    let by_exit_code = on_exit_codes.as_ref().is_none_or(|codes| {
-        ending.exit_code.is_some_and(|code| match codes.operator {
-            Operator::In => codes.values.contains(&code),
-            Operator::NotIn => code != 0 && !codes.values.contains(&code),
-        })
-    });
-    let reason = ending.reason_word();
-    let by_reason = on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(|one| one.matches(&reason)));
-    let code = ending.report.error.as_ref().and_then(|error| error.code.as_ref());
-    let by_error_code = on_error_codes.as_ref().is_none_or(|codes| code.is_some_and(|code| codes.contains(code)));
-    by_exit_code && by_reason && by_error_code
 }
 
 /// Counts an attempt's end: by the rule, where that has a limit of its own or charges no budget; else by its class.
@@ -102,20 +76,6 @@ fn is_reset_by_progress(rule: &Rule, by_default: bool) -> bool {
         Action::Rollback | Action::StartOver => false,
         Action::Retry | Action::Ignore | Action::Fail | Action::Hold => by_default,
     })
-}
-
-/// Drops the checkpoints that the rule says are bad; tells what is resumed from.
-pub(super) fn drop_checkpoints(rule: &Rule, status: &mut LongTaskStatus) {
-    match rule.action {
-        Action::Rollback if !status.checkpoint_history.is_empty() => {
-            status.checkpoint = Some(status.checkpoint_history.remove(0));
-        }
-        Action::Rollback | Action::StartOver => {
-            status.checkpoint = None;
-            status.checkpoint_history.clear();
-        }
-        Action::Retry | Action::Ignore | Action::Fail | Action::Hold => {}
-    }
 }
 
 /// Tries are used up: fails or holds the task, as the policy says.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{
+    adjust,
     backoff::{delay_after_interruption, delay_before_retry},
     blocked,
     budgets::{self, Class},
     decision::{EventReason, PodRef},
     draft::Draft,
-    limits,
+    limits, matching,
     observed::PodFacts,
     onward,
     outcome::{self, Ending},
@@ -116,7 +117,7 @@ fn judge(
         return onward::succeed(draft);
     }
     let class = budgets::class_of(ending, merged, draft.spec, draft.now);
-    let rule = policy::matching_rule(ending, draft.spec);
+    let rule = matching::matching_rule(ending, pod.map(AsRef::as_ref), draft.spec);
     let charge = class.map(|class| policy::charge(rule, class, draft));
     if draft.spec.cancel || ends_by_decree(draft, &what, ending, rule) {
         return;
@@ -134,12 +135,13 @@ fn judge(
         let message = exhausted_message(class, in_a_row, &what, ending);
         return policy::exhaust(draft, reason, &message);
     }
-    if let Some(rule) = rule {
-        policy::drop_checkpoints(rule, &mut draft.status);
-    }
+    let by_rule = rule.map(|rule| {
+        let node = draft.status.current_attempt.as_ref().and_then(|attempt| attempt.node_name.clone());
+        adjust::adjust(rule, pod.map(AsRef::as_ref), node.as_deref(), &mut draft.status)
+    });
     let delay = draft.delay(attempt, ending, class.zip(charge.map(|charge| charge.in_a_row)), rule);
     wait(draft, delay);
-    announce(draft, &what, pod, ending, class);
+    announce(draft, &what, pod, ending, class, by_rule.as_deref());
 }
 
 /// Whether the end is decided without counting: a rule says Fail or Hold, or the program that it is no use and no rule
@@ -203,9 +205,17 @@ fn wait(draft: &mut Draft<'_>, until: Option<jiff::Timestamp>) {
     draft.status.next_attempt_time = until.filter(|until| *until > draft.now);
 }
 
-fn announce(draft: &mut Draft<'_>, what: &str, pod: Option<&Arc<PodFacts>>, ending: &Ending, class: Option<Class>) {
+fn announce(
+    draft: &mut Draft<'_>,
+    what: &str,
+    pod: Option<&Arc<PodFacts>>,
+    ending: &Ending,
+    class: Option<Class>,
+    by_rule: Option<&str>,
+) {
     let pod = PodRef::to_seen(pod);
-    let then = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
+    let time = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
+    let then = by_rule.map_or_else(|| time.clone(), |by_rule| format!("{time} ({by_rule})"));
     let reason = ending.reason_word();
     let why = if reason.is_empty() { ending.outcome.to_string() } else { reason };
     let (said, exit) = (said(ending, 512), exit(ending));
@@ -262,7 +272,7 @@ fn exit(ending: &Ending) -> String {
 }
 
 fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -> String {
-    let (said, exit) = (said(ending, 256), exit(ending));
+    let (said, exit) = (said(ending, 192), exit(ending));
     match class {
         Class::Stall => format!(
             "{in_a_row} segments in a row ended without progress; report a checkpoint or progress to \

@@ -4,4 +4,4 @@ mod env;
 mod pod;
 
 pub use env::trace_id;
-pub use pod::{pod, pod_name};
+pub use pod::{memory_limit, pod, pod_name};

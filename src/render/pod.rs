@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec},
+    api::core::v1::{Container, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, PreferredSchedulingTerm},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use kube::Resource;
 
 use super::env;
-use crate::api::{CurrentAttempt, LongTask, LongTaskStatus, labels};
+use crate::api::{CurrentAttempt, LongTask, LongTaskStatus, MemorySize, labels};
+
+/// The most that a preference of the scheduler can weigh.
+const MOST_WEIGHT: i32 = 100;
 
 /// The name of an attempt's pod. Task names have at most 52 characters, so it fits into 63.
 pub fn pod_name(task: &str, attempt: i64) -> String {
@@ -34,7 +37,9 @@ pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curren
     if let Some(container) = spec.containers.iter_mut().find(|container| container.name == main) {
         let report = env::report_path(container);
         env::add(container, [report]);
+        raise_memory(container, status.memory);
     }
+    avoid_nodes(&mut spec, &status.avoid_nodes);
     Pod { metadata: metadata(task, uid, status, attempt, main), spec: Some(spec), status: None }
 }
 
@@ -80,6 +85,46 @@ fn main_container(task: &LongTask, spec: &PodSpec) -> String {
     let named = task.spec.segment.container.as_ref().filter(is_there).or(marked.filter(is_there));
     let first = || spec.containers.first().map(|container| container.name.clone());
     named.cloned().or_else(first).unwrap_or_default()
+}
+
+/// The memory limit that the template gives the main container.
+pub fn memory_limit(task: &LongTask) -> Option<MemorySize> {
+    let spec = task.spec.template.spec.as_ref()?;
+    let main = main_container(task, spec);
+    spec.containers.iter().find(|container| container.name == main).and_then(limit_of)
+}
+
+fn limit_of(container: &Container) -> Option<MemorySize> {
+    container.resources.as_ref()?.limits.as_ref()?.get("memory")?.try_into().ok()
+}
+
+/// Raises the memory limit, and the request with it: a container that is known to need the memory should have it
+/// reserved. A container without a limit, or with a higher one, is left alone.
+fn raise_memory(container: &mut Container, raised: Option<MemorySize>) {
+    let Some(memory) = raised.filter(|raised| limit_of(container).is_some_and(|limit| *raised > limit)) else { return };
+    let resources = container.resources.get_or_insert_default();
+    for amounts in [&mut resources.limits, &mut resources.requests] {
+        amounts.get_or_insert_default().insert("memory".into(), memory.into());
+    }
+}
+
+/// Asks the scheduler to prefer other nodes. By the node's name, not its hostname label, which need not be the same.
+fn avoid_nodes(spec: &mut PodSpec, nodes: &[String]) {
+    if nodes.is_empty() {
+        return;
+    }
+    let not_this = |node: &String| NodeSelectorRequirement {
+        key: "metadata.name".into(),
+        operator: "NotIn".into(),
+        values: Some(vec![node.clone()]),
+    };
+    let preference =
+        NodeSelectorTerm { match_fields: Some(nodes.iter().map(not_this).collect()), ..NodeSelectorTerm::default() };
+    let affinity = spec.affinity.get_or_insert_default().node_affinity.get_or_insert_default();
+    affinity
+        .preferred_during_scheduling_ignored_during_execution
+        .get_or_insert_default()
+        .push(PreferredSchedulingTerm { weight: MOST_WEIGHT, preference });
 }
 
 #[cfg(test)]

@@ -14,7 +14,37 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "a rule that matches nothing",
         "failurePolicy: {rules: [{name: a, action: Retry}]}",
-        "must have at least one of onExitCodes, onReasons and onErrorCodes",
+        "must have at least one of onExitCodes, onReasons, onErrorCodes and onPodConditions",
+    ),
+    (
+        "more memory for nothing",
+        "failurePolicy: {rules: [{name: a, onReasons: [Error], action: Fail, memory: {max: 1Gi}}]}",
+        "spec.failurePolicy.rules[0].memory: Invalid value: goes only with an action that is followed by another attempt",
+    ),
+    (
+        "a node avoided by nothing",
+        "failurePolicy: {rules: [{name: a, onReasons: [Error], action: Hold, avoidNode: true}]}",
+        "spec.failurePolicy.rules[0].avoidNode: Invalid value: goes only with an action that is followed by another attempt",
+    ),
+    (
+        "memory that grows without end",
+        "failurePolicy: {rules: [{name: a, onReasons: [OOMKilled], action: Retry, memory: {factor: 2}}]}",
+        "spec.failurePolicy.rules[0].memory.max: Required value",
+    ),
+    (
+        "memory that does not grow",
+        "failurePolicy: {rules: [{name: a, onReasons: [OOMKilled], action: Retry, memory: {factor: 1, max: 1Gi}}]}",
+        "spec.failurePolicy.rules[0].memory.factor: Invalid value: 1: must be more than 1, or nothing grows",
+    ),
+    (
+        "memory in megabytes of no kind",
+        "failurePolicy: {rules: [{name: a, onReasons: [OOMKilled], action: Retry, memory: {max: 16GB}}]}",
+        "must be a whole amount of memory: write 512Mi or 16Gi",
+    ),
+    (
+        "a condition that may be",
+        "failurePolicy: {rules: [{name: a, onPodConditions: [{type: A, status: Maybe}], action: Fail}]}",
+        "Unsupported value: \"Maybe\"",
     ),
     (
         "two rules of one name",

@@ -102,12 +102,12 @@ fn policies() -> impl Strategy<Value = FailurePolicy> {
         select(vec!["Error", "OOMKilled", "Evicted", "StartError"]),
         option::of(-1..4_i32),
         option::of(durations()),
+        select(vec![json!({}), json!({ "memory": { "max": "1Gi" } }), json!({ "avoidNode": true })]),
     )
-        .prop_map(|(action, reason, limit, delay)| {
-            let mut rule: Rule = serde_json::from_value(json!({
-                "name": reason.to_lowercase(), "onReasons": [reason], "action": action,
-            }))
-            .expect("a rule");
+        .prop_map(|(action, reason, limit, delay, modifier)| {
+            let mut rule = json!({ "name": reason.to_lowercase(), "onReasons": [reason], "action": action });
+            rule.as_object_mut().expect("a rule").extend(modifier.as_object().expect("fields").clone());
+            let mut rule: Rule = serde_json::from_value(rule).expect("a rule");
             (rule.limit, rule.delay) = (limit, delay);
             rule
         });
@@ -333,9 +333,9 @@ fn pods() -> BoxedStrategy<PodFacts> {
         trouble,
         ends,
         (times(), option::of(times())),
-        main_containers(),
+        (main_containers(), select(vec![None, Some("100Mi"), Some("1Gi")])),
     )
-        .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, main)| PodFacts {
+        .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, (main, memory))| PodFacts {
             name: format!("t-{attempt}"),
             uid: format!("pod-{attempt}"),
             task_uid: "task-uid".into(),
@@ -351,6 +351,8 @@ fn pods() -> BoxedStrategy<PodFacts> {
             segment_seconds: bounds.3,
             deletion: ends.0,
             disruption: ends.1,
+            conditions: Vec::new(),
+            memory: memory.map(|memory| memory.parse().expect("an amount")),
             created_at: times.0,
             scheduled_at: times.1,
             unscheduled: trouble.1,

@@ -89,7 +89,9 @@ fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
         };
         let mut status = after_ten_attempts(&spec, 1, &message, &"n".repeat(253));
         status.rule_counters =
-            (0..20).map(|n| RuleCounter { name: format!("{n:040}"), count: i64::from(i32::MAX) }).collect();
+            (0..20).map(|n| RuleCounter { name: format!("{n:032}"), count: i64::from(i32::MAX) }).collect();
+        status.avoid_nodes = ["a", "b", "c"].map(|node| node.repeat(253)).into();
+        status.memory = Some("999999999Mi".parse().expect("an amount"));
         assert_eq!(status.reason, "FailureBudgetExhausted");
         assert!(status.recent_attempts.len() == 5 && status.checkpoint_history.len() == 5);
         assert!(size(&status) < 16_000, "{filler:?}: {} bytes", size(&status));

@@ -32,3 +32,20 @@ fn a_short_wait_for_the_scheduler_is_not_shown() {
     waiting().at("10:00:02").expect(["wake 10:00:03"]);
     waiting().at("10:00:03").expect_containing(&["phase Pending Unschedulable"]);
 }
+
+#[test]
+fn an_edit_that_waits_for_the_next_attempt_is_shown_until_then() {
+    let reconciling = |status: &longtask::api::LongTaskStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == "Reconciling").expect("shown");
+        (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    };
+    let running = given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601));
+    let edited = running.edited(json!({ "segment": { "duration": "2h" } })).at("10:01:00").expect_containing(&[]);
+    let (status, reason, message) = reconciling(&edited.status());
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "EditWaits"));
+    assert!(message.starts_with("attempt 1 runs generation 1 of the spec; what generation 2 changes"), "{message}");
+    let next =
+        edited.then().only(pod(1).ran("10:00:00", "10:02:00", 75).reporting(&[json!({ "checkpoint": { "n": 1 } })]));
+    let next = next.at("10:02:01").expect_containing(&["attempt 2 Creating"]);
+    assert_eq!(reconciling(&next.status()).1, "EditApplied");
+}

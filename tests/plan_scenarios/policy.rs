@@ -1,9 +1,13 @@
 //! The failure policy: rules, what they charge and do, and what follows when tries are used up.
 
-use longtask::api::{Checkpoint, LongTaskStatus, Phase};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use longtask::{
+    api::{Checkpoint, LongTaskStatus, Phase},
+    plan::Step,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Given, PodBuilder, given, pod, t};
+use crate::support::{Given, Planned, PodBuilder, given, pod, t};
 
 fn ruled(rules: Value) -> Given {
     given().spec(json!({
@@ -152,12 +156,14 @@ fn rollback_resumes_from_the_checkpoint_before_and_start_over_from_none() {
     let by = |action: &str| {
         let rules =
             json!([{ "name": "poison", "onExitCodes": { "operator": "In", "values": [65] }, "action": action }]);
-        running(with_checkpoints(ruled(rules))).pod(failed(65, "")).at("10:01:01").status()
+        running(with_checkpoints(ruled(rules))).pod(failed(65, "")).at("10:01:01")
     };
-    let rolled_back = by("Rollback");
+    assert!(by("Rollback").note("AttemptFailed").ends_with("(rule poison, back to checkpoint 1)."));
+    assert!(by("StartOver").note("AttemptFailed").ends_with("(rule poison, back to the beginning)."));
+    let rolled_back = by("Rollback").status();
     assert_eq!(rolled_back.checkpoint, Some(checkpoint(1)));
     assert_eq!((rolled_back.checkpoint_history.len(), rolled_back.checkpoint_sequence), (0, 2));
-    let started_over = by("StartOver");
+    let started_over = by("StartOver").status();
     assert_eq!((started_over.checkpoint, started_over.checkpoint_sequence), (None, 2));
 }
 
@@ -243,4 +249,148 @@ fn a_time_limit_is_no_trouble_for_a_rule() {
     let rules = json!([{ "name": "all", "onReasons": ["Error"], "action": "Fail" }]);
     let ended = failed(75, "{\"checkpoint\": {\"n\": 1}}");
     assert_eq!(after(ruled(rules), ended).segment, 2);
+}
+
+fn out_of_memory(limit: &str) -> PodBuilder {
+    let container = json!({ "name": "main", "resources": { "limits": { "memory": limit } } });
+    failed(137, "").called("OOMKilled").merged(json!({ "spec": { "containers": [container] } }))
+}
+
+fn grows_to(max: &str) -> Given {
+    let template = json!({ "spec": { "containers": [
+        { "name": "main", "image": "i", "resources": { "limits": { "memory": "100Mi" } } },
+    ] } });
+    let rules = json!([{
+        "name": "oom", "onReasons": ["OOMKilled"], "action": "Ignore", "memory": { "factor": 2, "max": max },
+    }]);
+    ruled(rules).spec(json!({ "template": template }))
+}
+
+/// The memory that the next pod of the task gets, as limit and as request.
+fn memory_of_next_pod(planned: Planned) -> (String, String) {
+    let next = planned.then().at("10:30:00");
+    let pod = next.plan.steps.iter().find_map(|step| match step {
+        Step::CreatePod(pod) => pod.spec.clone(),
+        _ => None,
+    });
+    let resources = pod.expect("a pod is created").containers[0].resources.clone().expect("resources");
+    let of = |amounts: Option<std::collections::BTreeMap<String, Quantity>>| {
+        amounts.and_then(|amounts| amounts.get("memory").cloned()).map(|amount| amount.0).unwrap_or_default()
+    };
+    (of(resources.limits), of(resources.requests))
+}
+
+#[test]
+fn memory_grows_from_the_pod_that_failed_for_the_attempts_that_follow() {
+    let planned = running(grows_to("1Gi")).pod(out_of_memory("100Mi")).at("10:01:01");
+    let note = planned.note("AttemptFailed");
+    assert!(note.ends_with("retrying at 2026-11-24T10:01:11Z (rule oom, memory raised to 200Mi)."), "{note}");
+    let shown = planned.status().memory.map(|memory| memory.to_string());
+    assert_eq!((shown.as_deref(), count(&planned.status(), "oom")), (Some("200Mi"), Some(1)));
+    assert_eq!(memory_of_next_pod(planned), ("200Mi".to_owned(), "200Mi".to_owned()));
+}
+
+#[test]
+fn growth_is_clipped_at_its_maximum_and_then_the_rule_matches_no_more() {
+    let with = |limit: &str| running(grows_to("250Mi")).pod(out_of_memory(limit)).at("10:01:01").status();
+    let memory = |status: &LongTaskStatus| status.memory.map(|memory| memory.to_string());
+    assert_eq!(memory(&with("200Mi")).as_deref(), Some("250Mi"));
+    for limit in ["250Mi", "1Gi"] {
+        let status = with(limit);
+        assert_eq!((memory(&status), count(&status, "oom"), status.consecutive.failures), (None, None, 1));
+    }
+}
+
+#[test]
+fn without_a_memory_limit_there_is_nothing_to_raise() {
+    let status = after(grows_to("1Gi"), failed(137, "").called("OOMKilled"));
+    assert_eq!((status.memory, status.consecutive.failures), (None, 1));
+}
+
+#[test]
+fn a_template_that_gives_more_than_the_raise_takes_its_place() {
+    let raised = running(grows_to("1Gi")).pod(out_of_memory("100Mi")).at("10:01:01").then();
+    let template = json!({ "spec": { "containers": [
+        { "name": "main", "image": "i", "resources": { "limits": { "memory": "2Gi" } } },
+    ] } });
+    let planned = raised.edited(json!({ "template": template })).at("10:30:00");
+    assert_eq!(planned.status().memory, None);
+}
+
+#[test]
+fn another_run_begins_with_the_templates_memory_and_any_node() {
+    let ended = grows_to("1Gi").ended(3).status(|status| {
+        status.memory = Some("400Mi".parse().expect("memory"));
+        status.avoid_nodes = vec!["node-1".into()];
+        status.phase = Some(Phase::Failed);
+    });
+    let status = ended.edited(json!({ "restart": { "token": "again" } })).at("10:30:00").status();
+    assert_eq!((status.run.number, status.memory, status.avoid_nodes.len()), (2, None, 0));
+}
+
+#[test]
+fn the_last_three_nodes_of_a_rule_are_avoided_if_it_can_be() {
+    let rules = json!([{ "name": "bad-node", "onReasons": ["Error"], "action": "Retry", "avoidNode": true }]);
+    let on = |node: &str, known: &[&str]| {
+        let given = running(ruled(rules.clone())).status(|status| {
+            status.avoid_nodes = known.iter().map(|&node| node.to_owned()).collect();
+        });
+        given.pod(failed(1, "").merged(json!({ "spec": { "nodeName": node } }))).at("10:01:01")
+    };
+    assert_eq!(on("a", &["b", "c", "d"]).status().avoid_nodes, ["a", "b", "c"]);
+    assert_eq!(on("c", &["b", "c", "d"]).status().avoid_nodes, ["c", "b", "d"]);
+    assert!(on("a", &[]).note("AttemptFailed").ends_with("(rule bad-node, away from node a if possible)."));
+    let next = on("a", &["b"]).then().at("10:30:00");
+    let preferred = next.plan.steps.iter().find_map(|step| match step {
+        Step::CreatePod(pod) => serde_json::to_value(pod.spec.as_ref()?.affinity.as_ref()?).ok(),
+        _ => None,
+    });
+    let not = |node: &str| json!({ "key": "metadata.name", "operator": "NotIn", "values": [node] });
+    let term = json!({ "weight": 100, "preference": { "matchFields": [not("a"), not("b")] } });
+    let expected = json!({ "nodeAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [term] } });
+    assert_eq!(preferred, Some(expected));
+}
+
+#[test]
+fn nodes_are_not_avoided_unless_the_rule_says_so() {
+    let rules = json!([{ "name": "any", "onReasons": ["Error"], "action": "Retry", "avoidNode": false }]);
+    assert_eq!(after(ruled(rules), failed(1, "")).avoid_nodes, Vec::<String>::new());
+}
+
+#[test]
+fn a_condition_is_matched_by_type_status_and_reason() {
+    let by = |pattern: Value| {
+        let rules = json!([{ "name": "pressure", "onPodConditions": [pattern], "action": "Fail" }]);
+        let evicted = pod(1).runs("10:00:00").lost_track().disrupted("TerminationByKubelet", "10:01:00");
+        after(ruled(rules), evicted).phase
+    };
+    for pattern in [
+        json!({ "type": "DisruptionTarget" }),
+        json!({ "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet" }),
+    ] {
+        assert_eq!(by(pattern), Some(Phase::Failed));
+    }
+    for pattern in [
+        json!({ "type": "Other" }),
+        json!({ "type": "DisruptionTarget", "status": "False" }),
+        json!({ "type": "DisruptionTarget", "reason": "PreemptionByScheduler" }),
+    ] {
+        assert_ne!(by(pattern), Some(Phase::Failed));
+    }
+}
+
+#[test]
+fn a_rule_that_never_gets_its_turn_is_warned_of_once_for_each_edit() {
+    let rules = json!([
+        { "name": "all", "onReasons": ["Error", "OOMKilled"], "action": "Retry" },
+        { "name": "oom", "onReasons": ["OOMKilled"], "action": "Fail" },
+    ]);
+    let created = ruled(rules.clone()).at("10:00:00");
+    let note = created.note("RuleNeverMatches").to_owned();
+    assert!(note.starts_with("A rule of spec.failurePolicy can never match: oom (everything that it"), "{note}");
+    let later = created.then().at("10:00:01");
+    assert!(later.plan.events.is_empty());
+    let reversed = json!([rules[1], rules[0]]);
+    let mended = later.then().edited(json!({ "failurePolicy": { "rules": reversed } })).at("10:00:02");
+    assert!(mended.plan.events.iter().all(|event| event.reason.to_string() != "RuleNeverMatches"));
 }

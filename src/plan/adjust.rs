@@ -1,0 +1,63 @@
+//! What a rule changes for the attempts that follow: what they resume from, their memory, the nodes that they avoid.
+
+use super::{draft::Draft, observed::PodFacts};
+use crate::{
+    api::{Action, LongTaskStatus, MemoryGrowth, MemorySize, Rule},
+    render,
+};
+
+/// How many nodes are avoided at most: with more, a small cluster would have none left to prefer.
+const AVOIDED_NODES: usize = 3;
+
+/// Makes the rule's changes, and says which, for people. `pod` is what the attempt ended with, `node` where it was.
+pub(super) fn adjust(rule: &Rule, pod: Option<&PodFacts>, node: Option<&str>, status: &mut LongTaskStatus) -> String {
+    let mut said = vec![format!("rule {}", rule.name)];
+    if drops_checkpoints(rule, status) {
+        said.push(match &status.checkpoint {
+            Some(checkpoint) => format!("back to checkpoint {}", checkpoint.sequence),
+            None => "back to the beginning".to_owned(),
+        });
+    }
+    if let Some(memory) = rule.memory.as_ref().and_then(|growth| grown(pod, growth)) {
+        status.memory = Some(memory);
+        said.push(format!("memory raised to {memory}"));
+    }
+    if let Some(node) = node.filter(|_| rule.avoid_node == Some(true)) {
+        avoid(node, &mut status.avoid_nodes);
+        said.push(format!("away from node {node} if possible"));
+    }
+    said.join(", ")
+}
+
+/// Drops the checkpoints that the rule says are bad, if it says so.
+fn drops_checkpoints(rule: &Rule, status: &mut LongTaskStatus) -> bool {
+    match rule.action {
+        Action::Retry | Action::Ignore | Action::Fail | Action::Hold => return false,
+        Action::Rollback if !status.checkpoint_history.is_empty() => {
+            status.checkpoint = Some(status.checkpoint_history.remove(0));
+        }
+        Action::Rollback | Action::StartOver => {
+            status.checkpoint = None;
+            status.checkpoint_history.clear();
+        }
+    }
+    true
+}
+
+fn avoid(node: &str, avoided: &mut Vec<String>) {
+    avoided.retain(|known| known != node);
+    avoided.insert(0, node.to_owned());
+    avoided.truncate(AVOIDED_NODES);
+}
+
+/// The memory after the pod's own; none when there is no limit to raise, or it is as high as it may get.
+pub(super) fn grown(pod: Option<&PodFacts>, growth: &MemoryGrowth) -> Option<MemorySize> {
+    let had = pod?.memory?;
+    Some(had.times(growth.factor).min(growth.max)).filter(|grown| *grown > had)
+}
+
+/// Forgets a raise that an edit of the template has outdone, so that status tells what the next pod gets.
+pub(super) fn forget_outdone_memory(draft: &mut Draft<'_>) {
+    let given = render::memory_limit(draft.seen.task);
+    draft.status.memory = draft.status.memory.filter(|raised| given.is_some_and(|given| *raised > given));
+}
