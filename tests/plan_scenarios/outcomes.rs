@@ -188,8 +188,7 @@ fn row_6_a_container_that_the_runtime_lost_is_an_interruption_and_its_report_cou
     let report = json!({ "checkpoint": { "step": 2 }, "error": { "message": "not now" } });
     let rebooted = || sliced().ran("10:00:00", "10:01:00", 255).called("Unknown");
     let planned = running().pod(rebooted().reporting(&[report])).at("10:01:02");
-    let planned =
-        planned.expect_starting(&["phase Waiting Unknown", "attempt 1 Ended", "outcome Interrupted Unknown"]);
+    let planned = planned.expect_starting(&["phase Waiting Unknown", "attempt 1 Ended", "outcome Interrupted Unknown"]);
     let status = planned.status();
     assert_eq!((status.totals.interruptions, status.totals.failures, status.active_seconds), (1, 0, 60));
     assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.data), Some(json!({ "step": 2 })));
