@@ -92,6 +92,48 @@ async fn a_failing_init_container_is_named_with_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_missing_config_map_is_named_and_waited_for_as_long_as_a_start_may_take() {
+    story(async |lab| {
+        let wants = |name: &str| {
+            let mut wants = manifest(name, &["--steps=1", "--step-time=0"]).and(one_start());
+            let source = json!({ "configMapKeyRef": { "name": name, "key": "key" } });
+            wants["spec"]["template"]["spec"]["containers"][0]["env"] =
+                json!([{ "name": "WANTED", "valueFrom": source }]);
+            wants
+        };
+        let short = json!({ "spec": { "segment": { "startTimeout": "5s" } } });
+        let never = lab.submit(wants("never").and(short)).await;
+        let late = lab.submit(wants("late")).await;
+        let message = blocked(&late, "CreateContainerConfigError").await;
+        assert!(message.contains("configmap \"late\" not found"), "{message}");
+        lab.kubectl_output(&["create", "configmap", "late", "--from-literal=key=value"]).await;
+        assert_nothing_was_charged(&late).await;
+        let status = never.ends_as(Phase::Failed, 40).await;
+        let failure = status.last_failure.expect("it is told");
+        assert_eq!(
+            (status.reason.as_str(), failure.reason.as_str()),
+            ("StartBudgetExhausted", "CreateContainerConfigError")
+        );
+        assert!(failure.message.contains("configmap \"never\" not found"), "{failure:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_no_kubelet_may_run_is_a_failed_start() {
+    story(async |lab| {
+        let unsafe_one = json!({ "sysctls": [{ "name": "kernel.msgmax", "value": "65536" }] });
+        let change = json!({ "spec": { "template": { "spec": { "securityContext": unsafe_one } } } });
+        let task = lab.submit(manifest("unsafe", &[]).and(one_start()).and(change)).await;
+        let status = task.ends_as(Phase::Failed, 40).await;
+        let failure = status.last_failure.expect("it is told");
+        assert_eq!((status.reason.as_str(), failure.reason.as_str()), ("StartBudgetExhausted", "SysctlForbidden"));
+        assert!(failure.message.contains("kernel.msgmax"), "{failure:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_failed_start_is_retried_with_backoff_within_its_budget() {
     story(async |lab| {
         let init = container("prepare", &["attempt<3: exit 9"]);

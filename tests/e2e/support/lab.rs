@@ -15,6 +15,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{Namespace, Pod},
+        events::v1::Event,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -193,6 +194,13 @@ impl Lab {
     /// Creates a task from a manifest.
     pub(crate) async fn submit(&self, manifest: Value) -> Task<'_> {
         Task::create(self, manifest).await
+    }
+
+    /// How often an event of this reason was sent about a task, repetitions included.
+    pub(crate) async fn events_of(&self, task: &str, reason: &str) -> i32 {
+        let fields = format!("regarding.kind=LongTask,regarding.name={task},reason={reason}");
+        let events = self.api::<Event>().list(&ListParams::default().fields(&fields)).await.expect("list events");
+        events.iter().map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
     }
 
     /// Creates a pod that no task owns.
