@@ -9,6 +9,7 @@ mod backoff;
 mod blocked;
 mod chain;
 mod deletion;
+mod failure_examples;
 mod interruptions;
 mod leader;
 mod operator_killed;
