@@ -70,7 +70,7 @@ unit: ## run the tests that need no cluster
 
 ##@ On a cluster
 
-IMAGES := deploy/image.yaml tests/e2e/program/image.yaml
+IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
 
 .PHONY: test e2e images demo
 test: ## everything: set up, lint, unit tests, end-to-end tests

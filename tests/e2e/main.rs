@@ -10,6 +10,7 @@ mod blocked;
 mod chain;
 mod deletion;
 mod disruptions;
+mod failure_examples;
 mod finished;
 mod interruptions;
 mod leader;
