@@ -29,6 +29,8 @@ pub(crate) async fn assert_only_interrupted(task: &Task<'_>, reason: &str) {
     let checkpoint: Value = serde_json::from_str(&received.env["LONGTASK_CHECKPOINT"]).expect("JSON");
     assert_eq!(checkpoint, json!({ "by": "SIGTERM handler", "step": received.step }));
     assert_eq!(received.segment, 1, "an interruption does not end a segment");
+    let stopped_at = task.journal().all("term")[0].time;
+    println!("{}: the program ran again {:#} after its SIGTERM", task.name, received.time.duration_since(stopped_at));
     assert_eq!(task.journal().steps(), (1..=6).collect::<Vec<_>>());
     assert_eq!((status.totals.interruptions, status.totals.failures, status.retries), (1, 0, 0));
 }
@@ -83,6 +85,33 @@ async fn a_pod_deleted_by_force_overlaps_with_nothing_and_is_counted_once() {
         let status = task.ends_as(Phase::Succeeded, 55).await;
         assert_eq!(ends(&status), [(Outcome::Interrupted, "Deleted"), (Outcome::Completed, "")]);
         assert_eq!(status.totals.interruptions, 1);
+    })
+    .await;
+}
+
+/// Somebody took our finalizer away, and with the object went its last report: the checkpoint in the status counts.
+#[tokio::test]
+async fn a_pod_that_vanished_while_the_operator_was_down_is_an_interruption() {
+    story(async |lab| {
+        let once =
+            ["--steps=4", "--step-time=200ms", "segment=1 before=2: exit 75", "attempt=2 before=4: sleep forever"];
+        let task = lab.submit(manifest("vanished", &once)).await;
+        task.journal().until_step(3, Duration::from_secs(25)).await;
+        task.until("attempt 2 runs", 10, |status| status.totals.attempts == 1 && status.phase == Some(Phase::Running))
+            .await;
+        lab.kill_operator().await;
+        lab.kubectl_output(&["delete", "pod", "vanished-2", "--wait=false"]).await;
+        task.until_pod(2, "has ended", 20, |pod| matches!(pod.phase(), "Succeeded" | "Failed")).await;
+        let free = r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#;
+        lab.kubectl_output(&["patch", "pod", "vanished-2", "--type=json", "--patch", free]).await;
+        let is_gone = |seen: &super::support::Sightings| seen.pods_of(&task.uid).nth(1)?.is_gone.then_some(());
+        lab.until("it is gone", Duration::from_secs(10), is_gone).await;
+        lab.start_operator();
+        let status = task.ends_as(Phase::Succeeded, 30).await;
+        let expected = [(Outcome::Yielded, ""), (Outcome::Interrupted, "Deleted"), (Outcome::Completed, "")];
+        assert_eq!(ends(&status), expected);
+        assert_eq!((status.totals.interruptions, status.totals.failures, status.retries), (1, 0, 0));
+        assert_eq!(task.journal().start_of(3).step, 1, "from the checkpoint in the status");
     })
     .await;
 }
