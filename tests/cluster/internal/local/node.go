@@ -75,6 +75,11 @@ func kubeProxy(kube string) component {
 
 // nodeObject is what is asked of a Node.
 type nodeObject struct {
+	Spec struct {
+		Taints []struct {
+			Key string `json:"key"`
+		} `json:"taints"`
+	} `json:"spec"`
 	Status struct {
 		Conditions []struct {
 			Type          string    `json:"type"`
@@ -86,7 +91,8 @@ type nodeObject struct {
 }
 
 // readySince reports whether the node has said since a moment that it is ready:
-// what it said before it was started again counts for nothing.
+// what it said before it was started again counts for nothing. Pods are placed
+// there some seconds later, when the controller manager has taken it in.
 func (n nodeObject) readySince(moment time.Time) error {
 	for _, condition := range n.Status.Conditions {
 		switch {
@@ -96,10 +102,19 @@ func (n nodeObject) readySince(moment time.Time) error {
 		case condition.Status != "True":
 			return fmt.Errorf("the node is not ready: %s", condition.Message)
 		default:
-			return nil
+			return n.takesPods()
 		}
 	}
 	return errors.New("the node has no status yet")
+}
+
+func (n nodeObject) takesPods() error {
+	for _, taint := range n.Spec.Taints {
+		if taint.Key == "node.kubernetes.io/not-ready" || taint.Key == "node.kubernetes.io/unreachable" {
+			return fmt.Errorf("the node has the taint %s still", taint.Key)
+		}
+	}
+	return nil
 }
 
 func nodeReady(ctx context.Context, api *client, since time.Time) error {

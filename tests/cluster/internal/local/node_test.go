@@ -36,6 +36,30 @@ func TestNodeReadySince(t *testing.T) {
 	}
 }
 
+func TestANodeTakesPodsOnceItsTaintsAreGone(t *testing.T) {
+	cases := []struct {
+		name, taints string
+		ready        bool
+	}{
+		{"none", `[]`, true},
+		{"new", `[{"key":"node.kubernetes.io/not-ready"}]`, false},
+		{"back", `[{"key":"mine"},{"key":"node.kubernetes.io/unreachable"}]`, false},
+		{"of somebody's own", `[{"key":"mine"}]`, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			const status = `{"conditions":[{"type":"Ready","status":"True","lastHeartbeatTime":"2026-11-24T12:00:07Z"}]}`
+			var node nodeObject
+			if err := json.Unmarshal([]byte(`{"spec":{"taints":`+c.taints+`},"status":`+status+`}`), &node); err != nil {
+				t.Fatal(err)
+			}
+			if err := node.readySince(time.Time{}); (err == nil) != c.ready {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestLinkNames(t *testing.T) {
 	cases := []struct {
 		name, list string
