@@ -7,9 +7,10 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Node;
-use kube::{Api, api::DeleteParams};
+use kube::{Api, api::DeleteParams, runtime::wait::await_condition};
 use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::support::{
     Change, Lab, PodExt, Task, Undo, kill_all_of_pod, manifest, message_of, stop, story_of_an_outage,
@@ -47,6 +48,20 @@ fn short_slices(name: &str, then: &str) -> Value {
         .and(json!({ "spec": { "segment": { "duration": "8s", "gracePeriod": "1s" } } }))
 }
 
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// Waits until the cluster has missed the kubelet.
+async fn until_silent(lab: &Lab, node: &str) {
+    let stopped = Instant::now();
+    let is_silent = |node: Option<&Node>| {
+        let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "Unknown"))
+    };
+    let silent = await_condition(Api::all(lab.client.clone()), node, is_silent);
+    timeout(Duration::from_mins(2), silent).await.expect("in time").expect("the node is missed");
+    println!("the node was missed {:?} after its kubelet stopped", stopped.elapsed());
+}
+
 fn is_overdue(status: &LongTaskStatus) -> bool {
     message_of(status, ConditionType::AttemptOverdue).is_some()
 }
@@ -58,40 +73,47 @@ fn lose_the_machine(lab: &Lab) {
     fs::write(lab.folder().join("lost"), "").expect("tell the programs");
 }
 
+async fn given_up(task: &Task<'_>, since: Instant) -> LongTaskStatus {
+    let status = task.until("its attempt is given up", 90, |status| status.totals.attempts == 1).await;
+    println!("{}: given up {:?} after the remedy", task.name, since.elapsed());
+    status
+}
+
 #[tokio::test]
-async fn an_attempt_on_a_node_that_is_silent_is_overdue_and_given_up_only_when_the_node_is_declared_lost() {
+async fn an_attempt_on_a_silent_node_is_overdue_and_given_up_only_by_somebodys_word() {
     story_of_an_outage(async |lab| {
         let tolerates = json!([{ "key": OUT_OF_SERVICE, "operator": "Exists" }]);
-        let patient = short_slices("patient", "attempt=1 before=2: sleep forever")
-            .and(json!({ "spec": { "template": { "spec": { "tolerations": tolerates } } } }));
+        let tolerates = json!({ "spec": { "template": { "spec": { "tolerations": tolerates } } } });
+        let patient = short_slices("patient", "attempt=1 before=2: sleep forever").and(tolerates.clone());
         let patient = lab.submit(patient).await;
         let lost = lab.submit(short_slices("lost", LOST)).await;
-        for task in [&patient, &lost] {
+        let forced = lab.submit(short_slices("forced", LOST).and(tolerates)).await;
+        for task in [&patient, &lost, &forced] {
             task.until_phase(Phase::Running, 20).await;
             task.journal().until_step(1, Duration::from_secs(20)).await;
         }
         let node = node_of(&lost);
         let kubelet = stop("kubelet");
         lose_the_machine(lab);
-        for task in [&patient, &lost] {
-            let status = task.until("it is overdue", OVERDUE + 10, is_overdue).await;
-            let (_, words) = message_of(&status, ConditionType::AttemptOverdue).expect("just seen");
-            for remedy in [&node, "delete the Node object", OUT_OF_SERVICE, "force-delete"] {
-                assert!(words.contains(remedy), "{words}");
-            }
-            let started = status.current_attempt.and_then(|attempt| attempt.started_at).expect("it ran");
-            let told = longtask::clock::Clock::wall().now().duration_since(started).as_secs();
-            println!("{}: overdue {told}s after its start", task.name);
-            assert_eq!((status.totals.attempts, task.pods().len()), (0, 1), "nothing is given up");
-        }
-
+        let delete = ["delete", "pod", "forced-1", "--force", "--grace-period=0", "--wait=false"];
+        lab.kubectl_output(&delete).await;
+        let deleted = Instant::now();
+        until_silent(lab, &node).await;
         let untaint = Undo::by(&["kubectl", "taint", "node", &node, &format!("{OUT_OF_SERVICE}-")]);
         lab.kubectl_output(&["taint", "node", &node, &format!("{OUT_OF_SERVICE}=nodeshutdown:NoExecute")]).await;
         let tainted = Instant::now();
-        let status = lost.until("it is given up", 60, |status| status.totals.attempts == 1).await;
-        println!("given up {:?} after the taint: {:?}", tainted.elapsed(), ends(&status));
-        assert_eq!(status.totals.interruptions, 1);
-        assert!(!is_overdue(&status));
+        let (overdue, lost_status, forced_status) = tokio::join!(
+            patient.until("it is overdue", OVERDUE, is_overdue),
+            given_up(&lost, tainted),
+            given_up(&forced, deleted),
+        );
+        assert_eq!(ends(&lost_status), [(Outcome::Interrupted, "Evicted")]);
+        assert_eq!(ends(&forced_status), [(Outcome::Interrupted, "Deleted")]);
+        let (_, words) = message_of(&overdue, ConditionType::AttemptOverdue).expect("just seen");
+        for remedy in [&node, "delete the Node object", OUT_OF_SERVICE, "force-delete"] {
+            assert!(words.contains(remedy), "{words}");
+        }
+        assert_eq!((overdue.totals.attempts, patient.pods().len()), (0, 1), "nothing is given up");
         untaint.now().await;
 
         kubelet.now().await;
@@ -99,13 +121,13 @@ async fn an_attempt_on_a_node_that_is_silent_is_overdue_and_given_up_only_when_t
         assert_eq!(ends(&status), [(Outcome::TimeLimit, ""), (Outcome::Completed, "")]);
         assert!(!is_overdue(&status));
         assert_eq!(patient.journal().start_of(2).step, 1, "what the program reported was not lost");
-        let status = lost.ends_as(Phase::Succeeded, 40).await;
-        assert_eq!((status.totals.interruptions, status.totals.failures, status.retries), (1, 0, 0));
+        for task in [&lost, &forced] {
+            let status = task.ends_as(Phase::Succeeded, 40).await;
+            assert_eq!((status.totals.interruptions, status.totals.failures, status.retries), (1, 0, 0));
+        }
     })
     .await;
 }
-
-const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 #[tokio::test]
 async fn an_attempt_whose_node_object_was_deleted_is_interrupted_by_the_loss_of_its_node() {
@@ -121,8 +143,7 @@ async fn an_attempt_whose_node_object_was_deleted_is_interrupted_by_the_loss_of_
         let nodes: Api<Node> = Api::all(lab.client.clone());
         nodes.delete(&node, &DeleteParams::default()).await.expect("delete the node");
         let deleted = Instant::now();
-        let status = task.until("it is given up", 90, |status| status.totals.attempts == 1).await;
-        println!("given up {:?} after the node's deletion", deleted.elapsed());
+        let status = given_up(&task, deleted).await;
         assert_eq!(ends(&status), [(Outcome::Interrupted, "NodeLost")]);
         kubelet.now().await;
         let status = task.ends_as(Phase::Succeeded, 40).await;

@@ -3,7 +3,10 @@
 use longtask::api::{LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, manifest, message_of, story};
+use super::{
+    backoff::{assert_delays, assert_starts_follow_the_delays},
+    support::{Change, manifest, message_of, story},
+};
 
 fn with_rules(rules: &Value) -> Value {
     json!({ "spec": {
@@ -28,13 +31,8 @@ async fn a_payment_is_retried_three_times_five_seconds_apart_though_it_checkpoin
         let status = task.ends_as(Phase::Failed, 50).await;
         assert_eq!((status.reason.as_str(), status.totals.attempts), ("RuleLimitExceeded", 4));
         assert_eq!((count(&status, "declined"), status.consecutive.failures), (Some(4), 0));
-        let mut ended = status.recent_attempts.clone();
-        ended.reverse();
-        for pair in ended.windows(2) {
-            let started = pair[1].started_at.expect("it ran");
-            let apart = started.duration_since(pair[0].finished_at).as_secs();
-            assert!((4..=9).contains(&apart), "{apart}s between attempts {} and {}", pair[0].number, pair[1].number);
-        }
+        assert_delays(&task, &[5, 5, 5]);
+        assert_starts_follow_the_delays(&task);
     })
     .await;
 }
