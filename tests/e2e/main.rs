@@ -10,6 +10,7 @@ mod blocked;
 mod chain;
 mod deletion;
 mod failure_examples;
+mod fuzzed;
 mod interruptions;
 mod leader;
 mod operator_killed;
