@@ -15,6 +15,9 @@ use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
 
 /// The kubelet's own word for a container of which it lost track.
 const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+/// The container runtime's own word for a container that was gone when it came back: the machine has booted again. The
+/// exit code, 255, is made up; the times and the report are not.
+const LOST_BY_RUNTIME: &str = "Unknown";
 /// The kubelet's own word for a pod that used up its time.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
@@ -70,24 +73,25 @@ pub(super) fn ending(
     shown: Option<&Words>,
     now: Timestamp,
 ) -> Ending {
-    let end = pod.and_then(known_end);
-    let report = end.map(|end| Report::read(&end.message)).unwrap_or_default();
+    let left = pod.and_then(recorded_end);
+    let end = left.filter(|end| end.reason != LOST_BY_RUNTIME);
+    let report = left.map(|end| Report::read(&end.message)).unwrap_or_default();
     let facts = Facts { attempt, pod, end, report: &report, segment, shown };
     let (outcome, reason) = facts.outcome();
-    let started_at = end.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
+    let started_at = left.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
     Ending {
         outcome,
         reason,
         exit_code: end.map(|end| end.exit_code),
         started_at,
-        finished_at: end.and_then(|end| end.finished_at).unwrap_or_else(|| facts.presumed_end(started_at, now)),
+        finished_at: left.and_then(|end| end.finished_at).unwrap_or_else(|| facts.presumed_end(started_at, now)),
         words: facts.words(outcome),
         report,
     }
 }
 
-/// How the main container ended, unless the kubelet made it up.
-fn known_end(pod: &PodFacts) -> Option<&ContainerEnd> {
+/// What the main container left behind, unless the kubelet made it up.
+fn recorded_end(pod: &PodFacts) -> Option<&ContainerEnd> {
     match &pod.main {
         MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
@@ -104,6 +108,7 @@ fn running_since(pod: &PodFacts) -> Option<Timestamp> {
 struct Facts<'a> {
     attempt: &'a CurrentAttempt,
     pod: Option<&'a PodFacts>,
+    /// How the main container ended, if that is known.
     end: Option<&'a ContainerEnd>,
     report: &'a Report,
     segment: &'a Segment,
@@ -304,8 +309,10 @@ fn start_failure(pod: &PodFacts) -> String {
 }
 
 fn cluster_words(pod: &PodFacts) -> String {
+    let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
     let container = match &pod.main {
         MainContainer::Ended(end) if end.started_at.is_none() => Some(&end.message),
+        MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(&lost),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
     };
     let sources = [

@@ -10,7 +10,7 @@ use kube::{
 use longtask::api::{ConditionType, LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, Lab, PodExt, Task, container, manifest, message_of, story};
+use super::support::{Change, Lab, PodExt, Task, container, manifest, message_of, pod, story};
 
 /// Waits until the task is blocked for that reason, and returns the message for the user.
 async fn blocked(task: &Task<'_>, reason: &str) -> String {
@@ -92,6 +92,48 @@ async fn a_failing_init_container_is_named_with_its_exit_code() {
 }
 
 #[tokio::test]
+async fn a_missing_config_map_is_named_and_waited_for_as_long_as_a_start_may_take() {
+    story(async |lab| {
+        let wants = |name: &str| {
+            let mut wants = manifest(name, &["--steps=1", "--step-time=0"]).and(one_start());
+            let source = json!({ "configMapKeyRef": { "name": name, "key": "key" } });
+            wants["spec"]["template"]["spec"]["containers"][0]["env"] =
+                json!([{ "name": "WANTED", "valueFrom": source }]);
+            wants
+        };
+        let short = json!({ "spec": { "segment": { "startTimeout": "5s" } } });
+        let never = lab.submit(wants("never").and(short)).await;
+        let late = lab.submit(wants("late")).await;
+        let message = blocked(&late, "CreateContainerConfigError").await;
+        assert!(message.contains("configmap \"late\" not found"), "{message}");
+        lab.kubectl_output(&["create", "configmap", "late", "--from-literal=key=value"]).await;
+        assert_nothing_was_charged(&late).await;
+        let status = never.ends_as(Phase::Failed, 40).await;
+        let failure = status.last_failure.expect("it is told");
+        assert_eq!(
+            (status.reason.as_str(), failure.reason.as_str()),
+            ("StartBudgetExhausted", "CreateContainerConfigError")
+        );
+        assert!(failure.message.contains("configmap \"never\" not found"), "{failure:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_no_kubelet_may_run_is_a_failed_start() {
+    story(async |lab| {
+        let unsafe_one = json!({ "sysctls": [{ "name": "kernel.msgmax", "value": "65536" }] });
+        let change = json!({ "spec": { "template": { "spec": { "securityContext": unsafe_one } } } });
+        let task = lab.submit(manifest("unsafe", &[]).and(one_start()).and(change)).await;
+        let status = task.ends_as(Phase::Failed, 40).await;
+        let failure = status.last_failure.expect("it is told");
+        assert_eq!((status.reason.as_str(), failure.reason.as_str()), ("StartBudgetExhausted", "SysctlForbidden"));
+        assert!(failure.message.contains("kernel.msgmax"), "{failure:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_failed_start_is_retried_with_backoff_within_its_budget() {
     story(async |lab| {
         let init = container("prepare", &["attempt<3: exit 9"]);
@@ -109,12 +151,12 @@ async fn a_failed_start_is_retried_with_backoff_within_its_budget() {
 // === the cluster's doing, or the manifest's: no attempt is made, and none is charged
 
 /// A resource of the node that no other test asks for.
-fn resource(lab: &Lab) -> String {
+pub(crate) fn resource(lab: &Lab) -> String {
     format!("longtask.dev/{}", lab.namespace.rsplit('-').next().unwrap_or_default())
 }
 
 /// How many of it the node has to give; `None` takes it away again.
-async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
+pub(crate) async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
     let nodes: Api<Node> = Api::all(lab.client.clone());
     let offer = json!({ resource: number });
     let patch = Patch::Merge(json!({ "status": { "capacity": offer, "allocatable": offer } }));
@@ -123,7 +165,7 @@ async fn nodes_offer(lab: &Lab, resource: &str, number: Option<&str>) {
     }
 }
 
-fn asks_for(name: &str, resource: &str, number: &str) -> Value {
+pub(crate) fn asks_for(name: &str, resource: &str, number: &str) -> Value {
     let mut manifest = manifest(name, &["--steps=1", "--step-time=0"]);
     let resources = json!({ "requests": { resource: number }, "limits": { resource: number } });
     manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = resources;
@@ -223,12 +265,7 @@ async fn an_exceeded_quota_is_waited_for() {
 async fn a_pod_of_another_owner_with_the_name_is_left_alone_and_waited_for() {
     story(async |lab| {
         let pods: Api<Pod> = lab.api();
-        let mut spec = manifest("taken", &[])["spec"]["template"]["spec"].take();
-        spec["containers"] = json!([container("main", &["start: sleep forever", "term: exit 0"])]);
-        spec["terminationGracePeriodSeconds"] = json!(1);
-        let pod = json!({ "metadata": { "name": "taken-1" }, "spec": spec });
-        let pod: Pod = serde_json::from_value(pod).expect("a pod");
-        pods.create(&PostParams::default(), &pod).await.expect("create somebody's pod");
+        lab.create_pod(pod("taken-1", &["start: sleep forever", "term: exit 0"])).await;
         let task = lab.submit(manifest("taken", &["--steps=0"])).await;
         let message = blocked(&task, "NameTaken").await;
         assert!(message.contains("taken-1"), "{message}");

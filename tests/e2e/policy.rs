@@ -53,6 +53,53 @@ async fn other_errors_are_not_the_rules_business() {
 }
 
 #[tokio::test]
+async fn an_exit_code_that_a_rule_calls_fatal_fails_the_task_at_once() {
+    story(async |lab| {
+        let rules = json!([
+            { "name": "bad-input", "onExitCodes": { "operator": "In", "values": [2, 64] }, "action": "Fail" },
+            { "name": "any", "onExitCodes": { "operator": "NotIn", "values": [1] }, "action": "Ignore" },
+        ]);
+        let task = lab.submit(manifest("bad-input", &["start: exit 64"]).and(with_rules(&rules))).await;
+        let status = task.ends_as(Phase::Failed, 30).await;
+        assert_eq!((status.reason.as_str(), status.totals.attempts), ("FailedByRule", 1));
+        let (_, words) = message_of(&status, longtask::api::ConditionType::Failed).expect("it says why");
+        assert!(words.contains("rule bad-input"), "{words}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_rule_ignores_charges_no_budget() {
+    story(async |lab| {
+        let rules = json!([{ "name": "flaky", "onReasons": ["OOMKilled", "Error"], "action": "Ignore" }]);
+        let no_failure = json!({ "spec": { "retry": { "budgets": { "failures": 0 } } } });
+        let flaky = ["--steps=1", "--step-time=0", "attempt<4: exit 1"];
+        let task = lab.submit(manifest("flaky", &flaky).and(with_rules(&rules)).and(no_failure)).await;
+        let status = task.ends_as(Phase::Succeeded, 30).await;
+        assert_eq!((status.totals.attempts, status.totals.failures, status.consecutive.failures), (4, 3, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_starts_over_without_its_checkpoints_and_is_held_when_that_was_done_too_often() {
+    story(async |lab| {
+        let rules = json!([{
+            "name": "corrupt", "onExitCodes": { "operator": "In", "values": [66] }, "action": "StartOver", "limit": 1,
+        }]);
+        let held = json!({ "spec": { "failurePolicy": { "onExhausted": "Hold" } } });
+        let corrupt = ["--steps=4", "--step-time=100ms", "attempt<=2 step=3: checkpoint; exit 66"];
+        let task = lab.submit(manifest("corrupt", &corrupt).and(with_rules(&rules)).and(held)).await;
+        let status = task.until_phase(Phase::Suspended, 30).await;
+        assert_eq!((status.reason.as_str(), status.totals.attempts, count(&status, "corrupt")), ("Held", 2, Some(2)));
+        assert_eq!(task.journal().start_of(2).step, 0, "it started over");
+        task.change(json!({ "restart": { "token": "mended" } })).await;
+        task.ends_as(Phase::Succeeded, 30).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_poison_record_is_rolled_back_three_times_and_no_more() {
     story(async |lab| {
         let rules =

@@ -48,6 +48,29 @@ async fn tasks_to_which_nothing_happens_are_not_written() {
     .await;
 }
 
+#[tokio::test]
+async fn a_state_that_lasts_is_one_event() {
+    story(async |lab| {
+        let mut huge = manifest("huge", &[]);
+        huge["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "1000" } });
+        let huge = lab.submit(huge).await;
+        let mut unknown = manifest("unknown", &[]);
+        unknown["spec"]["template"]["spec"]["containers"][0]["image"] = json!("localhost:1/no/such:image");
+        let unknown = lab.submit(unknown).await;
+        let mut refused = manifest("refused", &[]);
+        refused["spec"]["template"]["spec"]["nodeSelector"] = json!({ "not a label!": "x" });
+        let refused = lab.submit(refused).await;
+        for (task, reason) in [(&huge, "Unschedulable"), (&unknown, "ErrImagePull"), (&refused, "Invalid")] {
+            task.until(&format!("{reason} is shown"), 25, |status| status.reason == reason).await;
+        }
+        sleep(QUIET).await;
+        for task in [&huge, &unknown, &refused] {
+            assert_eq!(lab.events_of(&task.name, "Blocked").await, 1, "{}", task.name);
+        }
+    })
+    .await;
+}
+
 /// The count of writes once nothing has been added for a second: a step is taken again when the news of the first time
 /// is late.
 async fn settled_writes(lab: &Lab) -> Vec<(String, u64)> {

@@ -1,9 +1,9 @@
 //! What a program reports, and what becomes of it.
 
-use longtask::api::{Outcome, Phase};
+use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::json;
 
-use super::support::{Change, manifest, story};
+use super::support::{Change, PodExt, manifest, message_of, story};
 
 #[tokio::test]
 async fn a_checkpoint_with_dollars_comes_back_as_it_was_written() {
@@ -51,6 +51,25 @@ async fn a_checkpoint_survives_an_out_of_memory_kill() {
     .await;
 }
 
+/// The container's end is then called OOMKilled all the same.
+#[tokio::test]
+async fn a_program_that_ends_well_though_its_child_was_killed_for_memory_is_done() {
+    story(async |lab| {
+        let memory = json!({ "limits": { "memory": "64Mi" } });
+        let child = "before=2: child allocate forever";
+        let mut parent = manifest("parent", &["--steps=2", "--step-time=0", child, "end: ignore"]);
+        parent["spec"]["template"]["spec"]["containers"][0]["resources"] = memory;
+        let task = lab.submit(parent).await;
+        let status = task.ends_as(Phase::Succeeded, 30).await;
+        let pod = task.pods()[0].latest().clone();
+        println!("the kubelet says {:?}", pod.end_of("main").map(|end| (end.exit_code, end.reason.clone())));
+        let attempt = &status.recent_attempts[0];
+        assert_eq!((attempt.outcome, attempt.exit_code), (Outcome::Completed, Some(0)));
+        assert_eq!((status.totals.attempts, status.totals.failures), (1, 0));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_permanent_error_fails_the_task_at_once() {
     story(async |lab| {
@@ -79,6 +98,28 @@ async fn a_program_that_keeps_its_own_checkpoints_makes_progress_by_running() {
         let status = task.ends_as(Phase::Succeeded, 45).await;
         assert!(status.segment >= 2 && status.totals.stalls == 0, "{status:#?}");
         assert_eq!(task.journal().steps(), (1..=14).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_has_become_old_is_told_once_until_there_is_another() {
+    story(async |lab| {
+        let change = json!({ "spec": {
+            "segment": { "duration": "5s", "gracePeriod": "1s" }, "checkpoint": { "staleAfter": "8s" },
+        } });
+        let silent =
+            ["--steps=2", "--step-time=0", "segment<=2: sleep forever", "term: exit 75", "segment=3 before=2: exit 75"];
+        let task = lab.submit(manifest("silent", &silent).and(change)).await;
+        let is_stale = |status: &LongTaskStatus| message_of(status, ConditionType::CheckpointStale).is_some();
+        let status = task.until("its checkpoint is stale", 20, is_stale).await;
+        let age = longtask::clock::Clock::wall().now().duration_since(status.run.start_time.expect("it has begun"));
+        println!("told {age:?} after the start of the run");
+        task.until("there is a checkpoint", 20, |status| status.checkpoint.is_some() && !is_stale(status)).await;
+        task.ends_as(Phase::Succeeded, 20).await;
+        assert_eq!(lab.events_of("silent", "CheckpointStale").await, 1);
+        let changes = task.statuses().windows(2).filter(|pair| is_stale(&pair[0]) != is_stale(&pair[1])).count();
+        assert_eq!(changes, 2, "it became true and false once");
     })
     .await;
 }

@@ -44,3 +44,15 @@ async fn segments_without_progress_end_the_task_when_their_budget_is_used_up() {
     })
     .await;
 }
+
+/// What keeps its own checkpoints makes progress by running; what gives up its pod at once does not run.
+#[tokio::test]
+async fn a_program_that_always_yields_at_once_ends_even_when_it_keeps_its_own_checkpoints() {
+    story(async |lab| {
+        let external = json!({ "spec": { "checkpoint": { "source": "External" } } });
+        let task = lab.submit(manifest("hot-loop", &["start: exit 75"]).and(external)).await;
+        let status = task.ends_as(Phase::Failed, 40).await;
+        assert_eq!((status.reason.as_str(), status.totals.stalls, status.totals.attempts), ("NoProgress", 4, 4));
+    })
+    .await;
+}

@@ -303,7 +303,7 @@ fn reports() -> BoxedStrategy<String> {
 }
 
 fn main_containers() -> BoxedStrategy<MainContainer> {
-    let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "StartError"]);
+    let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "Unknown", "StartError"]);
     let ends = (select(vec![0, 1, 75, 137, -1]), reasons, reports(), option::of(times()), option::of(times()))
         .prop_map(|(exit_code, reason, message, started_at, finished_at)| {
             MainContainer::Ended(ContainerEnd { exit_code, reason: reason.into(), message, started_at, finished_at })

@@ -181,6 +181,28 @@ fn row_6_a_run_that_the_cluster_cut_short_is_an_interruption() {
     }
 }
 
+/// A machine that boots again is back before it is missed: no disruption, only the runtime's own words. The file with
+/// the report is still there.
+#[test]
+fn row_6_a_container_that_the_runtime_lost_is_an_interruption_and_its_report_counts() {
+    let report = json!({ "checkpoint": { "step": 2 }, "error": { "message": "not now" } });
+    let rebooted = || sliced().ran("10:00:00", "10:01:00", 255).called("Unknown");
+    let planned = running().pod(rebooted().reporting(&[report])).at("10:01:02");
+    let planned = planned.expect_starting(&["phase Waiting Unknown", "attempt 1 Ended", "outcome Interrupted Unknown"]);
+    let status = planned.status();
+    assert_eq!((status.totals.interruptions, status.totals.failures, status.active_seconds), (1, 0, 60));
+    assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.data), Some(json!({ "step": 2 })));
+    let told = status.last_failure.expect("it is told");
+    assert!(told.message.contains("lost track"), "{}", told.message);
+    assert_eq!((told.exit_code, status.recent_attempts[0].exit_code), (None, None), "255 was nobody's exit code");
+
+    let own = running().pod(sliced().ran("10:00:00", "10:01:00", 255)).at("10:01:02");
+    own.expect_starting(&["phase Waiting Error", "attempt 1 Ended", "outcome Failed Error exit 255"]);
+    let rule = json!({ "name": "fatal", "onExitCodes": { "operator": "In", "values": [255] }, "action": "Fail" });
+    let ruled = running().spec(json!({ "failurePolicy": { "rules": [rule] } })).pod(rebooted()).at("10:01:02");
+    ruled.expect_starting(&["phase Waiting Unknown", "attempt 1 Ended", "outcome Interrupted Unknown"]);
+}
+
 #[test]
 fn row_6_a_pod_that_is_gone_is_an_interruption() {
     let planned = running().at("10:05:00").expect([

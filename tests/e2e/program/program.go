@@ -160,6 +160,8 @@ func (p *program) act(a action) error {
 		return p.pause(a.duration)
 	case "allocate":
 		return p.allocate(a.number)
+	case "store":
+		store(a.number)
 	case "child":
 		p.runChild(*a.child)
 	case "exit":
@@ -267,6 +269,18 @@ func (p *program) allocate(size int) error {
 		}
 	}
 	return nil
+}
+
+// store puts a file of so many bytes on the disk, where it stays.
+func store(size int) {
+	file, err := os.CreateTemp("", "stored-")
+	if err == nil {
+		_, err = file.Write(make([]byte, size))
+		err = firstOf(err, file.Sync(), file.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "program: store:", err)
+	}
 }
 
 // runChild does one action in a child process, whose end, however bad, is only logged.

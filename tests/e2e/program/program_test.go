@@ -238,6 +238,27 @@ func TestAllocatesAndSpawns(t *testing.T) {
 	k.wantJournal("start 0", "rule 0", "exit 0")
 }
 
+func TestStores(t *testing.T) {
+	k := newTask(t)
+	k.env = append(k.env, "TMPDIR="+k.folder)
+	k.run(0, "--steps=0", "start: store 64Ki; store 1Mi")
+	stored, err := filepath.Glob(k.file("stored-*"))
+	if err != nil || len(stored) != 2 {
+		t.Fatalf("stored %q, %v", stored, err)
+	}
+	sizes := int64(0)
+	for _, file := range stored {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes += info.Size()
+	}
+	if sizes != 64<<10+1<<20 {
+		t.Errorf("stored %d bytes", sizes)
+	}
+}
+
 func TestRefusesBadArguments(t *testing.T) {
 	k := newTask(t)
 	k.run(64, "term: explode")

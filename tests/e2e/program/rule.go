@@ -30,7 +30,7 @@ type action struct {
 	name     string
 	argument string
 	duration time.Duration // of sleep; negative: forever
-	number   int           // of exit, allocate and fill; negative: without end
+	number   int           // of exit, allocate, fill and store; negative: without end
 	child    *action       // of child
 }
 
@@ -163,7 +163,7 @@ func parseAction(text string) (action, error) {
 		if err != nil {
 			err = errors.New(`wants text, in which \n is a new line and \\ a backslash`)
 		}
-	case "fill":
+	case "fill", "store":
 		a.number, err = parseSize(a.argument)
 	case "log", "wait":
 		if a.argument == "" {

@@ -56,6 +56,7 @@ func TestParseRuleRefuses(t *testing.T) {
 		"term: ignore it":         "takes no argument",
 		"start: sleep -1s":        "positive duration",
 		"start: allocate 1.5Gi":   "wants a size",
+		"start: store forever":    "wants a size",
 		"start: child fly":        "no such action",
 	} {
 		if _, err := parseRule(text); err == nil || !strings.Contains(err.Error(), want) {

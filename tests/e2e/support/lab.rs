@@ -12,7 +12,11 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Namespace},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{Namespace, Pod},
+        events::v1::Event,
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -30,6 +34,7 @@ use tokio::{
 use super::{
     journal::Journal,
     operator::OperatorProcess,
+    outage::has_local_cluster,
     record::{Record, Recorder, Sightings},
     task::Task,
 };
@@ -70,6 +75,15 @@ pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
 pub(crate) async fn story_alone(tell: impl AsyncFnOnce(&Lab)) {
     let _alone = CLUSTER.write().await;
     tell_in_lab(tell).await;
+}
+
+/// Tells a story, alone, that takes a part of the cluster out of service. On another cluster than the local one it is
+/// skipped, which is said.
+pub(crate) async fn story_of_an_outage(tell: impl AsyncFnOnce(&Lab)) {
+    let _alone = CLUSTER.write().await;
+    if has_local_cluster() {
+        tell_in_lab(tell).await;
+    }
 }
 
 async fn tell_in_lab(tell: impl AsyncFnOnce(&Lab)) {
@@ -194,6 +208,19 @@ impl Lab {
     /// Creates a task from a manifest.
     pub(crate) async fn submit(&self, manifest: Value) -> Task<'_> {
         Task::create(self, manifest).await
+    }
+
+    /// How often an event of this reason was sent about a task, repetitions included.
+    pub(crate) async fn events_of(&self, task: &str, reason: &str) -> i32 {
+        let fields = format!("regarding.kind=LongTask,regarding.name={task},reason={reason}");
+        let events = self.api::<Event>().list(&ListParams::default().fields(&fields)).await.expect("list events");
+        events.iter().map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
+    }
+
+    /// Creates a pod that no task owns.
+    pub(crate) async fn create_pod(&self, pod: Value) {
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        self.api().create(&PostParams::default(), &pod).await.expect("create somebody's pod");
     }
 
     /// The journal that the program of a task writes.

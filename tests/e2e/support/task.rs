@@ -38,6 +38,16 @@ pub(crate) fn container(name: &str, arguments: &[&str]) -> Value {
     json!({ "name": name, "image": PROGRAM, "args": arguments })
 }
 
+/// A pod of somebody else that runs the program.
+pub(crate) fn pod(name: &str, arguments: &[&str]) -> Value {
+    json!({
+        "metadata": { "name": name },
+        "spec": {
+            "containers": [container("main", arguments)], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1,
+        },
+    })
+}
+
 /// Changes made to a manifest: what `kubectl patch --type=merge` would do.
 pub(crate) trait Change {
     fn and(self, change: Value) -> Self;

@@ -14,6 +14,7 @@ import (
 // never changed.
 type givenCluster struct {
 	*workshop
+	untouchable
 	file string
 }
 

@@ -14,7 +14,10 @@ import (
 const kindName = "longtask"
 
 // kindCluster is one that kind runs in the Docker engine.
-type kindCluster struct{ *workshop }
+type kindCluster struct {
+	*workshop
+	untouchable
+}
 
 func (k kindCluster) up(ctx context.Context) error {
 	// kubectl and helm are used with any cluster; packages are not.

@@ -10,6 +10,7 @@ import (
 
 	"longtask.dev/tests/cluster/internal/local"
 	"longtask.dev/tests/cluster/internal/progress"
+	"longtask.dev/tests/cluster/internal/tools"
 )
 
 // localCluster is the one that this program runs. What can be made without root
@@ -46,6 +47,18 @@ func (l localCluster) down(ctx context.Context, purge bool) error {
 
 func (l localCluster) status(ctx context.Context) error { return asRoot(ctx, "status") }
 
+func (l localCluster) stop(ctx context.Context, component string) error {
+	return asRoot(ctx, "stop", "-component", component)
+}
+
+func (l localCluster) start(ctx context.Context, component string) error {
+	kube, err := tools.Kube(ctx, l.module, l.cache, l.say)
+	if err != nil {
+		return err
+	}
+	return asRoot(ctx, "start", "-kube", kube, "-component", component)
+}
+
 func (l localCluster) load(ctx context.Context, archive string) error {
 	return l.say.Step("done", func() error { return asRoot(ctx, "load", "-archive", archive) }, "loading %s", archive)
 }
@@ -70,6 +83,7 @@ func runAsRoot(ctx context.Context, args []string) error {
 	pause := flags.String("pause", "", "the archive of the sandbox image")
 	kubeconfig := flags.String("kubeconfig", "", "where to put the administrator's kubeconfig")
 	archive := flags.String("archive", "", "the images to load")
+	component := flags.String("component", "", "the component to stop or start")
 	purge := flags.Bool("purge", false, "remove the data too")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
@@ -85,6 +99,10 @@ func runAsRoot(ctx context.Context, args []string) error {
 		return cluster.Down(ctx, *purge)
 	case "status":
 		return cluster.Status(ctx)
+	case "stop":
+		return cluster.Stop(ctx, *component)
+	case "start":
+		return cluster.Start(ctx, *component)
 	case "load":
 		return local.Load(ctx, *archive)
 	}

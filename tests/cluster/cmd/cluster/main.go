@@ -18,6 +18,8 @@ const usage = `usage: cluster COMMAND
   up                    start a cluster, or repair it
   down [--purge]        stop it; with --purge, remove its data too
   status                say what runs
+  stop COMPONENT        stop one component of the local cluster, as an outage would
+  start COMPONENT       start it again, and wait until it works
   load IMAGE...         put images on the node; each an image file (.yaml), an archive (.tar) or a name
   image build IMAGE...  build images from image files, and print where their archives are
 
@@ -36,13 +38,20 @@ func main() {
 	case errors.Is(err, errUsage):
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
+	case errors.Is(err, errNotOurs):
+		fmt.Fprintf(os.Stderr, "cluster: %v\n", err)
+		os.Exit(3)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "cluster: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-var errUsage = errors.New("see the usage")
+var (
+	errUsage = errors.New("see the usage")
+	// errNotOurs has an exit code of its own: tests ask by it.
+	errNotOurs = errors.New("only components of the local cluster can be stopped and started")
+)
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
@@ -71,6 +80,10 @@ func run(ctx context.Context, args []string) error {
 		return w.target(ctx).down(ctx, true)
 	case command == "status" && len(args) == 0:
 		return w.target(ctx).status(ctx)
+	case command == "stop" && len(args) == 1:
+		return w.target(ctx).stop(ctx, args[0])
+	case command == "start" && len(args) == 1:
+		return w.target(ctx).start(ctx, args[0])
 	case command == "load" && len(args) > 0:
 		return w.load(ctx, args)
 	case command == "image" && len(args) > 1 && args[0] == "build":

@@ -15,15 +15,23 @@ type target interface {
 	down(ctx context.Context, purge bool) error
 	status(ctx context.Context) error
 	load(ctx context.Context, archive string) error
+	stop(ctx context.Context, component string) error
+	start(ctx context.Context, component string) error
 }
+
+// untouchable is a cluster whose components are not ours to stop and start.
+type untouchable struct{}
+
+func (untouchable) stop(context.Context, string) error  { return errNotOurs }
+func (untouchable) start(context.Context, string) error { return errNotOurs }
 
 // target chooses: what the user says, then what is quick, then what always works.
 func (w *workshop) target(ctx context.Context) target {
 	switch {
 	case w.given() != "":
-		return givenCluster{w, w.given()}
+		return givenCluster{workshop: w, file: w.given()}
 	case hasKind(ctx):
-		return kindCluster{w}
+		return kindCluster{workshop: w}
 	default:
 		return localCluster{w}
 	}

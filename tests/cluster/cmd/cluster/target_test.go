@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,5 +57,13 @@ func TestWhichClusterIsMeant(t *testing.T) {
 				t.Errorf("got %T", got)
 			}
 		})
+	}
+}
+
+func TestOnlyTheLocalClustersComponentsAreStopped(t *testing.T) {
+	for _, other := range []target{kindCluster{}, givenCluster{}} {
+		if err := other.stop(t.Context(), "kubelet"); !errors.Is(err, errNotOurs) {
+			t.Errorf("%T: got %v", other, err)
+		}
 	}
 }
