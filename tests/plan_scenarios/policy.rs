@@ -313,8 +313,13 @@ fn a_template_that_gives_more_than_the_raise_takes_its_place() {
     let template = json!({ "spec": { "containers": [
         { "name": "main", "image": "i", "resources": { "limits": { "memory": "2Gi" } } },
     ] } });
-    let planned = raised.edited(json!({ "template": template })).at("10:30:00");
+    let planned = raised.clone().edited(json!({ "template": template })).at("10:30:00");
     assert_eq!(planned.status().memory, None);
+    let template = json!({ "spec": { "containers": [
+        { "name": "main", "image": "i", "resources": { "limits": { "memory": "200Mi" } } },
+    ] } });
+    let planned = raised.edited(json!({ "template": template })).at("10:30:00");
+    assert_eq!(planned.status().memory, None, "nothing is raised when both are the same");
 }
 
 #[test]
