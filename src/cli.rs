@@ -101,7 +101,7 @@ and for a task that is suspended, held or has ended:
 Behind a word:
   @DURATION        the program runs that long first. Default 1m, or a second less than the segment if that is shorter.
                    resume, restart: the user waits that long first, default 1m
-  +progress        it reports a new checkpoint and more done than ever before
+  +progress        it gets one step beyond the checkpoint that it was given, and reports that
   +after:DURATION  it asks for that delay: resumeAfter, or retryAfter of an error
   *N               N times; * alone: until the task ends, for the last word
 

@@ -263,6 +263,13 @@ fn a_limit_cuts_what_the_script_says() {
     expect_end(deadline, "done@45m", "Failed (DeadlinePassed) after 1 attempt, at +30m");
     expect_end("limits: {deadline: 2026-11-24T09:00:00Z}", "done", "Failed (DeadlinePassed) after 0 attempts, at +0s");
     expect_end("limits: {activeTime: 90s}", "fail*", "Failed (ActiveTimeExceeded) after 2 attempts");
+    let hold = "failurePolicy: {onExhausted: Hold}\n  limits: {deadline: 2026-11-24T10:30:00Z}";
+    expect_end(hold, "fail*7", "Failed (DeadlinePassed) after 7 attempts, at +30m");
+    expect_end(
+        "limits: {wallTime: 65s}\n  retry: {backoff: {jitter: None}}",
+        "fail",
+        "Failed (WallTimeExceeded) after 1",
+    );
 }
 
 #[test]

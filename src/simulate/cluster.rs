@@ -22,8 +22,6 @@ pub(super) struct Cluster {
     pub(super) is_task_gone: bool,
     uid: String,
     pods: Vec<SimPod>,
-    /// How often a program has reported progress.
-    marks: i64,
 }
 
 impl Cluster {
@@ -33,7 +31,7 @@ impl Cluster {
         task.metadata.uid = Some(uid.to_owned());
         task.metadata.generation = Some(1);
         task.metadata.deletion_timestamp = None;
-        Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new(), marks: 0 }
+        Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new() }
     }
 
     /// The status, or none yet.
@@ -99,8 +97,7 @@ impl Cluster {
 
     /// Creates a pod that is to end like this.
     pub(super) fn create(&mut self, pod: Pod, word: &Word, fate: Fate) {
-        let mark = word.has_progress.then(|| self.next_mark());
-        self.pods.push(SimPod::create(pod, word, fate, mark, self.now));
+        self.pods.push(SimPod::create(pod, word, fate, self.now));
     }
 
     /// Lets happen what is due.
@@ -134,11 +131,6 @@ impl Cluster {
                 spec.restart = Some(Restart { token: format!("simulated-{generation}"), from, checkpoint_sequence });
             }
         }
-    }
-
-    fn next_mark(&mut self) -> i64 {
-        self.marks = self.marks.saturating_add(1);
-        self.marks
     }
 }
 

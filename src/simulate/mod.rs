@@ -130,16 +130,20 @@ impl Simulation {
         None
     }
 
-    /// No pod runs: whether the history is over, or the script knows how it goes on.
+    /// No pod runs: whether the history is over, or it is known how it goes on.
     fn reason_to_stop(&mut self, wake: Wake) -> Option<Stop> {
-        let phase = self.cluster.status().phase;
-        let has_ended = phase.is_some_and(Phase::is_terminal);
-        if has_ended || phase == Some(Phase::Suspended) {
-            return if self.user_acts() { None } else { Some(if has_ended { Stop::TaskEnded } else { Stop::AtRest }) };
+        let status = self.cluster.status();
+        let has_ended = status.phase.is_some_and(Phase::is_terminal);
+        let is_at_rest = has_ended || status.phase == Some(Phase::Suspended);
+        if is_at_rest && self.user_acts() {
+            return None;
         }
         match wake {
+            _ if has_ended => Some(Stop::TaskEnded),
             Wake::OnChange => Some(Stop::AtRest),
-            Wake::At(_) if self.script.has_end() => None,
+            // A limit of the task, or the next attempt.
+            Wake::At(_) if is_at_rest || self.script.has_end() => None,
+            Wake::At(time) if status.next_attempt_time.is_some_and(|next| time < next) => None,
             Wake::At(_) => Some(Stop::ScriptEnded),
         }
     }

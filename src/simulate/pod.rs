@@ -45,9 +45,9 @@ pub(super) fn later(time: Timestamp, seconds: i64) -> Timestamp {
 
 impl SimPod {
     /// The pod that was asked for: it finds a node at once, and its main container runs at once, if it ever does.
-    /// `mark` is what the program reports as its progress, if it reports any.
-    pub(super) fn create(pod: Pod, word: &Word, fate: Fate, mark: Option<i64>, now: Timestamp) -> Self {
-        let mut created = Self { object: pod, report: report(word, &fate, mark), fate, due: None };
+    pub(super) fn create(pod: Pod, word: &Word, fate: Fate, now: Timestamp) -> Self {
+        let step = word.has_progress.then(|| last_step(&pod).saturating_add(1));
+        let mut created = Self { object: pod, report: report(word, &fate, step), fate, due: None };
         created.bind(now);
         created.begin(word, now);
         created
@@ -338,9 +338,18 @@ impl SimPod {
     }
 }
 
+/// The step in the checkpoint that the pod is given: the program counts on from there, as a real one would.
+fn last_step(pod: &Pod) -> i64 {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let variables = containers.flat_map(|container| container.env.iter().flatten());
+    let checkpoint = variables.into_iter().find(|variable| variable.name == "LONGTASK_CHECKPOINT");
+    let reported = checkpoint.and_then(|variable| serde_json::from_str::<Value>(variable.value.as_deref()?).ok());
+    reported.and_then(|checkpoint| checkpoint["step"].as_i64()).unwrap_or(0)
+}
+
 /// What the program writes to its report file, one thing a line. An error lapses by later progress, so that is first.
-fn report(word: &Word, fate: &Fate, mark: Option<i64>) -> String {
-    let progress = mark.map(|mark| json!({ "checkpoint": { "step": mark }, "progress": { "completed": mark } }));
+fn report(word: &Word, fate: &Fate, step: Option<i64>) -> String {
+    let progress = step.map(|step| json!({ "checkpoint": { "step": step }, "progress": { "completed": step } }));
     let asked = word.asks_for.map(|delay| delay.to_string());
     let resume = asked.as_ref().map(|delay| json!({ "resumeAfter": delay }));
     let lines = [progress, error(fate, asked.as_deref()), resume];

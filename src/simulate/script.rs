@@ -28,7 +28,7 @@ pub(super) struct Word {
     pub(super) what: What,
     /// How long the program runs before, or how long the user waits.
     pub(super) after: Option<GoDuration>,
-    /// Whether the program reports a new checkpoint, and more done than ever, before its end.
+    /// Whether the program gets a step further, and reports that, before its end.
     pub(super) has_progress: bool,
     /// The delay that the program asks for.
     pub(super) asks_for: Option<GoDuration>,
