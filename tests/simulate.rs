@@ -27,13 +27,17 @@ fn task(spec: &str) -> LongTask {
 }
 
 fn history(spec: &str, script: &str) -> History {
+    history_of(task(spec), script)
+}
+
+fn history_of(task: LongTask, script: &str) -> History {
     let setup = Setup {
         uid: "simulated".to_owned(),
         start: "2026-11-24T10:00:00Z".parse().expect("a time"),
         most_attempts: 1000,
     };
     let script: Script = script.parse().unwrap_or_else(|error| panic!("{script}: {error}"));
-    simulate(task(spec), script, &setup)
+    simulate(task, script, &setup)
 }
 
 /// The table is exactly this.
@@ -76,7 +80,7 @@ BEGAN   ENDED   ATTEMPT  SEGMENT  OUTCOME              THEN                     
 +2m10s  +3m10s  3        1        Failed Error exit 1  rule declined: retry after 5s              rule declined 3
 +3m15s  +4m15s  4        1        Failed Error exit 1  rule declined: Failed (RuleLimitExceeded)  rule declined 4
 
-Attempt 4 of segment 1 was try 4 in a row without progress (Error, exit 1)
+Attempt 4 of segment 1 was number 4 in a row for rule declined (Error, exit 1)
 Failed (RuleLimitExceeded) after 4 attempts, at +4m15s with 4m of running time
 ",
     );
@@ -165,6 +169,31 @@ Failed (NoProgress) after 4 attempts, at +1h with 1h of running time
 }
 
 #[test]
+fn work_that_is_done_again_after_its_checkpoints_were_dropped_is_no_stall() {
+    let over = "failurePolicy: {rules: [{name: o, onExitCodes: {operator: In, values: [66]}, action: StartOver}]}";
+    expect_end(over, "timeout+progress*6,fail:66,timeout+progress*6,done", "Succeeded (Completed) after 14 attempts");
+    let back = "failurePolicy: {rules: [{name: o, onExitCodes: {operator: In, values: [66]}, action: Rollback}]}";
+    expect_end(back, "timeout+progress*6,fail:66*3,timeout+progress*6,done", "Succeeded (Completed) after 16 attempts");
+    for spec in [over, back] {
+        let stalls = attempts(spec, "timeout+progress*6,fail:66*3,timeout+progress*6,done");
+        assert!(stalls.iter().all(|attempt| attempt["consecutive"]["stalls"] == 0), "{stalls:#?}");
+    }
+}
+
+#[test]
+fn what_rules_change_for_the_next_attempt_is_shown() {
+    let memory = include_str!("../examples/failures/memory.yaml");
+    let task =
+        memory.replace("memory: {factor: 2, max: 1Gi}", "memory: {factor: 2, max: 300Mi}\n      avoidNode: true");
+    let task = serde_saphyr::from_str(&task).expect("a task");
+    let history = history_of(task, "oom*3,done").table(false);
+    let then: Vec<_> = history.lines().filter(|line| line.contains("OOMKilled")).collect();
+    assert!(then[0].contains("rule out-of-memory: retry after 1s, with 200Mi, off node-1"), "{history}");
+    assert!(then[1].contains(", with 300Mi, off node-2 and node-1"), "{history}");
+    assert!(then[2].contains("  retry after 1s (4s before jitter), with 300Mi"), "no rule matches any more: {history}");
+}
+
+#[test]
 fn a_poison_record_ends_after_three_rollbacks() {
     expect(
         "failurePolicy: {rules: [{name: poison, onExitCodes: {operator: In, values: [65]}, action: Rollback, delay: 9s}]}",
@@ -178,7 +207,7 @@ BEGAN   ENDED   ATTEMPT  SEGMENT  OUTCOME               THEN                    
 +4m18s  +5m18s  5        3        Failed Error exit 65  rule poison: retry from checkpoint 2 after 9s  rule poison 3
 +5m27s  +6m27s  6        3        Failed Error exit 65  rule poison: Failed (RuleLimitExceeded)        rule poison 4
 
-Attempt 6 of segment 3 was try 4 in a row without progress (Error, exit 65)
+Attempt 6 of segment 3 was number 4 in a row for rule poison (Error, exit 65)
 Failed (RuleLimitExceeded) after 6 attempts, at +6m27s with 6m of running time
 ",
     );
@@ -301,7 +330,7 @@ fn events_are_printed_when_they_are_asked_for() {
         [
             "+0s    Normal AttemptStarting: Starting attempt 1 of segment 1.",
             "+0s    Normal AttemptStarted: Attempt 1 of segment 1 runs on node-1.",
-            "+1m    Normal Succeeded: Succeeded after 1 segments and 1 attempts, 60s of running time.",
+            "+1m    Normal Succeeded: Succeeded after 1 segment and 1 attempt, 60s of running time.",
         ],
         "\n{table}"
     );

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::script::{Edit, Script, Word};
 use crate::{
     api::{
-        Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus, Outcome, Phase,
-        RuleCounter, find_condition,
+        Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus, MemorySize, Outcome,
+        Phase, RuleCounter, find_condition,
     },
     plan::TaskEvent,
 };
@@ -56,6 +56,12 @@ pub(super) struct Attempt {
     /// The checkpoint that the next attempt resumes from.
     pub(super) checkpoint: Option<i64>,
     pub(super) is_rolled_back: bool,
+    /// The memory of the next attempt, once a rule has raised it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<MemorySize>,
+    /// The nodes that the next attempt avoids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) avoid_nodes: Vec<String>,
     pub(super) consecutive: Consecutive,
     pub(super) rule_counters: Vec<RuleCounter>,
     #[serde(skip)]
@@ -197,6 +203,8 @@ impl History {
             then: Then::of(ended.segment, after, now),
             checkpoint,
             is_rolled_back: ended.checkpoint_sequence != checkpoint,
+            memory: after.memory,
+            avoid_nodes: after.avoid_nodes.clone(),
             consecutive: after.consecutive.clone(),
             rule_counters: after.rule_counters.clone(),
             budgets: spec.retry.budgets.clone(),

@@ -153,7 +153,15 @@ fn then(attempt: &Attempt) -> String {
         Then::NoAttempt { phase, reason } => format!("{} ({reason})", phase.as_str()),
     };
     let jitter = attempt.delay_before_jitter_seconds.map(|delay| format!(" ({} before jitter)", seconds(delay)));
-    rule + &what + &jitter.unwrap_or_default()
+    rule + &what + &jitter.unwrap_or_default() + &changes(attempt)
+}
+
+/// What rules have changed for the next attempt.
+fn changes(attempt: &Attempt) -> String {
+    let follows = !matches!(attempt.then, Then::NoAttempt { .. });
+    let memory = attempt.memory.filter(|_| follows).map(|memory| format!(", with {memory}"));
+    let nodes = (follows && !attempt.avoid_nodes.is_empty()).then(|| attempt.avoid_nodes.join(" and "));
+    memory.unwrap_or_default() + &nodes.map(|nodes| format!(", off {nodes}")).unwrap_or_default()
 }
 
 fn after(delay: i64) -> String {
