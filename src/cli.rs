@@ -8,11 +8,12 @@ use std::{
     io::{self, IsTerminal},
     net::SocketAddr,
     num::{NonZeroU16, NonZeroU32},
+    path::PathBuf,
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tracing_subscriber::EnvFilter;
 
 /// What the program was asked to do.
@@ -27,7 +28,8 @@ pub struct Cli {
 const LONG_ABOUT: &str = "Long-running work on Kubernetes as a chain of time-limited pods.
 
 `longtask run` is the operator: it watches LongTask objects and runs each as a chain of pods that resume from the last \
-checkpoint. `longtask crd` prints the definition of the LongTask resource, for `kubectl apply -f -`.";
+checkpoint. `longtask crd` prints the definition of the LongTask resource, for `kubectl apply -f -`. `longtask \
+simulate` tries a task's failure policy without a cluster.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -39,6 +41,9 @@ pub enum Command {
     ///
     /// `longtask crd | kubectl apply -f -` installs or upgrades it.
     Crd,
+    /// Try a task's failure policy: what the operator would do if attempts ended as a script says.
+    #[command(long_about = LONG_SIMULATE, after_long_help = AFTER_SIMULATE)]
+    Simulate(SimulateArgs),
     /// Print the version.
     Version,
 }
@@ -63,6 +68,97 @@ Exit codes:
   2  the arguments are wrong
 
 Durations are written 10s, 1m or 1m30s.";
+
+const LONG_SIMULATE: &str =
+    "Try a task's failure policy: what the operator would do if attempts ended as a script says.
+
+The operator's own planner answers, in virtual time: no cluster, no pod, no waiting. Printed are every attempt, its \
+outcome, what follows and when, what is counted in a row, and where that leaves the task.
+
+  longtask simulate -f task.yaml --script 'fail:1*3,oom,evict,75,done'";
+
+const AFTER_SIMULATE: &str = "\
+The script has one word for each attempt, separated by commas:
+  done             the program exits with 0
+  75, 1, ...       it exits with this code
+  fail, fail:CODE  it exits with 1, or this code
+  error:CODE       it reports error.code CODE and exits with 1
+  permanent        it reports error.permanent and exits with 1; permanent:CODE with a code as well
+  oom              it is killed for want of memory
+  storage          it is evicted for going over its own limit of local storage
+  timeout          it runs to its time limit
+  evict, pressure, preempt, delete, lost, unknown
+                   it is interrupted: by the eviction API, by the kubelet of a node that is short of memory, by a pod of
+                   higher priority, by a delete, by the loss of its node, for a reason that nobody knows
+  reject           the kubelet has no room for the pod (OutOfcpu)
+  image, config    its image cannot be pulled, a secret is missing: until segment.startTimeout
+  starterror       the command does not exist
+  init             an init container fails
+  suspend, cancel  the user sets spec.suspend or spec.cancel while it runs
+and for a task that is suspended, held or has ended:
+  resume, restart  the user sets spec.suspend to false, or a new spec.restart.token
+
+Behind a word:
+  @DURATION        the program runs that long first. Default 1m, or a second less than the segment if that is shorter.
+                   resume, restart: the user waits that long first, default 1m
+  +progress        it gets one step beyond the checkpoint that it was given, and reports that
+  +after:DURATION  it asks for that delay: resumeAfter, or retryAfter of an error
+  *N               N times; * alone: until the task ends, for the last word
+
+The rules that an API server checks a manifest with are not asked; `kubectl apply --dry-run=server` does that.
+
+Exit codes:
+  0  the simulation was made, whatever became of the task
+  1  the output could not be written
+  2  the arguments or the manifest are wrong";
+
+/// Options of `longtask simulate`, as typed.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// The manifest of the task, or - for standard input.
+    ///
+    /// It may have other objects beside the one LongTask.
+    #[arg(long, short, value_name = "FILE")]
+    pub filename: PathBuf,
+
+    /// How the attempts end, one word for each.
+    ///
+    /// Such as 'fail:1*3,oom,evict,75,done'. When the task wants another attempt than the script has, the simulation
+    /// ends there. The words are listed below.
+    #[arg(long, value_name = "WORDS")]
+    pub script: String,
+
+    /// The UID of the task, from which the jitter of delays is drawn.
+    ///
+    /// A real task has a UID of its own, and so other delays within the same bounds.
+    #[arg(long, value_name = "UID", default_value = "simulated")]
+    pub uid: String,
+
+    /// When the task is applied, for specs with a deadline: RFC 3339, such as 2026-11-25T06:00:00Z. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<Timestamp>,
+
+    /// Stop after this many attempts.
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub max_attempts: NonZeroU32,
+
+    /// Print the events that the operator would publish as well.
+    #[arg(long)]
+    pub events: bool,
+
+    /// How to print: a table for people, or a JSON object per line.
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub output: Output,
+}
+
+/// How a simulation is printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// A table, then where the task stands.
+    Text,
+    /// One JSON object per line; its kind says what it is.
+    Json,
+}
 
 /// Options of `longtask run`, as typed.
 #[derive(Debug, Args)]
@@ -391,7 +487,7 @@ mod tests {
         let words = ["longtask", "run"].iter().chain(args);
         match Cli::try_parse_from(words).expect("the arguments parse").command {
             Command::Run(args) => *args,
-            Command::Crd | Command::Version => panic!("not `run`"),
+            Command::Crd | Command::Simulate(_) | Command::Version => panic!("not `run`"),
         }
     }
 
@@ -419,8 +515,7 @@ mod tests {
     #[test]
     fn every_option_is_explained() {
         let command = Cli::command();
-        let run = command.find_subcommand("run").expect("there is `run`");
-        for arg in run.get_arguments() {
+        for arg in command.get_subcommands().flat_map(clap::Command::get_arguments) {
             assert!(arg.get_help().is_some(), "{} has no help", arg.get_id());
         }
     }

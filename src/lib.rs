@@ -14,6 +14,8 @@
 //! - [`plan`](mod@plan) is the mind: a pure function of what was observed and the time. All rules about attempts,
 //!   outcomes, retries and limits live there.
 //! - [`render`] makes the pod of an attempt; [`api`] is the resource that users write and read.
+//! - [`simulate`](mod@simulate) shows the plan a model cluster in place of a real one, and a script for what happens there:
+//!   how a user tries a failure policy.
 //!
 //! # Why a crash at any moment does no harm
 //!
@@ -25,8 +27,9 @@
 //! # Who may use whom
 //!
 //! `api <- render <- plan <- controller <- operator <- main`: each uses only what is to its left. `clock` has the only
-//! wall clock, `cli` reads the only environment, `telemetry` knows nothing of tasks. `api`, `render` and `plan` do no
-//! I/O and never ask for the time. A test holds that (`tests/architecture.rs`).
+//! wall clock, `cli` reads the only environment, `telemetry` knows nothing of tasks. `simulate` stands beside `controller`.
+//! `api`, `render`, `plan` and `simulate` do no I/O and never ask for the time. A test holds that
+//! (`tests/architecture.rs`).
 //!
 //! # Words
 //!
@@ -48,4 +51,5 @@ pub mod controller;
 pub mod operator;
 pub mod plan;
 pub mod render;
+pub mod simulate;
 pub mod telemetry;

@@ -1,17 +1,24 @@
 //! The `longtask` program: parse, dispatch.
 
 use std::{
+    fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use longtask::{
     api::crd,
-    cli::{Cli, Command, RunArgs, Surroundings},
+    cli::{Cli, Command, Output, RunArgs, SimulateArgs, Surroundings},
+    clock::Clock,
     controller, operator,
+    simulate::{self, Setup},
     telemetry::logs,
 };
+
+/// The exit code of arguments that are wrong, as clap has it.
+const WRONG_ARGUMENTS: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -22,6 +29,13 @@ async fn main() -> ExitCode {
             Err(error) => {
                 eprintln!("{}", logs::with_causes(&error));
                 ExitCode::FAILURE
+            }
+        },
+        Command::Simulate(args) => match simulation(args) {
+            Ok(text) => print(&text),
+            Err(message) => {
+                eprintln!("error: {message}");
+                ExitCode::from(WRONG_ARGUMENTS)
             }
         },
         Command::Version => print(concat!("longtask ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -39,6 +53,26 @@ async fn run(args: RunArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `longtask simulate` prints, or what is wrong with its arguments.
+fn simulation(args: SimulateArgs) -> Result<String, String> {
+    let SimulateArgs { filename, script, uid, start, max_attempts, events, output } = args;
+    let script = script.parse().map_err(|error| format!("--script: {error}"))?;
+    let file = filename.display();
+    let yaml = read(&filename).map_err(|error| format!("read {file}: {error}"))?;
+    let task = simulate::read_task(&yaml).map_err(|error| format!("{file}: {error}"))?;
+    let start = start.map_or_else(Clock::wall, |start| Clock::from_fn(move || start)).now();
+    let history = simulate::simulate(task, script, &Setup { uid, start, most_attempts: max_attempts.get() });
+    match output {
+        Output::Text => Ok(history.table(events)),
+        Output::Json => history.json_lines(events).map_err(|error| error.to_string()),
+    }
+}
+
+/// The text of a file; `-` is standard input.
+fn read(file: &Path) -> io::Result<String> {
+    if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
 }
 
 /// Unlike `print!`, no panic when the reader has gone, as in `longtask crd | head`.

@@ -1,4 +1,5 @@
-//! The import rule: `api` <- `render` <- `plan` <- `controller` <- `main`. What decides does no I/O and reads no clock.
+//! The import rule: `api` <- `render` <- `plan` <- `controller` <- `main`, `simulate` beside `controller`. What decides
+//! does no I/O and reads no clock.
 //!
 //! Read from the tokens of the source, so that neither formatting nor an alias nor a macro hides a path.
 
@@ -28,15 +29,16 @@ const IMPURE: [&str; 17] = [
 ];
 
 /// Each room, whether it is pure, and the rooms of this crate that it may not use.
-const ROOMS: [(&str, bool, &[&str]); 8] = [
-    ("api", true, &["clock", "render", "plan", "controller", "operator", "telemetry", "cli"]),
-    ("render", true, &["clock", "plan", "controller", "operator", "telemetry", "cli"]),
-    ("plan", true, &["clock", "controller", "operator", "telemetry", "cli"]),
-    ("clock", false, &["api", "render", "plan", "controller", "operator", "telemetry", "cli"]),
-    ("cli", false, &["api", "render", "plan", "controller", "operator", "telemetry"]),
-    ("telemetry", false, &["api", "render", "plan", "controller", "operator"]),
-    ("controller", false, &[]),
-    ("operator", false, &["render", "plan"]),
+const ROOMS: [(&str, bool, &[&str]); 9] = [
+    ("api", true, &["clock", "render", "plan", "simulate", "controller", "operator", "telemetry", "cli"]),
+    ("render", true, &["clock", "plan", "simulate", "controller", "operator", "telemetry", "cli"]),
+    ("plan", true, &["clock", "simulate", "controller", "operator", "telemetry", "cli"]),
+    ("simulate", true, &["clock", "controller", "operator", "telemetry", "cli"]),
+    ("clock", false, &["api", "render", "plan", "simulate", "controller", "operator", "telemetry", "cli"]),
+    ("cli", false, &["api", "render", "plan", "simulate", "controller", "operator", "telemetry"]),
+    ("telemetry", false, &["api", "render", "plan", "simulate", "controller", "operator"]),
+    ("controller", false, &["simulate"]),
+    ("operator", false, &["render", "plan", "simulate"]),
 ];
 
 #[test]
@@ -87,6 +89,8 @@ fn a_violation_is_caught_however_it_is_written() {
         (["api", "spec"], "use crate::plan::plan;"),
         (["api", "spec"], "use kube::{CustomResource, Client};"),
         (["render", "pod"], "use crate::plan::Observed;"),
+        (["simulate", "cluster"], "use crate::clock::Clock;"),
+        (["controller", "execute"], "use crate::simulate::Script;"),
         (["telemetry", "logs"], "use crate::controller::run;"),
     ] {
         assert_ne!(violations_in(&module.map(Into::into), source), [""; 0], "{source}");
@@ -100,6 +104,7 @@ fn what_is_allowed_is_not_caught() {
         (["plan", "settle"], "// use tokio::time;\nconst TEXT: &str = \"use tokio::time;\";"),
         (["plan", "settle"], "use jiff::Timestamp; fn f(now: Timestamp) -> Timestamp { Timestamp::MAX }"),
         (["plan", "settle"], "mod tests { use super::*; fn f() { env::add(1); } }"),
+        (["simulate", "cluster"], "use crate::{api::LongTask, plan::plan};"),
         (["api", "spec"], "use kube::CustomResource; #[kube(group = \"x\")] struct S;"),
         (["controller", "execute"], "use crate::{plan::Plan, telemetry::metrics::Metrics}; use tokio::time;"),
     ] {

@@ -41,6 +41,8 @@ fn drops_checkpoints(rule: &Rule, status: &mut LongTaskStatus) -> bool {
             status.checkpoint_history.clear();
         }
     }
+    // The work behind the dropped checkpoints is done again: that it was done once must not make it a stall.
+    status.run.high_water = None;
     true
 }
 

@@ -77,3 +77,31 @@ fn remedy(reason: &str) -> &'static str {
         _ => "correct spec.template if the cause lies there; it is tried again either way",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_a_remedy_of_its_own() {
+        for (reasons, remedy_says) in [
+            (&["Unschedulable"][..], "lower what spec.template requests"),
+            (&["SchedulingGated"], "scheduling gates"),
+            (&["QuotaExceeded"], "raise the quota"),
+            (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
+            (&["CreateContainerConfigError"], "create what is missing"),
+            (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["InitContainerFailed"], "init container's log"),
+            (&["UnknownCheckpoint"], "checkpointSequence"),
+            (&["NameTaken"], "delete or rename that pod"),
+            (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
+            (&["Invalid", "BadRequest"], "correct spec.template"),
+            (&["SomethingElse"], "it is tried again either way"),
+        ] {
+            for reason in reasons {
+                assert!(remedy(reason).contains(remedy_says), "{reason}: {}", remedy(reason));
+            }
+        }
+        assert!(!remedy("Invalid").contains("tried again"), "it fails until it is corrected");
+    }
+}

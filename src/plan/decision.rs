@@ -154,19 +154,3 @@ impl fmt::Display for Step {
         }
     }
 }
-
-impl fmt::Display for TaskEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.warning { "Warning" } else { "Normal" };
-        write!(f, "{kind} {}: {}", self.reason, self.note)
-    }
-}
-
-impl fmt::Display for Wake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OnChange => f.write_str("on change"),
-            Self::At(time) => time.fmt(f),
-        }
-    }
-}

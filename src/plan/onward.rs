@@ -119,9 +119,9 @@ pub(super) fn fail_by_limit(draft: &mut Draft<'_>, limit: Limit) {
 fn is_out_of_tries(draft: &mut Draft<'_>) -> bool {
     let Some(reason) = limits::count_limit_reached(&draft.spec.limits, &draft.status) else { return false };
     let message = format!(
-        "another attempt is needed after {} segments and {} attempts, which limits.segments or limits.attempts forbids",
-        draft.status.segment.saturating_sub(1),
-        draft.status.totals.attempts,
+        "another attempt is needed after {} and {}, which limits.segments or limits.attempts forbids",
+        counted(draft.status.segment.saturating_sub(1), "segment"),
+        counted(draft.status.totals.attempts, "attempt"),
     );
     fail(draft, reason, &message);
     true
@@ -292,14 +292,20 @@ pub(super) fn fail(draft: &mut Draft<'_>, reason: FailureReason, message: &str) 
 
 /// The program is done.
 pub(super) fn succeed(draft: &mut Draft<'_>) {
-    let totals = &draft.status.totals;
     let note = format!(
-        "Succeeded after {} segments and {} attempts, {}s of running time.",
-        draft.status.segment, totals.attempts, draft.status.active_seconds
+        "Succeeded after {} and {}, {}s of running time.",
+        counted(draft.status.segment, "segment"),
+        counted(draft.status.totals.attempts, "attempt"),
+        draft.status.active_seconds
     );
     end(draft, Phase::Succeeded, "Completed", &note);
     draft.set_condition(ConditionType::Complete, true, "Completed", &note);
     draft.say(EventReason::Succeeded, &note);
+}
+
+fn counted(number: i64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {

@@ -112,11 +112,12 @@ pub(super) fn stays_held(draft: &mut Draft<'_>) -> bool {
 }
 
 /// Lets a held task go on, with all counters at 0.
-pub(super) fn release(draft: &mut Draft<'_>) {
+pub(super) fn release(draft: &mut Draft<'_>, from: &str) {
     draft.status.consecutive = Consecutive::default();
     draft.status.rule_counters.clear();
     onward::count_pause(draft);
     draft.set_condition(ConditionType::Suspended, false, "Released", "released by a new restart token");
     draft.set_condition(ConditionType::Reconciling, true, "Released", "the run goes on");
-    draft.say(EventReason::Restarted, "Released by a new restart token; the run goes on with all counters at 0.");
+    let note = format!("Released by a new restart token; the run goes on from {from} with all counters at 0.");
+    draft.say(EventReason::Restarted, &note);
 }

@@ -3,38 +3,48 @@
 use super::{blocked, decision::EventReason, draft::Draft, policy};
 use crate::api::{Checkpoint, ConditionType, LongTaskStatus, Phase, Restart, RestartFrom, Run};
 
+/// The reason of the condition `Blocked` when the checkpoint to begin with does not exist.
+const UNKNOWN_CHECKPOINT: &str = "UnknownCheckpoint";
+
 /// Heeds a new restart token: begins another run, or says why not.
 pub(super) fn heed_token(draft: &mut Draft<'_>) {
     let Some(restart) = &draft.spec.restart else { return };
     if draft.status.run.restart_token.as_ref() == Some(&restart.token) {
+        // A token that named an unknown checkpoint may have been taken back.
+        if blocked::shown(draft).is_some_and(|shown| shown.reason == UNKNOWN_CHECKPOINT) {
+            blocked::unblock(draft, "TokenTakenBack");
+        }
         return;
     }
     if draft.status.phase.is_some_and(Phase::is_terminal) {
         return begin_again(draft, restart);
     }
-    draft.status.run.restart_token = Some(restart.token.clone());
     if policy::is_held(&draft.status) {
-        policy::release(draft);
-    } else {
-        let note =
-            "The new restart token is recorded and not obeyed: the run has not ended. Set another one when it has.";
-        draft.warn(EventReason::RestartIgnored, note);
+        return release(draft, restart);
     }
+    draft.status.run.restart_token = Some(restart.token.clone());
+    let note = "The new restart token is recorded and not obeyed: the run has not ended. Set another one when it has.";
+    draft.warn(EventReason::RestartIgnored, note);
+}
+
+/// Lets a held task go on in the same run, from where the user says.
+fn release(draft: &mut Draft<'_>, restart: &Restart) {
+    let Some(kept) = checkpoints_kept(&draft.status, restart) else { return block_unknown(draft, restart) };
+    if restart.from != RestartFrom::Latest {
+        let mut kept = kept.into_iter();
+        (draft.status.checkpoint, draft.status.checkpoint_history) = (kept.next(), kept.collect());
+        // What is done again is progress again.
+        draft.status.run.high_water = None;
+    }
+    draft.status.run.restart_token = Some(restart.token.clone());
+    blocked::unblock(draft, "Released");
+    let from = beginning(draft.status.checkpoint.as_ref());
+    policy::release(draft, &from);
 }
 
 fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
-    let Some(kept) = checkpoints_kept(&draft.status, restart) else {
-        let words = format!(
-            "there is no checkpoint {}; {}",
-            restart.checkpoint_sequence.unwrap_or_default(),
-            sequences(&draft.status)
-        );
-        blocked::block(draft, "UnknownCheckpoint", &words);
-        return;
-    };
-    let from = kept
-        .first()
-        .map_or_else(|| "the beginning".to_owned(), |checkpoint| format!("checkpoint {}", checkpoint.sequence));
+    let Some(kept) = checkpoints_kept(&draft.status, restart) else { return block_unknown(draft, restart) };
+    let from = beginning(kept.first());
     let before = std::mem::take(&mut draft.status);
     draft.status = next_run(before, kept, draft.now, &restart.token);
     for over in [ConditionType::Complete, ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
@@ -43,6 +53,16 @@ fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     blocked::unblock(draft, "Restarted");
     draft.set_condition(ConditionType::Reconciling, true, "Restarted", "another run has started");
     draft.say(EventReason::Restarted, &format!("Began run {} from {from}.", draft.status.run.number));
+}
+
+fn beginning(checkpoint: Option<&Checkpoint>) -> String {
+    checkpoint.map_or_else(|| "the beginning".to_owned(), |checkpoint| format!("checkpoint {}", checkpoint.sequence))
+}
+
+fn block_unknown(draft: &mut Draft<'_>, restart: &Restart) {
+    let unknown = restart.checkpoint_sequence.unwrap_or_default();
+    let words = format!("there is no checkpoint {unknown}; {}", sequences(&draft.status));
+    blocked::block(draft, UNKNOWN_CHECKPOINT, &words);
 }
 
 /// The checkpoints that the new run knows, newest first: the first is where it begins. None when there is no such one.

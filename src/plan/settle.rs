@@ -132,7 +132,10 @@ fn judge(
         return;
     }
     if let Some((class, Charge { in_a_row, exhausted: Some(reason) })) = class.zip(charge) {
-        let message = exhausted_message(class, in_a_row, &what, ending);
+        let message = match rule.filter(|_| reason == FailureReason::RuleLimitExceeded) {
+            Some(rule) => rule_exhausted_message(rule, in_a_row, &what, ending),
+            None => exhausted_message(class, in_a_row, &what, ending),
+        };
         return policy::exhaust(draft, reason, &message);
     }
     let by_rule = rule.map(|rule| {
@@ -269,6 +272,11 @@ fn said(ending: &Ending, limit: usize) -> String {
 /// The exit code, behind a reason.
 fn exit(ending: &Ending) -> String {
     ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default()
+}
+
+fn rule_exhausted_message(rule: &Rule, in_a_row: i64, what: &str, ending: &Ending) -> String {
+    let (said, exit) = (said(ending, 192), exit(ending));
+    format!("{what} was number {in_a_row} in a row for rule {} ({}{exit}){said}", rule.name, ending.reason_word())
 }
 
 fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -> String {

@@ -12,6 +12,7 @@ mod deletion;
 mod disruptions;
 mod failure_examples;
 mod finished;
+mod fuzzed;
 mod interruptions;
 mod leader;
 mod operator_killed;

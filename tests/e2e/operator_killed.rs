@@ -1,25 +1,19 @@
 //! The operator may die at any moment.
 
-use std::{
-    env,
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
 use longtask::api::Phase;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::support::{Change, manifest, story};
+use super::support::{Change, Random, manifest, story};
 
 const KILLS: u32 = 10;
 
 #[tokio::test]
 async fn ten_kills_of_the_operator_lose_nothing_and_count_nothing_twice() {
     story(async |lab| {
-        let seed = env::var("LONGTASK_E2E_SEED").ok().and_then(|seed| seed.parse().ok());
-        let mut random = Random(seed.unwrap_or_else(|| RandomState::new().hash_one("seed")));
-        println!("LONGTASK_E2E_SEED={}", random.0);
+        let mut random = Random::seeded();
         let arguments = ["--steps=18", "--step-time=1s", "attempt=2: exit 1", "attempt=4: exit 3"];
         let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 100 } });
         let task = lab.submit(manifest("survivor", &arguments).and(change)).await;
@@ -43,16 +37,4 @@ async fn ten_kills_of_the_operator_lose_nothing_and_count_nothing_twice() {
         println!("{started} attempts in {} segments", status.segment);
     })
     .await;
-}
-
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
 }

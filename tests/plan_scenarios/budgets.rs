@@ -250,3 +250,31 @@ fn history_keeps_the_newest_and_follows_its_limit() {
     let given = given.only(of(6).ran("10:00:00", "10:01:00", 1)).at("10:01:01").then();
     assert_eq!(sequences(&given), [5], "also when nothing new was reported");
 }
+
+#[test]
+fn a_hundred_interruptions_with_progress_fail_no_task_with_a_budget_of_one() {
+    let mut given = running(1).spec(json!({ "retry": { "budgets": { "interruptions": 1, "failures": 0 } } }));
+    for number in 1..=100 {
+        let evicted = of(number)
+            .scheduled("10:00:00")
+            .ran("10:00:00", "10:01:00", 143)
+            .reporting(&[json!({ "checkpoint": { "n": number } })])
+            .disrupted("EvictionByEvictionAPI", "10:00:59");
+        given = given.running(number, "10:00:00").only(evicted).at("10:01:01").then();
+    }
+    let status = given.clone().at("10:01:01").status();
+    assert_eq!((status.totals.interruptions, status.consecutive.interruptions), (100, 1));
+    assert_eq!((status.totals.failures, status.totals.work_lost_seconds, status.retries), (0, 0, 0));
+    assert_eq!(status.phase, Some(longtask::api::Phase::Waiting));
+}
+
+#[test]
+fn without_a_budget_interruptions_never_fail_a_task() {
+    let mut given = running(1);
+    for number in 1..=100 {
+        let evicted = of(number).ran("10:00:00", "10:01:00", 143).disrupted("EvictionByEvictionAPI", "10:00:59");
+        given = given.running(number, "10:00:00").only(evicted).at("10:01:01").then();
+    }
+    let status = given.at("10:01:01").status();
+    assert_eq!((status.consecutive.interruptions, status.phase), (100, Some(longtask::api::Phase::Waiting)));
+}

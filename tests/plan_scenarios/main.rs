@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "a scenario reads better without borrows")]
 
 mod ages;
+mod blocked;
 mod budgets;
 mod cut;
 mod edits;

@@ -156,10 +156,14 @@ fn rollback_resumes_from_the_checkpoint_before_and_start_over_from_none() {
     let by = |action: &str| {
         let rules =
             json!([{ "name": "poison", "onExitCodes": { "operator": "In", "values": [65] }, "action": action }]);
-        running(with_checkpoints(ruled(rules))).pod(failed(65, "")).at("10:01:01")
+        let running = running(with_checkpoints(ruled(rules))).status(|status| status.run.high_water = Some(2));
+        running.pod(failed(65, "")).at("10:01:01")
     };
     assert!(by("Rollback").note("AttemptFailed").ends_with("(rule poison, back to checkpoint 1)."));
     assert!(by("StartOver").note("AttemptFailed").ends_with("(rule poison, back to the beginning)."));
+    for action in ["Rollback", "StartOver"] {
+        assert_eq!(by(action).status().run.high_water, None, "what is done again is progress again");
+    }
     let rolled_back = by("Rollback").status();
     assert_eq!(rolled_back.checkpoint, Some(checkpoint(1)));
     assert_eq!((rolled_back.checkpoint_history.len(), rolled_back.checkpoint_sequence), (0, 2));
@@ -216,6 +220,46 @@ fn hold_keeps_everything_until_a_new_token() {
     let released = released.expect_containing(&["create pod t-2", "Suspended False", "Normal Restarted"]);
     let status = released.status();
     assert_eq!((status.run.number, status.run.suspended_seconds, status.consecutive.failures), (1, 600, 0));
+}
+
+fn held_with_checkpoints() -> Given {
+    let rules = json!([{ "name": "look", "onReasons": ["Error"], "action": "Hold" }]);
+    let running = running(with_checkpoints(ruled(rules))).status(|status| status.run.high_water = Some(9));
+    running.pod(failed(1, "")).at("10:01:01").then()
+}
+
+#[test]
+fn a_held_task_goes_on_from_where_the_token_says() {
+    let released = |restart: Value| {
+        held_with_checkpoints().edited(json!({ "restart": restart })).at("10:11:01").expect_containing(&[
+            "attempt 2 Creating",
+            "create pod t-2",
+            "Suspended False",
+        ])
+    };
+    let from = |planned: &Planned| {
+        let status = planned.status();
+        assert_eq!(status.run.number, 1, "the same run");
+        (status.checkpoint.map_or(0, |checkpoint| checkpoint.sequence), status.run.high_water)
+    };
+    let latest = released(json!({ "token": "go" }));
+    assert_eq!(from(&latest), (2, Some(9)));
+    assert!(latest.note("Restarted").contains("goes on from checkpoint 2 "), "{}", latest.note("Restarted"));
+    let chosen = released(json!({ "token": "go", "from": "Checkpoint", "checkpointSequence": 1 }));
+    assert_eq!(from(&chosen), (1, None), "what is done again is progress again");
+    let beginning = released(json!({ "token": "go", "from": "Beginning" }));
+    assert_eq!(from(&beginning), (0, None));
+    assert!(beginning.note("Restarted").contains("goes on from the beginning "));
+}
+
+#[test]
+fn an_unknown_checkpoint_keeps_a_held_task_held_until_it_is_taken_back_or_corrected() {
+    let unknown = json!({ "restart": { "token": "go", "from": "Checkpoint", "checkpointSequence": 7 } });
+    let held = held_with_checkpoints().edited(unknown).at("10:11:01");
+    let held = held.expect_containing(&["Blocked True UnknownCheckpoint"]).expect_without(&["create", "phase"]);
+    assert_eq!(held.status().run.restart_token, None);
+    let corrected = json!({ "restart": { "checkpointSequence": 1 } });
+    held.then().edited(corrected).at("10:12:00").expect_containing(&["Blocked False", "create pod t-2"]);
 }
 
 #[test]
@@ -313,8 +357,13 @@ fn a_template_that_gives_more_than_the_raise_takes_its_place() {
     let template = json!({ "spec": { "containers": [
         { "name": "main", "image": "i", "resources": { "limits": { "memory": "2Gi" } } },
     ] } });
-    let planned = raised.edited(json!({ "template": template })).at("10:30:00");
+    let planned = raised.clone().edited(json!({ "template": template })).at("10:30:00");
     assert_eq!(planned.status().memory, None);
+    let template = json!({ "spec": { "containers": [
+        { "name": "main", "image": "i", "resources": { "limits": { "memory": "200Mi" } } },
+    ] } });
+    let planned = raised.edited(json!({ "template": template })).at("10:30:00");
+    assert_eq!(planned.status().memory, None, "nothing is raised when both are the same");
 }
 
 #[test]

@@ -189,6 +189,20 @@ impl Lab {
         writes
     }
 
+    /// How often the operator has looked at a task.
+    pub(crate) async fn operators_reconciles(&self) -> u64 {
+        let operator = self.operator.take().expect("the operator runs");
+        let reconciles = operator.reconciles().await;
+        self.operator.replace(Some(operator));
+        reconciles
+    }
+
+    /// What the operators of the story have logged.
+    pub(crate) fn operators_log(&self) -> String {
+        let logs = (1..=self.operators.get()).map(|number| fs::read_to_string(self.log_of_operator(number)));
+        logs.map(|log| log.expect("the operator's log")).collect()
+    }
+
     // === tasks
 
     /// Creates a task from a manifest.

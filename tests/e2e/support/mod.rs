@@ -4,11 +4,13 @@ mod journal;
 mod lab;
 mod operator;
 mod outage;
+mod random;
 mod record;
 mod task;
 
 pub(crate) use lab::{Lab, RUN_LABEL, is_not_found, story, story_alone, story_of_an_outage, this_run};
 pub(crate) use operator::OperatorProcess;
 pub(crate) use outage::{Undo, kill_all_of_pod, stop};
+pub(crate) use random::Random;
 pub(crate) use record::{PodExt, PodHistory, Sightings};
-pub(crate) use task::{Change, Task, container, manifest, message_of, pod};
+pub(crate) use task::{Change, PROGRAM, Task, container, manifest, message_of, pod};

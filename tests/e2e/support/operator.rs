@@ -58,6 +58,13 @@ impl OperatorProcess {
         writes_in(&self.get("/metrics").await)
     }
 
+    /// How often it has looked at a task.
+    pub(crate) async fn reconciles(&self) -> u64 {
+        let metrics = self.get("/metrics").await;
+        let counts = metrics.lines().filter(|line| line.starts_with("longtask_reconciles_total"));
+        counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
     /// Asks until the answer is 200.
     async fn get(&self, path: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(20);
