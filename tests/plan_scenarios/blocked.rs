@@ -47,3 +47,11 @@ fn an_image_that_cannot_be_pulled_is_one_trouble_by_whatever_name() {
     let backing_off = given().creating(1).pod(pulling("ImagePullBackOff")).at("10:00:05");
     backing_off.then().only(pulling("ErrImagePull")).at("10:00:15").expect_containing(&["Blocked True ErrImagePull"]);
 }
+
+#[test]
+fn why_an_earlier_attempt_did_not_start_is_shown_until_one_does() {
+    let failed = could_not_start(given(), 1, "StartError").then();
+    let next = failed.at("10:01:00").then().only(pod(2).scheduled("10:00:31"));
+    let starting = next.at("10:01:01").expect_without(&["Blocked", "phase", "Normal"]).then();
+    starting.only(pod(2).runs("10:01:02")).at("10:01:02").expect_containing(&["Blocked False", "phase Running"]);
+}

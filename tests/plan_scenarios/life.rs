@@ -179,3 +179,24 @@ fn a_record_of_stopping_is_kept_when_the_program_starts_all_the_same() {
         "wake 10:11:30",
     ]);
 }
+
+#[test]
+fn events_of_an_attempt_name_its_pod() {
+    let name_of = |planned: &crate::support::Planned, reason: &str| {
+        let event = planned.plan.events.iter().find(|event| event.reason.to_string() == reason).expect(reason);
+        event.pod.as_ref().map(|pod| (pod.name.clone(), pod.uid.clone()))
+    };
+    let pod_1 = Some(("t-1".to_owned(), "pod-1".to_owned()));
+    let started = given().creating(1).pod(pod(1).runs("10:00:01")).at("10:00:02");
+    assert_eq!(name_of(&started, "AttemptStarted"), pod_1);
+    for (end, reason) in [
+        (pod(1).ran("10:00:00", "10:01:00", 1), "AttemptFailed"),
+        (pod(1).ran("10:00:00", "10:01:00", 75), "SegmentEnded"),
+        (pod(1).runs("10:00:00").lost_track(), "AttemptInterrupted"),
+    ] {
+        let ended = given().running(1, "10:00:00").pod(end).at("10:01:01");
+        assert_eq!(name_of(&ended, reason), pod_1, "{reason}");
+    }
+    let unborn = given().at("10:00:00");
+    assert_eq!(name_of(&unborn, "AttemptStarting"), Some(("t-1".to_owned(), String::new())), "it has no UID yet");
+}
