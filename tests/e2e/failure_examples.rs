@@ -5,7 +5,10 @@ use kube::{Api, api::EvictParams};
 use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 
-use super::support::{PodExt, PodHistory, Task, message_of, story};
+use super::{
+    backoff::{assert_delays, assert_starts_follow_the_delays},
+    support::{PodExt, PodHistory, Task, message_of, story},
+};
 
 fn example(yaml: &str) -> Value {
     serde_saphyr::from_str(yaml).expect("an example is YAML")
@@ -21,11 +24,8 @@ async fn the_payment_goes_through_at_its_third_try_five_seconds_apart() {
         let task = lab.submit(example(include_str!("../../examples/failures/payment.yaml"))).await;
         let status = task.ends_as(Phase::Succeeded, 40).await;
         assert_eq!((status.totals.attempts, count(&status, "declined")), (3, Some(2)));
-        for pair in status.recent_attempts.windows(2) {
-            let started = pair[0].started_at.expect("it ran");
-            let apart = started.duration_since(pair[1].finished_at).as_secs();
-            assert!((4..=9).contains(&apart), "{apart}s");
-        }
+        assert_delays(&task, &[5, 5]);
+        assert_starts_follow_the_delays(&task);
     })
     .await;
 }
@@ -86,14 +86,15 @@ async fn work_on_a_spot_node_goes_on_from_its_last_step_whenever_it_is_taken_awa
             let runs = |pod: &Pod| pod.containers().any(|container| container.started == Some(true));
             task.until_pod(attempt, "runs", 30, runs).await;
             // Some steps; it tells of them only when it ends.
-            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
             pods.evict(&format!("spot-{attempt}"), &EvictParams::default()).await.expect("evict the pod");
         }
         let status = task.ends_as(Phase::Succeeded, 60).await;
         let ends: Vec<_> = status.recent_attempts.iter().rev().map(|end| end.outcome).collect();
         assert_eq!(ends, [Outcome::Interrupted, Outcome::Interrupted, Outcome::Completed]);
         assert_eq!((status.totals.interruptions, status.consecutive.interruptions, status.retries), (2, 0, 0));
-        assert!(status.active_seconds <= 16, "at most a step is done again each time: {}s", status.active_seconds);
+        assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.data), Some(json!({ "step": 20 })));
+        assert!(status.totals.work_lost_seconds <= 2, "at most a step is done again: {:?}", status.totals);
     })
     .await;
 }
