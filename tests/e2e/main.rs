@@ -10,6 +10,7 @@ mod blocked;
 mod chain;
 mod deletion;
 mod disruptions;
+mod edits;
 mod failure_examples;
 mod finished;
 mod fuzzed;
