@@ -371,3 +371,93 @@ fn container_state(state: &ContainerState) -> MainContainer {
         None => MainContainer::Waiting,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The facts of a pod of ours with these changes.
+    fn facts(changes: &Value) -> PodFacts {
+        let mut pod = json!({
+            "metadata": {
+                "name": "t-1", "uid": "pod-1",
+                "labels": { labels::TASK_UID: "task-uid", labels::ATTEMPT: "1" },
+                "annotations": { labels::DEFAULT_CONTAINER: "work" },
+            },
+            "spec": { "containers": [{ "name": "side" }, { "name": "work" }] },
+        });
+        for (part, fields) in changes.as_object().expect("parts of a pod") {
+            let fields = fields.as_object().expect("fields").clone();
+            pod.as_object_mut().expect("a pod").entry(part).or_insert(json!({}));
+            pod[part].as_object_mut().expect("a part").extend(fields);
+        }
+        PodFacts::of(&serde_json::from_value(pod).expect("a pod")).expect("it is ours")
+    }
+
+    #[test]
+    fn the_owner_is_the_controlling_one() {
+        let owner = |uid: &str, controller: Value| json!({ "apiVersion": "v1", "kind": "K", "name": "n", "uid": uid, "controller": controller });
+        let owned = |owners: Value| facts(&json!({ "metadata": { "ownerReferences": owners } })).owner_uid;
+        let two = json!([owner("other", json!(false)), owner("task-uid", json!(true)), owner("third", Value::Null)]);
+        assert_eq!(owned(two).as_deref(), Some("task-uid"));
+        assert_eq!(owned(json!([owner("other", json!(false))])), None);
+        assert_eq!(owned(json!([])), None);
+    }
+
+    #[test]
+    fn the_phase_is_the_pods_and_pending_when_there_is_none() {
+        let phase = |phase: &str| facts(&json!({ "status": { "phase": phase } })).phase;
+        assert_eq!(phase("Running"), PodPhase::Running);
+        assert_eq!(phase("Succeeded"), PodPhase::Succeeded);
+        assert_eq!(phase("Failed"), PodPhase::Failed);
+        assert_eq!((phase("Pending"), phase("Unknown")), (PodPhase::Pending, PodPhase::Pending));
+    }
+
+    fn statuses() -> Value {
+        let status = |name: &str, state: Value| json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+        json!([
+            status("side", json!({ "terminated": { "exitCode": 1 } })),
+            status("work", json!({ "running": { "startedAt": "2026-11-24T10:00:00Z" } })),
+        ])
+    }
+
+    #[test]
+    fn the_main_container_is_the_marked_one_and_the_first_without_a_mark() {
+        let marked = facts(&json!({ "status": { "containerStatuses": statuses() } }));
+        assert!(matches!(marked.main, MainContainer::Running { .. }) && marked.has_main_run());
+        let unmarked =
+            facts(&json!({ "metadata": { "annotations": {} }, "status": { "containerStatuses": statuses() } }));
+        assert!(matches!(unmarked.main, MainContainer::Ended(_)));
+    }
+
+    #[test]
+    fn the_memory_limit_is_the_main_containers() {
+        let limited =
+            |name: &str, memory: &str| json!({ "name": name, "resources": { "limits": { "memory": memory } } });
+        let containers = json!([limited("side", "1Gi"), limited("work", "100Mi")]);
+        let memory = |changes: &Value| facts(changes).memory.map(|memory| memory.to_string());
+        assert_eq!(memory(&json!({ "spec": { "containers": containers } })).as_deref(), Some("100Mi"));
+        let unmarked = json!({ "metadata": { "annotations": {} }, "spec": { "containers": containers } });
+        assert_eq!(memory(&unmarked).as_deref(), Some("1Gi"));
+        assert_eq!(memory(&json!({})), None);
+    }
+
+    #[test]
+    fn conditions_are_kept_of_pods_that_end_and_of_no_others() {
+        let condition = json!([{ "type": "A", "status": "True", "reason": "r" }, { "type": "B", "status": "False" }]);
+        let kept = |changes: &Value| {
+            let conditions = facts(changes).conditions;
+            conditions.into_iter().map(|one| [one.type_, one.status, one.reason].join(" ")).collect::<Vec<_>>()
+        };
+        for phase in ["Failed", "Succeeded"] {
+            let ended = json!({ "status": { "phase": phase, "conditions": condition } });
+            assert_eq!(kept(&ended), ["A True r", "B False "]);
+        }
+        let leaving = json!({ "metadata": { "deletionTimestamp": "2026-11-24T10:00:00Z" },
+                              "status": { "phase": "Running", "conditions": condition } });
+        assert_eq!(kept(&leaving), ["A True r", "B False "]);
+        assert!(kept(&json!({ "status": { "phase": "Running", "conditions": condition } })).is_empty());
+    }
+}

@@ -393,3 +393,9 @@ fn a_lost_attempt_that_had_been_stopped_is_charged_up_to_the_stop() {
     let lost = stopped.pod(pod(1).runs("10:00:00").phase("Failed").deadline(1));
     assert_eq!(lost.at("12:00:00").status().active_seconds, 600);
 }
+
+#[test]
+fn a_program_that_ended_before_anybody_saw_it_run_has_run() {
+    let planned = given().creating(1).pod(pod(1).ran("10:00:01", "10:00:02", 1)).at("10:00:03");
+    planned.expect_containing(&["outcome Failed Error exit 1", "failures 1"]).expect_without(&["startFailures"]);
+}
