@@ -58,8 +58,16 @@ pub(super) fn grown(pod: Option<&PodFacts>, growth: &MemoryGrowth) -> Option<Mem
     Some(had.times(growth.factor).min(growth.max)).filter(|grown| *grown > had)
 }
 
-/// Forgets a raise that an edit of the template has outdone, so that status tells what the next pod gets.
+/// Forgets a raise that the template has outdone, so that status tells what the next pod gets.
+///
+/// A template without a limit leaves it to a LimitRange, above which the raise stands; but one that has just been edited
+/// may have had its limit taken away on purpose.
 pub(super) fn forget_outdone_memory(draft: &mut Draft<'_>) {
-    let given = render::memory_limit(draft.seen.task);
-    draft.status.memory = draft.status.memory.filter(|raised| given.is_some_and(|given| *raised > given));
+    let made_from = draft.status.current_attempt.as_ref().map(|attempt| attempt.generation);
+    let is_edited = made_from.is_some_and(|generation| generation != draft.seen.generation());
+    let stands = |raised: &MemorySize| match render::memory_limit(draft.seen.task) {
+        Some(given) => *raised > given,
+        None => !is_edited,
+    };
+    draft.status.memory = draft.status.memory.filter(stands);
 }

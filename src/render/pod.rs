@@ -99,9 +99,9 @@ fn limit_of(container: &Container) -> Option<MemorySize> {
 }
 
 /// Raises the memory limit, and the request with it: a container that is known to need the memory should have it
-/// reserved. A container without a limit, or with a higher one, is left alone.
+/// reserved. A higher limit is left alone; where there is none, a LimitRange would set the one that was too low.
 fn raise_memory(container: &mut Container, raised: Option<MemorySize>) {
-    let Some(memory) = raised.filter(|raised| limit_of(container).is_some_and(|limit| *raised > limit)) else { return };
+    let Some(memory) = raised.filter(|raised| limit_of(container).is_none_or(|limit| *raised > limit)) else { return };
     let resources = container.resources.get_or_insert_default();
     for amounts in [&mut resources.limits, &mut resources.requests] {
         amounts.get_or_insert_default().insert("memory".into(), memory.into());

@@ -351,6 +351,19 @@ fn without_a_memory_limit_there_is_nothing_to_raise() {
     assert_eq!((status.memory, status.consecutive.failures), (None, 1));
 }
 
+/// The template has no limit, and a LimitRange gives the pod one.
+#[test]
+fn a_limit_that_the_namespace_sets_is_raised_too() {
+    let without = json!({ "spec": { "containers": [{ "name": "main", "image": "i" }] } });
+    let raised = || {
+        let given = grows_to("1Gi").spec(json!({ "template": without.clone() }));
+        running(given).pod(out_of_memory("100Mi")).at("10:01:01")
+    };
+    assert_eq!(memory_of_next_pod(raised()), ("200Mi".to_owned(), "200Mi".to_owned()));
+    let edited = raised().then().edited(json!({ "podHistoryLimit": 4 })).at("10:30:00");
+    assert_eq!(edited.status().memory, None, "the limit may have been taken away on purpose");
+}
+
 #[test]
 fn a_template_that_gives_more_than_the_raise_takes_its_place() {
     let raised = running(grows_to("1Gi")).pod(out_of_memory("100Mi")).at("10:01:01").then();
