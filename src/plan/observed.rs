@@ -399,11 +399,11 @@ mod tests {
     #[test]
     fn the_owner_is_the_controlling_one() {
         let owner = |uid: &str, controller: Value| json!({ "apiVersion": "v1", "kind": "K", "name": "n", "uid": uid, "controller": controller });
-        let owned = |owners: Value| facts(&json!({ "metadata": { "ownerReferences": owners } })).owner_uid;
+        let uid_of = |owners: Value| facts(&json!({ "metadata": { "ownerReferences": owners } })).owner_uid;
         let two = json!([owner("other", json!(false)), owner("task-uid", json!(true)), owner("third", Value::Null)]);
-        assert_eq!(owned(two).as_deref(), Some("task-uid"));
-        assert_eq!(owned(json!([owner("other", json!(false))])), None);
-        assert_eq!(owned(json!([])), None);
+        assert_eq!(uid_of(two).as_deref(), Some("task-uid"));
+        assert_eq!(uid_of(json!([owner("other", json!(false))])), None);
+        assert_eq!(uid_of(json!([])), None);
     }
 
     #[test]
