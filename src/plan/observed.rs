@@ -433,6 +433,21 @@ mod tests {
     }
 
     #[test]
+    fn the_epoch_is_no_time_at_which_a_container_started_or_ended() {
+        let ended = |started: &str, finished: &str| {
+            let state = json!({ "terminated": { "exitCode": 128, "startedAt": started, "finishedAt": finished } });
+            let status = json!({ "name": "work", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+            match facts(&json!({ "status": { "containerStatuses": [status] } })).main {
+                MainContainer::Ended(end) => (end.started_at.is_some(), end.finished_at.is_some()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (epoch, later) = ("1970-01-01T00:00:00Z", "2026-11-24T10:00:00Z");
+        assert_eq!((ended(epoch, epoch), ended(epoch, later)), ((false, false), (false, true)));
+        assert_eq!((ended(later, later), ended("1970-01-01T00:00:01Z", later)), ((true, true), (true, true)));
+    }
+
+    #[test]
     fn the_memory_limit_is_the_main_containers() {
         let limited =
             |name: &str, memory: &str| json!({ "name": name, "resources": { "limits": { "memory": memory } } });

@@ -111,6 +111,21 @@ fn a_pod_of_an_earlier_task_is_let_go_and_waited_for_while_it_is_on_its_way_out(
     given.at("10:00:00").expect(["phase Pending WaitingForOldTask", "release pod t-1", "wake 10:00:01"]);
 }
 
+/// A pod of an earlier task that has lost its owner, `--cascade=orphan`, lives on for itself.
+#[test]
+fn pods_of_an_earlier_task_are_waited_for_only_while_something_ends_them() {
+    let orphan = || pod(7).runs("09:00:00").merged(json!({ "metadata": { "ownerReferences": [] } }));
+    let waits_for = |foreign| {
+        let planned = given().begun().foreign(foreign).at("10:00:00");
+        planned.status().reason == "WaitingForOldTask"
+    };
+    assert!(waits_for(pod(7).runs("09:00:00")), "the garbage collector takes it");
+    assert!(waits_for(orphan().deleted("10:00:10", 30)), "somebody has deleted it");
+    assert!(!waits_for(orphan()));
+    assert!(!waits_for(pod(7).ran("09:00:00", "09:10:00", 0)), "it has ended");
+    assert!(!waits_for(pod(7).ran("09:00:00", "09:10:00", 0).deleted("10:00:10", 30)), "it has ended");
+}
+
 #[test]
 fn nothing_is_created_once_the_task_is_being_deleted() {
     given().being_deleted().at("10:00:00").expect([]);
