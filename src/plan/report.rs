@@ -347,5 +347,46 @@ mod tests {
         assert!(same_json(&json!({ "a": 1.0, "b": [1] }), &json!({ "b": [1], "a": 1 })));
         assert!(!same_json(&json!({ "a": 9_007_199_254_740_993_i64 }), &json!({ "a": 9_007_199_254_740_992_i64 })));
         assert!(!same_json(&json!({ "a": 1 }), &json!({ "a": 1, "b": null })));
+        assert!(same_json(&json!([1.0, [2]]), &json!([1, [2.0]])), "within lists");
+        assert!(!same_json(&json!([1]), &json!([1, 2])) && !same_json(&json!([1, 2]), &json!([1])), "one is longer");
+        assert!(!same_json(&json!([1, 2]), &json!([2, 1])), "lists have an order");
+        assert!(!same_json(&json!({ "a": 1 }), &json!({ "b": 1 })) && !same_json(&json!("a"), &json!("b")));
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_same_only_when_all_of_it_is() {
+        let recorded = |checkpoint: Value| -> Checkpoint {
+            let mut fields = json!({ "sequence": 1, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+            fields.as_object_mut().expect("fields").extend(checkpoint.as_object().expect("fields").clone());
+            serde_json::from_value(fields).expect("a checkpoint")
+        };
+        let reported = |value: Value| ReportedCheckpoint::of(value);
+        let reference = json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7 });
+        assert!(reported(reference.clone()).equals(&recorded(reference.clone())));
+        for (field, other) in [("uri", json!("s3://b/l")), ("digest", json!("sha256:2")), ("sizeBytes", json!(8))] {
+            let mut changed = reference.clone();
+            changed[field] = other;
+            assert!(!reported(changed).equals(&recorded(reference.clone())), "{field}");
+        }
+        let data = recorded(json!({ "data": { "n": 1 } }));
+        assert!(reported(json!({ "n": 1 })).equals(&data));
+        assert!(!reported(json!({ "n": 2 })).equals(&data) && !reported(reference).equals(&data));
+    }
+
+    #[test]
+    fn a_value_of_exactly_the_limit_is_taken() {
+        let of_size = |size: usize| json!({ "data": "x".repeat(size - json!({ "data": "" }).to_string().len()) });
+        assert_eq!(of_size(LARGEST_VALUE).to_string().len(), LARGEST_VALUE);
+        assert!(usable("result", &of_size(LARGEST_VALUE)).is_ok());
+        assert!(usable("result", &of_size(LARGEST_VALUE + 1)).is_err());
+    }
+
+    #[test]
+    fn a_code_is_cut_and_the_rest_of_the_error_is_kept() {
+        let code = "C".repeat(LONGEST_CODE + 1);
+        let report = Report::read(&json!({ "error": { "code": code, "message": "m", "permanent": true } }).to_string());
+        let error = report.error.expect("an error");
+        assert_eq!(error.code.as_deref(), Some(&code[1..]));
+        assert!(error.permanent && error.message.as_deref() == Some("m"));
     }
 }

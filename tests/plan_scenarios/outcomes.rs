@@ -399,3 +399,56 @@ fn a_program_that_ended_before_anybody_saw_it_run_has_run() {
     let planned = given().creating(1).pod(pod(1).ran("10:00:01", "10:00:02", 1)).at("10:00:03");
     planned.expect_containing(&["outcome Failed Error exit 1", "failures 1"]).expect_without(&["startFailures"]);
 }
+
+#[test]
+fn the_main_container_that_ended_as_its_pod_was_told_to_stop_is_judged_by_its_exit_code() {
+    let stopping = running().stopping(longtask::api::StopReason::MainEnded, "10:01:00");
+    let pod = sliced().ran("10:00:00", "10:01:00", 0).deleted("10:01:30", 30);
+    stopping.pod(pod).at("10:01:05").expect_containing(&["phase Succeeded", "outcome Completed exit 0"]);
+}
+
+#[test]
+fn a_container_that_the_kubelet_lost_before_it_ran_lends_its_reason_to_nobody() {
+    let planned = given().creating(1).pod(pod(1).scheduled("10:00:01").lost_track()).at("10:00:05");
+    planned.expect_containing(&["outcome StartFailed StartError"]);
+}
+
+#[test]
+fn what_kept_a_pod_from_starting_is_told_after_the_pod_has_forgotten_it() {
+    let slow = given().creating(1).pod(pod(1).scheduled("10:00:01").waiting("ErrImagePull", "no such image"));
+    let given_up = slow.at("10:10:01").then();
+    let gone = given_up.only(pod(1).scheduled("10:00:01").phase("Failed").deleted("10:10:02", 0)).at("10:10:03");
+    assert!(gone.note("StartFailed").contains("no such image"), "{}", gone.note("StartFailed"));
+}
+
+#[test]
+fn what_once_kept_a_pod_from_starting_is_not_told_of_its_eviction() {
+    let waiting = given().creating(1).pod(pod(1).unschedulable("no room")).at("10:05:00").then();
+    let evicted = pod(1).scheduled("10:05:01").phase("Failed").disrupted("EvictionByEvictionAPI", "10:05:05");
+    let planned = waiting.only(evicted).at("10:05:06");
+    assert!(planned.note("AttemptInterrupted").contains("the cluster's words"));
+}
+
+#[test]
+fn an_interruption_is_not_told_in_the_json_of_a_report() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 143).reporting(&[checkpoint(1)]).deleted("10:01:20", 30);
+    let planned = running().pod(pod).at("10:01:01").expect_containing(&["outcome Interrupted Deleted exit 143"]);
+    assert!(!planned.note("AttemptInterrupted").contains('{'), "{}", planned.note("AttemptInterrupted"));
+}
+
+#[test]
+fn a_part_of_a_report_that_cannot_be_used_is_told() {
+    let pod = sliced().ran("10:00:00", "10:01:00", 0).reporting(&[json!({ "checkpoint": [1] })]);
+    let planned = running().pod(pod).at("10:01:01").expect_containing(&["phase Succeeded", "Warning ReportIgnored"]);
+    assert!(planned.note("ReportIgnored").contains("checkpoint is not a JSON object"));
+}
+
+#[test]
+fn the_end_of_a_segment_is_told_with_its_exit_code_and_when_it_goes_on() {
+    for (after, when) in [("0s", "going on at once."), ("10m", "going on at 2026-11-24T10:11:01Z.")] {
+        let pod = sliced().ran("10:00:00", "10:01:00", 75).reporting(&[json!({ "resumeAfter": after })]);
+        let planned = running().pod(pod).at("10:01:01");
+        let note = planned.note("SegmentEnded");
+        assert!(note.contains(", exit 75") && note.ends_with(when), "{note}");
+    }
+}

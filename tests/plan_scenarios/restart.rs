@@ -63,6 +63,20 @@ fn a_new_token_begins_another_run_with_everything_set_back() {
 }
 
 #[test]
+fn another_run_knows_what_came_before_it() {
+    let past = json!({
+        "number": 4, "segment": 3, "outcome": "Failed", "reason": "Error", "finishedAt": "2026-11-24T09:58:00Z",
+    });
+    let past = serde_json::from_value(past).expect("an attempt");
+    let before = failed().status(|status| status.recent_attempts = vec![past]);
+    let status = before.edited(json!({ "restart": { "token": "v2" } })).at("10:00:00").status();
+    let numbers: Vec<_> = status.recent_attempts.iter().map(|attempt| attempt.number).collect();
+    assert_eq!((numbers, status.checkpoint_sequence, status.observed_generation), (vec![4], 9, 2));
+    let reconciling = status.conditions.iter().find(|condition| condition.type_ == "Reconciling").expect("a condition");
+    assert_eq!((reconciling.status.as_str(), reconciling.reason.as_str()), ("True", "Restarted"));
+}
+
+#[test]
 fn the_same_token_starts_nothing() {
     failed().at("10:00:00").expect([]);
     let edited = failed().edited(json!({ "retry": { "budgets": { "failures": 9 } } })).at("10:00:00");
