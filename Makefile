@@ -62,6 +62,8 @@ generate: tools ## write the files that are generated: definition, chart, manife
 	UPDATE_REFERENCE=1 cargo test --quiet --locked --test reference
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
+	helm-docs --chart-search-root=charts --sort-values-order=file --log-level=error
+	UPDATE_SNAPSHOTS=1 cargo test --quiet --locked --test chart as_committed
 
 unit: ## run the tests that need no cluster
 	cargo test --locked --quiet

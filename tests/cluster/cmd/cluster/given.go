@@ -22,7 +22,7 @@ func (g givenCluster) up(ctx context.Context) error {
 	if _, err := tools.Kube(ctx, g.module, g.cache, g.say); err != nil {
 		return err
 	}
-	if err := tools.Helm(ctx, g.cache, g.say); err != nil {
+	if err := tools.Programs(ctx, g.cache, g.say); err != nil {
 		return err
 	}
 	g.say.Say("using the cluster of KUBECONFIG=%s", g.file)

@@ -24,7 +24,7 @@ func (k kindCluster) up(ctx context.Context) error {
 	if _, err := tools.Kube(ctx, k.module, k.cache, k.say); err != nil {
 		return err
 	}
-	if err := tools.Helm(ctx, k.cache, k.say); err != nil {
+	if err := tools.Programs(ctx, k.cache, k.say); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(k.cache, 0o755); err != nil {

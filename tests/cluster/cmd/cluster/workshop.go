@@ -41,7 +41,7 @@ func (w *workshop) tools(ctx context.Context) (kube string, err error) {
 	if kube, err = tools.Kube(ctx, w.module, w.cache, w.say); err != nil {
 		return "", err
 	}
-	return kube, tools.Helm(ctx, w.cache, w.say)
+	return kube, tools.Programs(ctx, w.cache, w.say)
 }
 
 // build makes the archives of image files.

@@ -1,5 +1,5 @@
 // Package tools brings what the cluster needs onto the machine: the
-// distribution's packages, Kubernetes and helm.
+// distribution's packages, Kubernetes, helm and its like.
 package tools
 
 import (
@@ -30,6 +30,8 @@ var needs = []need{
 	{[]string{"/usr/lib/cni/bridge", "/opt/cni/bin/bridge"}, "containernetworking-plugins"},
 	{[]string{"iptables"}, "iptables"},
 	{[]string{"ip"}, "iproute2"},
+	{[]string{"prometheus"}, "prometheus"},
+	{[]string{"promtool"}, "prometheus"},
 }
 
 // Packages installs the packages that are missing.
@@ -44,8 +46,10 @@ func Packages(ctx context.Context, say *progress.Printer) error {
 	if err := Refresh(ctx, say); err != nil {
 		return err
 	}
-	unmask := maskService(ctx, "containerd.service")
-	defer unmask()
+	for _, service := range []string{"containerd.service", "prometheus.service"} {
+		unmask := maskService(ctx, service)
+		defer unmask()
+	}
 	return say.Step("done", func() error { return aptGet(ctx, append([]string{"install"}, missing...)...) },
 		"installing %s", strings.Join(missing, ", "))
 }
