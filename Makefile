@@ -5,6 +5,8 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 CLUSTER := $(BUILD)/cluster
+# Where the plugin of kubectl is installed.
+PREFIX  ?= $(HOME)/.local
 
 # A KUBECONFIG that is set wins. Else it is the cluster that `make cluster-up` starts.
 KUBECONFIG ?= $(CACHE)/kubeconfig
@@ -43,9 +45,15 @@ $(CLUSTER): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build lint deny generate unit
+.PHONY: build install-plugin lint deny generate unit
 build: ## build the program
 	cargo build --locked
+
+install-plugin: ## build the program and link it as kubectl-longtask into PREFIX/bin, by default ~/.local/bin
+	cargo build --locked --release
+	install -d $(PREFIX)/bin
+	install target/release/longtask $(PREFIX)/bin/longtask
+	ln -sf longtask $(PREFIX)/bin/kubectl-longtask
 
 lint: ## check format and lints, warnings denied
 	cargo fmt --check

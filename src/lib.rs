@@ -16,6 +16,7 @@
 //! - [`render`] makes the pod of an attempt; [`api`] is the resource that users write and read.
 //! - [`simulate`](mod@simulate) shows the plan a model cluster in place of a real one, and a script for what happens there:
 //!   how a user tries a failure policy.
+//! - [`kubectl`] is the plugin `kubectl longtask`: how a user sees and steers tasks.
 //!
 //! # Why a crash at any moment does no harm
 //!
@@ -27,7 +28,7 @@
 //! # Who may use whom
 //!
 //! `api <- render <- plan <- controller <- operator <- main`: each uses only what is to its left. `clock` has the only
-//! wall clock, `cli` reads the only environment, `telemetry` knows nothing of tasks. `simulate` stands beside `controller`.
+//! wall clock, `cli` reads the only environment, `telemetry` knows nothing of tasks. `simulate` and `kubectl` stand beside `controller`.
 //! `api`, `render`, `plan` and `simulate` do no I/O and never ask for the time. A test holds that
 //! (`tests/architecture.rs`).
 //!
@@ -48,6 +49,7 @@ pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod kubectl;
 pub mod operator;
 pub mod plan;
 pub mod render;

@@ -1,7 +1,7 @@
-//! The `longtask` program: parse, dispatch.
+//! The `longtask` program: parse, dispatch. Under the name `kubectl-longtask` it is a plugin of kubectl.
 
 use std::{
-    fs,
+    env, fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -12,7 +12,9 @@ use longtask::{
     api::crd,
     cli::{Cli, Command, Output, RunArgs, SimulateArgs, Surroundings},
     clock::Clock,
-    controller, operator,
+    controller,
+    kubectl::{self, Plugin},
+    operator,
     simulate::{self, Setup},
     telemetry::logs,
 };
@@ -22,6 +24,9 @@ const WRONG_ARGUMENTS: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if env::args_os().next().is_some_and(|program| kubectl::is_called(&program)) {
+        return plugin(Plugin::parse()).await;
+    }
     match Cli::parse().command {
         Command::Run(args) => run(*args).await,
         Command::Crd => match crd::yaml() {
@@ -40,6 +45,13 @@ async fn main() -> ExitCode {
         },
         Command::Version => print(concat!("longtask ", env!("CARGO_PKG_VERSION"), "\n")),
     }
+}
+
+async fn plugin(plugin: Plugin) -> ExitCode {
+    kubectl::run(plugin, Clock::wall()).await.unwrap_or_else(|error| {
+        eprintln!("error: {}", logs::with_causes(&error));
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(args: RunArgs) -> ExitCode {

@@ -1,0 +1,73 @@
+//! What can go wrong, in words that tell what to do next.
+
+use std::io;
+
+use kube::config::{InferConfigError, KubeconfigError};
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a kubeconfig nor a service account was found.
+    #[error("find the cluster: set KUBECONFIG or give --kubeconfig")]
+    NoCluster(#[source] Box<InferConfigError>),
+    /// The kubeconfig, or a context in it, cannot be used.
+    #[error("read the kubeconfig")]
+    Kubeconfig(#[source] Box<KubeconfigError>),
+    /// Certificates or credentials cannot be used.
+    #[error("set up the client of the API server")]
+    Client(#[source] Box<kube::Error>),
+    /// The resource is not installed.
+    #[error(
+        "this cluster does not have the resource LongTask: install the operator, or choose another cluster with --context"
+    )]
+    NoResource,
+    /// No task has that name.
+    #[error("there is no LongTask {name} in namespace {namespace}; {others}")]
+    NoSuchTask {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+        /// What there is in its place.
+        others: String,
+    },
+    /// The API server said no, or nothing.
+    #[error("{what}")]
+    Call {
+        /// What was asked for.
+        what: String,
+        /// The answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The task is in no state for this.
+    #[error("{0}")]
+    NotNow(String),
+    /// An object could not be written as JSON.
+    #[error("write as JSON")]
+    Json(#[from] serde_json::Error),
+    /// Standard output is broken.
+    #[error("print")]
+    Print(#[source] io::Error),
+}
+
+impl Error {
+    /// Names the call that an error of the client comes from.
+    pub(super) fn of_call(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| {
+            if is_resource_missing(&source) { Self::NoResource } else { Self::Call { what, source: Box::new(source) } }
+        }
+    }
+}
+
+/// A 404 for a path that the API server does not serve names no object.
+fn is_resource_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status)
+        if status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty()))
+}
+
+/// A 404 for an object.
+pub(super) fn is_object_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404) && !is_resource_missing(error)
+}

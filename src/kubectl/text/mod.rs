@@ -1,0 +1,15 @@
+//! What the plugin prints: facts in, text out. No I/O and no clock, so that a test needs neither.
+//!
+//! Texts carry the codes of colours; whoever prints takes them out where no person reads.
+
+mod style;
+mod table;
+mod time;
+
+pub(super) mod events;
+pub(super) mod standing;
+
+/// A number and its noun.
+fn counted(number: i64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
