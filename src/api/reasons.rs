@@ -129,6 +129,42 @@ pub enum FailureReason {
     AttemptLimitReached,
 }
 
+impl FailureReason {
+    /// Every reason.
+    pub const ALL: [Self; 12] = [
+        Self::FailureBudgetExhausted,
+        Self::NoProgress,
+        Self::StartBudgetExhausted,
+        Self::InterruptionBudgetExhausted,
+        Self::RuleLimitExceeded,
+        Self::PermanentError,
+        Self::FailedByRule,
+        Self::ActiveTimeExceeded,
+        Self::WallTimeExceeded,
+        Self::DeadlinePassed,
+        Self::SegmentLimitReached,
+        Self::AttemptLimitReached,
+    ];
+
+    /// The reason's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FailureBudgetExhausted => "FailureBudgetExhausted",
+            Self::NoProgress => "NoProgress",
+            Self::StartBudgetExhausted => "StartBudgetExhausted",
+            Self::InterruptionBudgetExhausted => "InterruptionBudgetExhausted",
+            Self::RuleLimitExceeded => "RuleLimitExceeded",
+            Self::PermanentError => "PermanentError",
+            Self::FailedByRule => "FailedByRule",
+            Self::ActiveTimeExceeded => "ActiveTimeExceeded",
+            Self::WallTimeExceeded => "WallTimeExceeded",
+            Self::DeadlinePassed => "DeadlinePassed",
+            Self::SegmentLimitReached => "SegmentLimitReached",
+            Self::AttemptLimitReached => "AttemptLimitReached",
+        }
+    }
+}
+
 macro_rules! named_as_written {
     ($($type:ty),*) => {$(
         impl fmt::Display for $type {

@@ -14,6 +14,7 @@ use super::{
     error::{Backoffs, Error},
     leader::Leadership,
     pods::{PodIndex, TaskKey},
+    touched::Touched,
 };
 use crate::{
     api::{LongTask, labels},
@@ -34,6 +35,7 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     pub(super) pods: PodIndex,
     pub(super) backoffs: Backoffs,
+    pub(super) touched: Touched,
     client: Client,
     leadership: Leadership,
     recorder: Recorder,
@@ -50,6 +52,7 @@ impl Context {
             metrics: operator.metrics.clone(),
             pods,
             backoffs: Backoffs::default(),
+            touched: Touched::new(operator.metrics.clone()),
             client: operator.client.clone(),
             leadership: operator.leadership.clone(),
             recorder: Recorder::new(operator.client.clone(), reporter),
@@ -61,9 +64,10 @@ impl Context {
     pub(super) fn of(client: Client, leadership: Leadership, pods: PodIndex, metrics: Metrics) -> Self {
         Self {
             clock: Clock::wall(),
-            metrics,
+            metrics: metrics.clone(),
             pods,
             backoffs: Backoffs::default(),
+            touched: Touched::new(metrics),
             client: client.clone(),
             leadership,
             recorder: Recorder::new(client, labels::FIELD_MANAGER.into()),

@@ -8,7 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{context::Context, error::Error, pods::TaskKey};
+use super::{context::Context, error::Error, figures, pods::TaskKey};
 use crate::{
     api::{LongTask, LongTaskStatus, labels},
     plan::{Plan, PodRef, Refusal, Step, Wake, Words},
@@ -34,7 +34,12 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
     if let Some(status) = status {
         // Status first: a plan from a stale cache must lose here, before any pod exists.
         match write_status(context, &key, task, status).await {
-            Ok(task) => written = Some(task),
+            Ok(stored) => {
+                if let Some(after) = &stored.status {
+                    figures::count(&context.metrics, task.status.as_ref(), after, context.clock.now());
+                }
+                written = Some(stored);
+            }
             Err(error) if is_not_found(&error) => return Ok(Executed::TaskGone),
             Err(error) => return Err(error),
         }

@@ -6,21 +6,23 @@
 mod context;
 mod error;
 mod execute;
+mod figures;
 mod janitor;
 pub mod leader;
 mod observe;
 mod pods;
 mod reconcile;
 mod rounds;
+mod touched;
 mod watches;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, future, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use kube::runtime::{
     Controller,
     controller::{self, Action},
-    reflector::{ObjectRef, Store},
+    reflector::{Lookup, ObjectRef, Store},
     watcher,
 };
 use tokio::{join, select, sync::mpsc};
@@ -39,8 +41,13 @@ use watches::Guarded;
 pub async fn run(operator: Operator, shutdown: Shutdown) {
     let index = PodIndex::new();
     let context = Arc::new(Context::new(&operator, index.clone()));
+    figures::foresee(&operator.metrics);
     let (tasks, touched_tasks) = watches::watched_tasks(&operator);
-    let touched_pods = watches::watched_pods(&operator, index.clone());
+    let touched = context.touched.clone();
+    let touched_tasks = touched_tasks.inspect_ok(move |task| touched.add(TaskKey::of(task)));
+    let touched = context.touched.clone();
+    let touched_pods = watches::watched_pods(&operator, index.clone()).inspect(move |task| touched.add(key_of(task)));
+    let touched = context.touched.clone();
     let (missing, mut to_janitor) = mpsc::unbounded_channel();
 
     let to_rounds = missing.clone();
@@ -55,6 +62,7 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
         )
         .for_each(|result| {
             if let Some(task) = missing_task(result) {
+                touched.remove(&task);
                 // The janitor ends only with us.
                 let _ = missing.send(task);
             }
@@ -63,7 +71,7 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
     let janitor = janitor::run(context, stream::poll_fn(move |cx| to_janitor.poll_recv(cx)));
     let rounds = async {
         become_ready(&tasks, &index, &operator).await;
-        rounds::make_rounds(tasks, index, operator.metrics.clone(), to_rounds).await;
+        rounds::make_rounds(tasks, index, &operator, to_rounds).await;
     };
     select! {
         () = reconciles => {}
@@ -83,9 +91,7 @@ fn missing_task(
     result: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
 ) -> Option<TaskKey> {
     match result {
-        Err(controller::Error::ObjectNotFound(task)) => {
-            Some(TaskKey { namespace: task.namespace.unwrap_or_default(), name: task.name })
-        }
+        Err(controller::Error::ObjectNotFound(task)) => Some(key_of(&task)),
         Err(controller::Error::RunnerError(error)) => {
             warn!(%error, "the queue of reconciles broke");
             None
@@ -93,4 +99,8 @@ fn missing_task(
         // Reported where they happened: by the watch, and by the reconcile.
         Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
     }
+}
+
+fn key_of<K: Lookup>(task: &ObjectRef<K>) -> TaskKey {
+    TaskKey { namespace: task.namespace.clone().unwrap_or_default(), name: task.name.clone() }
 }

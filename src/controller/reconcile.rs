@@ -14,11 +14,12 @@ use super::{
     context::Context,
     error::Error,
     execute::{Executed, execute},
+    figures::ended_now,
     observe::observe,
     pods::TaskKey,
 };
 use crate::{
-    api::{AttemptState, LongTask, LongTaskStatus, cut},
+    api::{LongTask, cut},
     plan::{EventReason, LONGEST_NOTE, Plan, Refusal, Step, TaskEvent, Wake, plan},
     render,
     telemetry::logs::{TaskFields, task_span},
@@ -32,6 +33,7 @@ const SOONEST: Duration = Duration::from_millis(10);
 /// Brings one task as far as it goes now.
 pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
+    context.touched.remove(&TaskKey::of(&*task));
     let result = match &task.0 {
         Ok(task) => bring_on(task, &context).instrument(span(task)).await,
         Err(invalid) => {
@@ -84,10 +86,12 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
         Span::current().record("segment", status.segment);
         Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
     }
-    let note = Note::of(task, &planned);
+    let hands_over = hands_over(task, &planned);
     match execute(context, task, planned).await? {
         Executed::Done(wake) => {
-            note.record(context, began);
+            if hands_over {
+                context.metrics.handed_over(began.elapsed());
+            }
             Ok(action(context, wake))
         }
         Executed::Refused(task, refusal) => bring_on_refused(&task, refusal, context).await,
@@ -127,62 +131,8 @@ fn span(task: &LongTask) -> Span {
     })
 }
 
-/// What a plan will have brought about, for the metrics.
-struct Note {
-    ended: Option<(&'static str, &'static str)>,
-    hands_over: bool,
-}
-
-impl Note {
-    fn of(task: &LongTask, plan: &Plan) -> Self {
-        let ended = plan.status.as_ref().and_then(|status| ended_now(task.status.as_ref(), status));
-        let creates = plan.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
-        Self { hands_over: creates && ended.is_some(), ended }
-    }
-
-    fn record(&self, context: &Context, began: Instant) {
-        if let Some((outcome, reason)) = self.ended {
-            context.metrics.attempt_ended(outcome, reason);
-        }
-        if self.hands_over {
-            context.metrics.handed_over(began.elapsed());
-        }
-    }
-}
-
-/// The outcome of the attempt that this write records as ended, if it is one that does.
-fn ended_now(before: Option<&LongTaskStatus>, after: &LongTaskStatus) -> Option<(&'static str, &'static str)> {
-    let ended = after.recent_attempts.first()?;
-    let current = before.and_then(|status| status.current_attempt.as_ref())?;
-    let was_open = current.number == ended.number && current.state != AttemptState::Ended;
-    was_open.then(|| (ended.outcome.as_str(), known_reason(&ended.reason)))
-}
-
-/// A reason as a label of a metric: words of the cluster that are not on the list would make endless series.
-fn known_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 22] = [
-        "",
-        "ActiveTime",
-        "Cancel",
-        "CreateContainerConfigError",
-        "Deadline",
-        "Deleted",
-        "ErrImagePull",
-        "Error",
-        "Evicted",
-        "ImagePullBackOff",
-        "InitContainerFailed",
-        "Limit",
-        "NodeLost",
-        "OOMKilled",
-        "Permanent",
-        "Preempted",
-        "Rejected",
-        "StartTimeout",
-        "Suspend",
-        "Unknown",
-        "Unschedulable",
-        "WallTime",
-    ];
-    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("Other")
+/// Whether a plan puts the next attempt in the place of one that it records as ended.
+fn hands_over(task: &LongTask, plan: &Plan) -> bool {
+    let ends = task.status.as_ref().zip(plan.status.as_ref()).and_then(|(before, after)| ended_now(before, after));
+    ends.is_some() && plan.steps.iter().any(|step| matches!(step, Step::CreatePod(_)))
 }

@@ -1,7 +1,8 @@
 //! What is looked at every now and then, whatever happens.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::{sync::mpsc::UnboundedSender, time};
 
@@ -9,22 +10,35 @@ use super::{
     pods::{PodIndex, TaskKey},
     watches::Guarded,
 };
-use crate::{api::Phase, telemetry::metrics::Metrics};
+use crate::{
+    api::{CheckpointSource, ConditionType, LongTask, Phase, is_condition_true},
+    operator::Operator,
+};
 
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Makes a round every half minute, once the caches are filled: counts the tasks by phase, and names to the janitor
-/// each task that is gone and still has pods: the deletion may have been missed.
+/// The conditions that somebody may have to look after.
+const TROUBLES: [(ConditionType, &str); 3] = [
+    (ConditionType::Blocked, "Blocked"),
+    (ConditionType::CheckpointStale, "CheckpointStale"),
+    (ConditionType::AttemptOverdue, "AttemptOverdue"),
+];
+
+/// Makes a round every half minute, once the caches are filled: counts the tasks, and names to the janitor each task
+/// that is gone and still has pods: the deletion may have been missed.
 pub(super) async fn make_rounds(
     tasks: Store<Guarded>,
     pods: PodIndex,
-    metrics: Metrics,
+    operator: &Operator,
     missing: UnboundedSender<TaskKey>,
 ) {
     let mut round = time::interval(EVERY);
     loop {
         round.tick().await;
-        metrics.tasks(by_phase(&tasks));
+        let all = tasks.state();
+        operator.metrics.tasks(by_phase(&all));
+        operator.metrics.tasks_with_conditions(by_trouble(&all));
+        operator.metrics.oldest_checkpoint(oldest_checkpoint(&all, operator.clock.now()));
         for task in pods.tasks_with_held_pods() {
             let reference = ObjectRef::<Guarded>::new(&task.name).within(&task.namespace);
             if tasks.get(&reference).is_none() {
@@ -35,13 +49,39 @@ pub(super) async fn make_rounds(
     }
 }
 
+fn readable(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = &LongTask> {
+    tasks.iter().filter_map(|task| task.0.as_ref().ok())
+}
+
 /// The number of tasks in each phase, those without any included.
-fn by_phase(tasks: &Store<Guarded>) -> HashMap<&'static str, usize> {
+fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, usize> {
     let mut numbers: HashMap<_, _> = Phase::ALL.iter().map(|phase| (phase.as_str(), 0)).collect();
-    for task in tasks.state() {
+    for task in tasks {
         let status = task.0.as_ref().ok().and_then(|task| task.status.as_ref());
         let phase = status.and_then(|status| status.phase).unwrap_or(Phase::Pending);
         *numbers.entry(phase.as_str()).or_default() += 1;
     }
     numbers
+}
+
+/// The number of tasks with each trouble.
+fn by_trouble(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = (&'static str, usize)> {
+    TROUBLES.into_iter().map(|(condition, name)| {
+        let statuses = readable(tasks).filter_map(|task| task.status.as_ref());
+        (name, statuses.filter(|status| is_condition_true(&status.conditions, condition)).count())
+    })
+}
+
+/// How long the work of a task goes on that has recorded no checkpoint for the longest time; zero without such a task.
+///
+/// Those that keep their checkpoints themselves, are paused or have ended are left out.
+fn oldest_checkpoint(tasks: &[Arc<Guarded>], now: Timestamp) -> Duration {
+    let ages = readable(tasks).filter_map(|task| {
+        let status = task.status.as_ref()?;
+        let is_at_work = status.phase.is_some_and(|phase| !phase.is_terminal() && phase != Phase::Suspended);
+        let since = status.checkpoint.as_ref().map(|checkpoint| checkpoint.recorded_at).or(status.run.start_time)?;
+        let reports = task.spec.checkpoint.source == CheckpointSource::Report;
+        (is_at_work && reports).then(|| Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO))
+    });
+    ages.max().unwrap_or(Duration::ZERO)
 }

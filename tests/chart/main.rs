@@ -1,7 +1,8 @@
 //! What is installed in a cluster: the chart, and `deploy/longtask.yaml`, which is rendered from it.
 //!
-//! Needs helm 4 and helm-docs: `make tools` builds them into a folder that `make test` has on its PATH.
+//! Needs helm 4, helm-docs and promtool: `make tools` brings them, and `make test` finds them.
 
+mod alerts;
 mod rendering;
 mod rights;
 mod snapshots;

@@ -1,0 +1,124 @@
+//! The rules for Prometheus: each alert fires when it should, stays silent when it should, and leads to its section of
+//! the runbook.
+//!
+//! Needs promtool: `make tools` installs it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use longtask::telemetry::metrics::{ApiEndpoint, Code, Metrics};
+use serde_json::Value;
+
+use super::support::{named, objects, rendered, run, stderr};
+
+const RULES: &str = "charts/longtask/files/rules.yaml";
+const TESTS: &str = "tests/chart/rules.test.yaml";
+
+fn yaml(file: &str) -> Value {
+    serde_saphyr::from_str(&fs::read_to_string(file).expect(file)).expect("YAML")
+}
+
+fn items<'a>(list: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    list[field].as_array().into_iter().flatten()
+}
+
+fn rules() -> Vec<Value> {
+    let all = yaml(RULES);
+    items(&all, "groups").flat_map(|group| items(group, "rules").cloned().collect::<Vec<_>>()).collect()
+}
+
+/// Each alert's name with its rule.
+fn alerts() -> Vec<(String, Value)> {
+    rules().into_iter().filter_map(|rule| Some((rule["alert"].as_str()?.to_owned(), rule))).collect()
+}
+
+/// Every metric, with a value.
+pub(crate) fn all_metrics() -> String {
+    let metrics = Metrics::new();
+    let (second, endpoint) = (Duration::from_secs(1), ApiEndpoint { verb: "get", resource: "pods" });
+    metrics.reconciled("ok", second);
+    metrics.attempts_ended("Failed", "Error", 1);
+    metrics.runs_ended("Failed", "NoProgress", 1);
+    metrics.phase_left("Running", second);
+    metrics.tasks([("Running", 1)]);
+    metrics.tasks_with_conditions([("Blocked", 1)]);
+    metrics.api_called(endpoint, Code::Status(200), second);
+    metrics.encode().expect("text")
+}
+
+/// The names of our metrics in an expression.
+pub(crate) fn metrics_in(expression: &str) -> BTreeSet<String> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    words.filter(|word| word.starts_with("longtask_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_rules_are_what_prometheus_takes() {
+    let output = run("promtool", &["check", "rules", RULES]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn each_alert_fires_and_stays_silent_in_its_healthy_twin() {
+    let output = run("promtool", &["test", "rules", TESTS]);
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+    let tests = yaml(TESTS);
+    let cases: Vec<_> = items(&tests, "tests").flat_map(|test| items(test, "alert_rule_test")).collect();
+    for (name, _) in alerts() {
+        let of_alert = cases.iter().filter(|case| case["alertname"] == *name);
+        let fired: BTreeSet<_> = of_alert.map(|case| items(case, "exp_alerts").count() > 0).collect();
+        assert_eq!(fired, [false, true].into(), "{name} needs a test in which it fires, and one in which it does not");
+    }
+}
+
+#[test]
+fn each_alert_has_a_section_of_the_runbook_and_links_to_it() {
+    let runbook = fs::read_to_string("docs/runbook.md").expect("the runbook");
+    let sections: BTreeSet<_> =
+        runbook.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect();
+    let alerts = alerts();
+    assert_eq!(sections, alerts.iter().map(|(name, _)| name.clone()).collect());
+    for (name, rule) in alerts {
+        let link = rule["annotations"]["runbook_url"].as_str().expect("a link");
+        let anchor = format!("/docs/runbook.md#{}", name.to_lowercase());
+        assert!(link.starts_with(env!("CARGO_PKG_REPOSITORY")) && link.ends_with(&anchor), "{name}: {link}");
+        assert!(["warning", "critical"].map(Value::from).contains(&rule["labels"]["severity"]), "{name}");
+    }
+}
+
+#[test]
+fn every_metric_that_a_rule_asks_for_is_one_of_the_operators() {
+    let text = all_metrics();
+    for rule in rules() {
+        let expression = rule["expr"].as_str().expect("an expression");
+        let asked = metrics_in(expression);
+        assert!(!asked.is_empty(), "{expression}");
+        for metric in asked {
+            assert!(text.lines().any(|line| line.starts_with(&metric)), "{metric} in {expression}");
+        }
+    }
+}
+
+#[test]
+fn the_metrics_follow_the_conventions_of_prometheus() {
+    let mut linter = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start promtool");
+    linter.stdin.take().expect("its input").write_all(all_metrics().as_bytes()).expect("write to promtool");
+    let output = linter.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn the_prometheus_rule_has_the_rules_as_they_are() {
+    let objects = objects(&rendered(&["metrics.prometheusRule.enabled=true"]));
+    assert_eq!(named(&objects, "PrometheusRule", "longtask")["spec"], yaml(RULES));
+}
