@@ -80,3 +80,43 @@ fn the_contract_names_every_variable_that_a_program_gets() {
     let documented: BTreeSet<_> = names.filter(|name| name.starts_with("LONGTASK_") || name == "TRACEPARENT").collect();
     assert_eq!(documented, given);
 }
+
+/// The variants of an enum in a source file, which are the words that users see.
+fn variants(file: &str, name: &str) -> Vec<String> {
+    let source = fs::read_to_string(file).expect("readable");
+    let (_, body) =
+        source.split_once(&format!("pub enum {name} {{\n")).unwrap_or_else(|| panic!("no {name} in {file}"));
+    let lines = body.lines().take_while(|line| *line != "}").filter_map(|line| line.strip_prefix("    "));
+    let found: Vec<_> = lines
+        .filter(|line| line.starts_with(char::is_uppercase))
+        .filter_map(|line| line.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned))
+        .collect();
+    assert!(found.len() > 2, "{name}: {found:?}");
+    found
+}
+
+/// The words for which the operator knows what the user can do.
+fn causes_with_a_remedy() -> Vec<String> {
+    let source = fs::read_to_string("src/plan/blocked.rs").expect("readable");
+    let (_, function) = source.split_once("fn remedy(").expect("the remedies");
+    let arms = function.lines().take_while(|line| *line != "}").filter_map(|line| line.split_once(" =>"));
+    arms.flat_map(|(pattern, _)| pattern.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
+    let page = fs::read_to_string("docs/troubleshooting.md").expect("the page");
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let rows: BTreeSet<_> = cells.flat_map(|cell| cell.split(", ")).collect();
+    let is_one_of_many = |word: &String| !matches!(word.as_str(), "Stop" | "Cluster");
+    let words = [
+        variants("src/api/conditions.rs", "ConditionType"),
+        variants("src/plan/decision.rs", "EventReason"),
+        variants("src/api/reasons.rs", "FailureReason"),
+        variants("src/api/reasons.rs", "StopReason"),
+        variants("src/api/reasons.rs", "AttemptReason").into_iter().filter(is_one_of_many).collect(),
+        causes_with_a_remedy(),
+    ];
+    let missing: Vec<_> = words.iter().flatten().filter(|word| !rows.contains(word.as_str())).collect();
+    assert!(missing.is_empty(), "no row for {missing:?}");
+}
