@@ -4,11 +4,16 @@
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
-CLUSTER := $(BUILD)/cluster
+TOOL    := $(BUILD)/cluster
 # Where the plugin of kubectl is installed.
 PREFIX  ?= $(HOME)/.local
 
-# A KUBECONFIG that is set wins. Else it is the cluster that `make cluster-up` starts.
+# `make demo CLUSTER=kind` or CLUSTER=local says which cluster. Else a KUBECONFIG that is set wins, and else it is the
+# cluster that `make cluster-up` starts. A variable of that name in the environment is somebody else's.
+ifeq ($(origin CLUSTER),command line)
+export LONGTASK_CLUSTER := $(CLUSTER)
+override KUBECONFIG := $(CACHE)/kubeconfig
+endif
 KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl and helm of the versions that the tests are made for.
@@ -23,23 +28,23 @@ help: ## list the targets
 ##@ Cluster
 
 .PHONY: tools cluster-up cluster-down cluster-purge cluster-status
-tools: $(CLUSTER) ## install what is missing: packages, Kubernetes (6 minutes, once), kubectl, helm
-	@$(CLUSTER) tools
+tools: $(TOOL) ## install what is missing: packages, Kubernetes (6 minutes, once), kubectl, helm
+	@$(TOOL) tools
 
-cluster-up: $(CLUSTER) ## start a cluster or repair it: KUBECONFIG's, else kind's, else one of its own
-	@$(CLUSTER) up
+cluster-up: $(TOOL) ## start a cluster or repair it: KUBECONFIG's, else kind's, else one of its own
+	@$(TOOL) up
 
-cluster-down: $(CLUSTER) ## stop the cluster; its objects and images stay for the next start
-	@$(CLUSTER) down
+cluster-down: $(TOOL) ## stop the cluster; its objects and images stay for the next start
+	@$(TOOL) down
 
-cluster-purge: $(CLUSTER) ## stop the cluster and remove its data
-	@$(CLUSTER) down --purge
+cluster-purge: $(TOOL) ## stop the cluster and remove its data
+	@$(TOOL) down --purge
 
-cluster-status: $(CLUSTER) ## say what of the cluster runs
-	@$(CLUSTER) status
+cluster-status: $(TOOL) ## say what of the cluster runs
+	@$(TOOL) status
 
 CLUSTER_SOURCES := $(shell find tests/cluster/cmd/cluster tests/cluster/internal -name '*.go' 2>/dev/null) tests/cluster/go.mod
-$(CLUSTER): $(CLUSTER_SOURCES)
+$(TOOL): $(CLUSTER_SOURCES)
 	@echo "building the cluster tool"
 	@CGO_ENABLED=0 go build -C tests/cluster -trimpath -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
 
@@ -87,8 +92,8 @@ IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.ya
 test: ## everything: set up, lint, unit tests, end-to-end tests
 	@tests/stages.sh lint tools unit cluster-up images e2e
 
-images: $(CLUSTER) ## build the images of the operator and the test program, and put them on the cluster
-	@$(CLUSTER) load $(IMAGES)
+images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
+	@$(TOOL) load $(IMAGES)
 
 e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
@@ -96,5 +101,5 @@ e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
 
 demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
-	@$(CLUSTER) load deploy/image.yaml examples/import/image.yaml
+	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh

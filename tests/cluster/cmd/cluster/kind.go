@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -30,16 +31,28 @@ func (k kindCluster) up(ctx context.Context) error {
 	if err := os.MkdirAll(k.cache, 0o755); err != nil {
 		return err
 	}
-	if running, err := k.exists(ctx); err != nil || running {
-		k.say.Say("the kind cluster %s is running already: export KUBECONFIG=%s", kindName, k.kubeconfig())
-		return err
-	}
-	if err := visibly(ctx, "kind", "create", "cluster", "--name", kindName, "--kubeconfig", k.kubeconfig(), "--wait", "3m"); err != nil {
+	if err := k.createOrConnect(ctx); err != nil {
 		return err
 	}
 	k.say.Say("export KUBECONFIG=%s", k.kubeconfig())
 	return nil
 }
+
+func (k kindCluster) createOrConnect(ctx context.Context) error {
+	running, err := k.exists(ctx)
+	if err != nil {
+		return err
+	}
+	// The kubeconfig may lead to the local cluster by now: both write the same file.
+	command := []string{"export", "kubeconfig"}
+	if !running {
+		command = []string{"create", "cluster", "--config", k.config(), "--wait", "3m"}
+	}
+	return visibly(ctx, "kind", append(command, "--name", kindName, "--kubeconfig", k.kubeconfig())...)
+}
+
+// config is the file that says what the cluster is made of.
+func (k kindCluster) config() string { return filepath.Join(k.module, "kind.yaml") }
 
 func (k kindCluster) exists(ctx context.Context) (bool, error) {
 	list, err := exec.CommandContext(ctx, "kind", "get", "clusters").Output()

@@ -23,7 +23,7 @@ const usage = `usage: cluster COMMAND
   load IMAGE...         put images on the node; each an image file (.yaml), an archive (.tar) or a name
   image build IMAGE...  build images from image files, and print where their archives are
 
-The cluster is that of KUBECONFIG, if given; else kind's, if a Docker engine answers and kind is there; else one of
+The cluster is what LONGTASK_CLUSTER says, kind or local, if given; else that of KUBECONFIG, if given; else kind's, if a Docker engine answers and kind is there; else one of
 its own on this machine, which needs root.
 `
 
@@ -66,6 +66,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	w, err := newWorkshop(module)
 	if err != nil {
+		return err
+	}
+	if err := checkChosen(ctx); err != nil {
 		return err
 	}
 	switch {

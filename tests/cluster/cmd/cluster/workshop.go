@@ -35,8 +35,10 @@ func (w *workshop) pauseFile() string { return filepath.Join(w.module, "images",
 
 // tools installs what is missing, and gives the program that is Kubernetes.
 func (w *workshop) tools(ctx context.Context) (kube string, err error) {
-	if err := tools.Packages(ctx, w.say); err != nil {
-		return "", err
+	if chosen() != "kind" { // whose nodes bring all that a node needs
+		if err := tools.Packages(ctx, w.say); err != nil {
+			return "", err
+		}
 	}
 	if kube, err = tools.Kube(ctx, w.module, w.cache, w.say); err != nil {
 		return "", err
