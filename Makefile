@@ -2,6 +2,9 @@
 
 # What is expensive to make is kept per user, and serves every clone.
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
+# Tools that are built when they are needed first.
+ACTIONLINT := v1.7.12
+CYCLONEDX  := 0.5.9
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 TOOL    := $(BUILD)/cluster
@@ -50,7 +53,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint deny generate unit
+.PHONY: build install-plugin lint deny sbom image reproducible generate unit
 build: ## build the program
 	cargo build --locked
 
@@ -65,10 +68,25 @@ lint: ## check format and lints, warnings denied
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
+	actionlint .github/workflows/*.yaml
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
 	cargo deny --log-level error check bans licenses sources
+
+# Without a time and a path of its own, the same commit has the same list.
+sbom: ## list what the program is made of: target/longtask.cdx.json (CycloneDX)
+	@command -v cargo-cyclonedx > /dev/null || { echo "building cargo-cyclonedx (once, some minutes)"; cargo install --quiet --locked --version $(CYCLONEDX) --root $(CACHE) cargo-cyclonedx; }
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename longtask.cdx
+	@mkdir -p target && sed 's|$(CURDIR)|/src|g' longtask.cdx.json > target/longtask.cdx.json && rm longtask.cdx.json
+	@echo "$(CURDIR)/target/longtask.cdx.json"
+
+image: $(TOOL) ## build the operator's image, and print where its archive is
+	@$(TOOL) image build deploy/image.yaml
+
+reproducible: $(TOOL) ## build the image of the last commit twice, in two folders, and compare (two release builds)
+	@tests/reproducible.sh $(TOOL)
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
