@@ -66,7 +66,7 @@ install-plugin: ## build the program and link it as kubectl-longtask into PREFIX
 lint: ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
-	cargo clippy --locked --test admission --test e2e --quiet -- --deny warnings
+	cargo clippy --locked --test admission --test e2e --test install --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
@@ -106,9 +106,9 @@ unit: ## run the tests that need no cluster
 
 IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
 
-.PHONY: test e2e images demo
-test: ## everything: set up, lint, unit tests, end-to-end tests
-	@tests/stages.sh lint tools unit cluster-up images e2e
+.PHONY: test e2e chart images demo
+test: ## everything: set up, lint, unit tests, end-to-end tests, the chart
+	@tests/stages.sh lint tools unit cluster-up images e2e chart
 
 images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
@@ -117,6 +117,10 @@ e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
+
+chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
+	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
+	cargo test --locked --test chart --test install -- --test-threads=1
 
 demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml

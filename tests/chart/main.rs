@@ -7,4 +7,5 @@ mod rendering;
 mod rights;
 mod snapshots;
 mod support;
+mod table;
 mod values;

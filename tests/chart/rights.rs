@@ -1,25 +1,17 @@
 //! The operator may do what `docs/security.md` says, and no more. The table there is the one list of its rights: a call
 //! that is not in it fails in a real cluster, and a right that nothing needs does not belong into it.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::support::{named, objects, rendered, strings};
+use super::{
+    support::{named, objects, rendered, strings},
+    table::{self, Place},
+};
 
-/// The rows of the table, as lines like `longtask.dev/longtasks get`. Each has its reason.
 fn documented() -> BTreeSet<String> {
-    let page = fs::read_to_string("docs/security.md").expect("docs/security.md");
-    let (_, after) = page.split_once("\n| right | where | what for |\n|---|---|---|\n").expect("the table of rights");
-    let rows = after.lines().take_while(|line| line.starts_with("| "));
-    rows.map(|row| {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [right, place, reason] = cells[..] else { panic!("three cells: {row}") };
-        assert!(["watched namespaces", "own namespace"].contains(&place), "{row}");
-        assert!(reason.len() > 10, "a reason: {row}");
-        right.trim_matches('`').to_owned()
-    })
-    .collect()
+    table::documented(&[Place::Watched, Place::Own])
 }
 
 /// The rules of a role as lines like those of the table.
