@@ -68,6 +68,7 @@ lint: ## check format and lints, warnings denied
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
 
