@@ -57,11 +57,13 @@ $(TOOL): $(CLUSTER_SOURCES)
 build: ## build the program
 	cargo build --locked
 
-install-plugin: ## build the program and link it as kubectl-longtask into PREFIX/bin, by default ~/.local/bin
+install-plugin: ## build the program and install it as a plugin of kubectl below PREFIX, by default ~/.local
 	cargo build --locked --release
 	install -d $(PREFIX)/bin
 	install target/release/longtask $(PREFIX)/bin/longtask
 	ln -sf longtask $(PREFIX)/bin/kubectl-longtask
+	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
+	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
 lint: ## check format and lints, warnings denied
 	cargo fmt --check

@@ -24,8 +24,11 @@ const WRONG_ARGUMENTS: u8 = 2;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if env::args_os().next().is_some_and(|program| kubectl::is_called(&program)) {
-        return plugin(Plugin::parse()).await;
+    let mut words = env::args_os();
+    match words.next().and_then(|program| kubectl::Name::of(&program)) {
+        Some(kubectl::Name::Plugin) => return end(kubectl::run(Plugin::parse(), Clock::wall()).await),
+        Some(kubectl::Name::Completion) => return end(kubectl::complete(words.collect(), Clock::wall()).await),
+        None => {}
     }
     match Cli::parse().command {
         Command::Run(args) => run(*args).await,
@@ -47,8 +50,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn plugin(plugin: Plugin) -> ExitCode {
-    kubectl::run(plugin, Clock::wall()).await.unwrap_or_else(|error| {
+/// How the plugin of kubectl ends.
+fn end(done: Result<ExitCode, kubectl::Error>) -> ExitCode {
+    done.unwrap_or_else(|error| {
         eprintln!("error: {}", logs::with_causes(&error));
         ExitCode::FAILURE
     })

@@ -4,14 +4,18 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::api::GoDuration;
+
 /// The program's name as a plugin of kubectl.
 pub(super) const NAME: &str = "kubectl-longtask";
+/// What stands for the name of a task in the usage.
+pub(super) const TASK: &str = "TASK";
 
 /// What the plugin was asked to do.
 #[derive(Debug, Parser)]
 #[command(
-    name = NAME, bin_name = "kubectl longtask", version, about, long_about = LONG_ABOUT, after_long_help = AFTER_ALL,
-    disable_help_subcommand = true
+    name = NAME, bin_name = "kubectl longtask", version, about = "See and steer LongTasks", long_about = LONG_ABOUT,
+    after_long_help = AFTER_ALL, disable_help_subcommand = true
 )]
 pub struct Plugin {
     #[command(flatten)]
@@ -55,8 +59,19 @@ pub(super) struct ClusterArgs {
 pub(super) enum Verb {
     /// Show where a task stands: its segments and attempts, why it waits, what is next.
     Status(OneTask),
+    /// Print what all attempts of a task have written, in order.
+    ///
+    /// What is not of the log, such as where an attempt begins, goes to standard error. The logs of pods that are gone
+    /// are gone with them; spec.podHistoryLimit says how many are kept.
+    Logs(LogsArgs),
     /// Show the events of a task and its pods, the oldest first.
     Events(OneTask),
+    /// List tasks by the work that they have done and lost, the one that ran longest first.
+    Top(ListArgs),
+    /// List the tasks that have failed or are held for a human, the oldest first.
+    ///
+    /// `restart` runs them again.
+    DeadLetters(ListArgs),
     /// Pause tasks: each writes a checkpoint and stops, and everything is kept.
     ///
     /// The program gets SIGTERM and has segment.gracePeriod to write its checkpoint. `resume` goes on from there.
@@ -75,13 +90,40 @@ pub(super) enum Verb {
     /// A task that has ended gets another run, with counters, limits and segments anew. One that is held by its failure
     /// policy goes on in the same run, with all counters at 0. A task that is under way is left alone.
     Restart(RestartArgs),
+    /// Interrupt the running attempt on purpose, and show whether the next one resumes from its checkpoint.
+    ///
+    /// The pod is evicted as by a drain of its node: the program gets SIGTERM and segment.gracePeriod. The next attempt
+    /// is looked at: which checkpoint was it given? The exit code is 0 when that is one that the interrupted attempt left,
+    /// or the program keeps its own checkpoints; else 1.
+    Drill(DrillArgs),
+    /// Create a task from flags.
+    ///
+    /// What flags cannot say is said in a manifest: `--dry-run client` prints one to begin with.
+    Create(CreateArgs),
+    /// Print the LongTask that does what a batch/v1 Job does.
+    ///
+    /// What has no counterpart, or means something else now, is told in comments. The cluster is not asked.
+    Convert(ConvertArgs),
+    /// Print a script that completes the words of `kubectl-longtask` in a shell.
+    ///
+    /// `kubectl longtask` itself is completed by kubectl's own script (`kubectl completion --help`), which asks the
+    /// program kubectl_complete-longtask: `make install-plugin` links that as well.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write those of all verbs into a folder.
+    Man {
+        /// The folder, such as ~/.local/share/man/man1.
+        folder: Option<PathBuf>,
+    },
 }
 
 /// One task and how to print.
 #[derive(Debug, Args)]
 pub(super) struct OneTask {
     /// The name of the task.
-    #[arg(value_name = "TASK")]
+    #[arg(value_name = TASK)]
     pub(super) name: String,
 
     /// Print as JSON, for programs. Default: for people.
@@ -93,7 +135,7 @@ pub(super) struct OneTask {
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
     /// The names of the tasks.
-    #[arg(value_name = "TASK", required = true)]
+    #[arg(value_name = TASK, required = true)]
     pub(super) names: Vec<String>,
 
     /// Print the changed tasks as JSON, one a line. Default: a line for people.
@@ -110,6 +152,176 @@ pub(super) struct RestartArgs {
     /// Where to begin: latest, beginning, or the number of a checkpoint that `status` lists.
     #[arg(long, value_name = "WHERE", default_value = "latest")]
     pub(super) from: From,
+}
+
+/// Options of `logs`.
+#[derive(Debug, Args)]
+pub(super) struct LogsArgs {
+    /// The name of the task.
+    #[arg(value_name = TASK)]
+    pub(super) name: String,
+
+    /// Go on with what is written next, from pod to pod, until the task has ended.
+    #[arg(long, short)]
+    pub(super) follow: bool,
+
+    /// Only this attempt.
+    #[arg(long, value_name = "N")]
+    pub(super) attempt: Option<i64>,
+
+    /// Only the last lines of each attempt.
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(i64).range(0..))]
+    pub(super) tail: Option<i64>,
+
+    /// Put the time before each line.
+    #[arg(long)]
+    pub(super) timestamps: bool,
+
+    /// The container. Default: the main one.
+    #[arg(long, short, value_name = "NAME")]
+    pub(super) container: Option<String>,
+
+    /// Print each line as a JSON object with attempt, segment, pod and time.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(super) output: Option<Output>,
+}
+
+/// Which tasks to list and how to print.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// List those of all namespaces.
+    #[arg(long, short = 'A')]
+    pub(super) all_namespaces: bool,
+
+    /// Only tasks with these labels, such as team=a,stage!=test.
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    pub(super) selector: Option<String>,
+
+    /// Print as JSON, for programs. Default: a table.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(super) output: Option<Output>,
+}
+
+/// Options of `drill`.
+#[derive(Debug, Args)]
+pub(super) struct DrillArgs {
+    /// The name of the task.
+    #[arg(value_name = TASK)]
+    pub(super) name: String,
+
+    /// Delete the pod in place of evicting it; no PodDisruptionBudget is asked then.
+    #[arg(long)]
+    pub(super) delete: bool,
+
+    /// Wait that long for the next attempt.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(super) timeout: GoDuration,
+
+    /// Print the facts as JSON when it is over. Default: what happens, as it happens.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(super) output: Option<Output>,
+}
+
+/// Options of `create`.
+#[derive(Debug, Args)]
+pub(super) struct CreateArgs {
+    /// The name of the new task, up to 52 characters.
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+
+    /// The image of its main container.
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: String,
+
+    /// How long one pod may run before the next one goes on from its checkpoint. Default: 1h.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) segment: Option<GoDuration>,
+
+    /// The time from SIGTERM to SIGKILL, for the last checkpoint. Default: 30s.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) grace_period: Option<GoDuration>,
+
+    /// The most running time of all pods together. Default: no limit.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) active_time: Option<GoDuration>,
+
+    /// The most time from start to end, waiting included. Default: no limit.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) wall_time: Option<GoDuration>,
+
+    /// Retries after failures in a row without progress; -1 is unlimited. Default: 6.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) failures: Option<i32>,
+
+    /// A variable of the environment; can be given more than once.
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(super) env: Vec<Variable>,
+
+    /// Create it suspended: nothing runs until `resume`.
+    #[arg(long)]
+    pub(super) suspend: bool,
+
+    /// client: print the manifest and ask nobody. server: let the API server check it, and keep nothing.
+    #[arg(long, value_name = "WHERE", default_value = "none")]
+    pub(super) dry_run: DryRun,
+
+    /// Print the task, as JSON or YAML. Default: a line for people; YAML with --dry-run client.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(super) output: Option<Format>,
+
+    /// The command to run in place of the image's own, behind --.
+    #[arg(value_name = "COMMAND", last = true)]
+    pub(super) command: Vec<String>,
+}
+
+/// A variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+            _ => Err("write NAME=VALUE".to_owned()),
+        }
+    }
+}
+
+/// What becomes of a new task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DryRun {
+    /// It is created.
+    None,
+    /// It is printed.
+    Client,
+    /// It is checked.
+    Server,
+}
+
+/// Options of `convert`.
+#[derive(Debug, Args)]
+pub(super) struct ConvertArgs {
+    /// The manifest of the Job, or - for standard input. Other objects in it are left out.
+    #[arg(long, short, value_name = "FILE")]
+    pub(super) filename: PathBuf,
+
+    /// How to print: YAML with the notes as comments, or JSON with the notes on standard error.
+    #[arg(long, short, value_name = "FORMAT", default_value = "yaml")]
+    pub(super) output: Format,
+}
+
+/// How to print a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
 }
 
 /// How to print for programs.
@@ -166,7 +378,13 @@ mod tests {
         for verb in Plugin::command().get_subcommands() {
             assert!(verb.get_about().is_some(), "{} has no help", verb.get_name());
             for arg in verb.get_arguments() {
-                assert!(arg.get_help().is_some(), "{} {} has no help", verb.get_name(), arg.get_id());
+                // A flag of clap's own.
+                assert!(
+                    arg.get_help().is_some() || arg.get_id() == "help",
+                    "{} {} has no help",
+                    verb.get_name(),
+                    arg.get_id()
+                );
             }
         }
     }

@@ -32,17 +32,37 @@ pub enum Error {
         others: String,
     },
     /// The API server said no, or nothing.
-    #[error("{what}")]
+    #[error("{what}: {answer}")]
     Call {
         /// What was asked for.
         what: String,
         /// The answer.
-        #[source]
-        source: Box<kube::Error>,
+        answer: String,
     },
     /// The task is in no state for this.
     #[error("{0}")]
     NotNow(String),
+    /// A file cannot be read.
+    #[error("read {file}")]
+    Read {
+        /// Which one.
+        file: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A manifest is none.
+    #[error("{0}")]
+    Manifest(String),
+    /// A file cannot be written.
+    #[error("write into {folder}")]
+    Write {
+        /// Where.
+        folder: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// An object could not be written as JSON.
     #[error("write as JSON")]
     Json(#[from] serde_json::Error),
@@ -55,9 +75,17 @@ impl Error {
     /// Names the call that an error of the client comes from.
     pub(super) fn of_call(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| {
-            if is_resource_missing(&source) { Self::NoResource } else { Self::Call { what, source: Box::new(source) } }
+        move |error| {
+            if is_resource_missing(&error) { Self::NoResource } else { Self::Call { what, answer: answer(&error) } }
         }
+    }
+}
+
+/// What the API server said, in its own words; the client's would be those of a program.
+pub(super) fn answer(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -18,6 +18,7 @@ mod interruptions;
 mod leader;
 mod operator_killed;
 mod outages;
+mod plugin;
 mod policy;
 mod printing;
 mod quiet;

@@ -6,8 +6,12 @@ mod style;
 mod table;
 mod time;
 
+pub(super) mod drill;
 pub(super) mod events;
+pub(super) mod letters;
+pub(super) mod log;
 pub(super) mod standing;
+pub(super) mod top;
 
 /// A number and its noun.
 fn counted(number: i64, noun: &str) -> String {

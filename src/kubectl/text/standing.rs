@@ -213,7 +213,7 @@ impl Attempt {
 }
 
 /// How an attempt ended: `Failed Error, exit 3`.
-fn ending(outcome: Outcome, reason: &str, exit_code: Option<i32>) -> String {
+pub(super) fn ending(outcome: Outcome, reason: &str, exit_code: Option<i32>) -> String {
     let exit = match outcome {
         Outcome::Failed | Outcome::Yielded => exit_code.map(|code| format!(", exit {code}")).unwrap_or_default(),
         Outcome::Completed | Outcome::TimeLimit | Outcome::Stopped | Outcome::StartFailed | Outcome::Interrupted => {
@@ -238,7 +238,7 @@ fn under_way(status: &LongTaskStatus) -> Option<&CurrentAttempt> {
 }
 
 /// Running time of the run, that of the attempt under way included.
-fn active_seconds(status: &LongTaskStatus, now: Timestamp) -> i64 {
+pub(super) fn active_seconds(status: &LongTaskStatus, now: Timestamp) -> i64 {
     let running =
         under_way(status).and_then(|attempt| attempt.started_at).map_or(0, |start| between(start, now).max(0));
     status.active_seconds.saturating_add(running)

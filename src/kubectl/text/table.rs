@@ -28,9 +28,26 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// A table under a head, each column as wide as its widest cell.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[Cell; N]>) -> String {
-    let head = head.map(|title| Cell::styled(title, BOLD));
+    lines(head.into(), rows.into_iter().map(Vec::from).collect())
+}
+
+/// The same with a first column for namespaces, if that is wanted.
+pub(super) fn table_with_namespaces<const N: usize>(
+    head: [&str; N],
+    rows: Vec<(String, [Cell; N])>,
+    is_wanted: bool,
+) -> String {
+    let first = is_wanted.then_some("NAMESPACE");
+    let rows = rows
+        .into_iter()
+        .map(|(namespace, row)| is_wanted.then(|| Cell::from(namespace)).into_iter().chain(row).collect());
+    lines(first.into_iter().chain(head).collect(), rows.collect())
+}
+
+fn lines(head: Vec<&str>, rows: Vec<Vec<Cell>>) -> String {
+    let mut widths = vec![0; head.len()];
+    let head = head.into_iter().map(|title| Cell::styled(title, BOLD)).collect();
     let rows: Vec<_> = [head].into_iter().chain(rows).collect();
-    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.width());
