@@ -55,16 +55,24 @@ enum Stage {
 
 impl Reader<'_> {
     async fn tell_what_is_there(&mut self) -> Result<(), Error> {
-        let pods = pods_of(self.session, &self.task).await?;
+        let mut pods = pods_of(self.session, &self.task).await?;
         let latest = self.latest();
         if let Some(wanted) = self.args.attempt {
-            if !pods.iter().any(|(attempt, _)| *attempt == wanted) {
+            pods.retain(|(attempt, _)| *attempt == wanted);
+            if pods.is_empty() {
                 return Err(Error::NotNow(log::no_such_attempt(wanted, latest)));
             }
             self.told = wanted.saturating_sub(1);
         }
-        for (attempt, pod) in &pods {
-            if self.args.attempt.is_some_and(|wanted| wanted != *attempt) {
+        self.tell_all(&pods).await?;
+        let waits = self.args.follow && pods.last().is_some_and(|(_, pod)| self.stage(pod) == Stage::Coming);
+        if waits || self.args.attempt.is_some() { Ok(()) } else { self.tell_of_missing(latest) }
+    }
+
+    /// Tells of these attempts, as far as they are not told yet; when followed, up to one that has still to start.
+    async fn tell_all(&mut self, pods: &[(i64, Pod)]) -> Result<(), Error> {
+        for (attempt, pod) in pods {
+            if *attempt <= self.told {
                 continue;
             }
             self.tell_of_missing(attempt.saturating_sub(1))?;
@@ -76,7 +84,7 @@ impl Reader<'_> {
             }
             self.told = *attempt;
         }
-        if self.args.attempt.is_none() { self.tell_of_missing(latest) } else { Ok(()) }
+        Ok(())
     }
 
     /// Tells of attempts up to this one of which the pod is gone, and the log with it.
@@ -99,16 +107,14 @@ impl Reader<'_> {
 
     /// Tells of the attempts that come, until the task has ended.
     async fn follow(&mut self) -> Result<(), Error> {
-        while let Some((attempt, pod)) = self.next().await? {
-            self.tell_of_missing(attempt.saturating_sub(1))?;
-            self.tell(attempt, &pod).await?;
-            self.told = attempt;
+        while let Some(pods) = self.next().await? {
+            self.tell_all(&pods).await?;
         }
         Ok(())
     }
 
-    /// Waits for the next attempt that has something to say. None when there will be none.
-    async fn next(&self) -> Result<Option<(i64, Pod)>, Error> {
+    /// Waits for the next attempt that has started, or never will. None when there will be none.
+    async fn next(&mut self) -> Result<Option<Vec<(i64, Pod)>>, Error> {
         let mut changes = changes(self.session, &self.task);
         let mut phase = None;
         while let Some(change) = changes.next().await {
@@ -122,6 +128,7 @@ impl Reader<'_> {
                     if phase != now && now.is_some_and(|phase| phase == Phase::Suspended || phase == Phase::Waiting) {
                         note(&log::pause(&task))?;
                     }
+                    self.task = *task;
                     phase = now;
                     now.is_some_and(Phase::is_terminal)
                 }
@@ -129,12 +136,12 @@ impl Reader<'_> {
             };
             // Looked at after the change was seen: what started before a task's end is there.
             let pods = pods_of(self.session, &self.task).await?;
-            let next =
-                pods.into_iter().find(|(attempt, pod)| *attempt > self.told && self.stage(pod) == Stage::Started);
-            if next.is_some() {
-                return Ok(next);
+            let is_news = |(attempt, pod): &(i64, Pod)| *attempt > self.told && self.stage(pod) != Stage::Coming;
+            if pods.iter().any(is_news) {
+                return Ok(Some(pods));
             }
             if has_ended {
+                self.tell_of_missing(self.latest())?;
                 if let Some(phase) = phase {
                     note(&log::end(phase))?;
                 }

@@ -112,6 +112,25 @@ async fn a_drill_resumes_from_the_checkpoint_and_the_log_goes_on_across_pods() {
 }
 
 #[tokio::test]
+async fn a_followed_log_tells_of_attempts_that_never_started() {
+    story(async |lab| {
+        let tries = json!({ "segment": { "startTimeout": "2s" }, "retry": { "budgets": { "startFailures": 1 } } });
+        let mut silent = manifest("silent", &["--steps=1"]).and(json!({ "spec": tries }));
+        silent["spec"]["template"]["spec"]["containers"][0]["image"] = json!("localhost/longtask-there-is-none:dev");
+        let task = lab.submit(silent).await;
+        let followed = run(lab, &["logs", "silent", "-f"]).await;
+        task.ends_as(Phase::Failed, 5).await;
+        let notes = String::from_utf8_lossy(&followed.stderr).into_owned();
+        assert!(followed.status.success() && followed.stdout.is_empty(), "{notes}");
+        // The operator deletes a pod that never ran: it is seen on its way, or gone already.
+        let each = notes.contains("── attempt 1: ") && notes.contains("── attempt 2: ");
+        assert!(each || notes.contains("── attempts 1 to 2: their pods are gone"), "{notes}");
+        assert!(notes.ends_with("── the task is Failed ──\n"), "{notes}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_drill_of_a_program_that_leaves_no_checkpoint_does_not_pass() {
     story(async |lab| {
         let task =
