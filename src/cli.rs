@@ -60,7 +60,8 @@ const AFTER_RUN: &str = "\
 HTTP endpoints, all on --listen:
   /livez    200 while the program works; 503 once a watch has been failing for 5 minutes. A reason to restart it
   /readyz   200 when it works or stands by for the lease; 503 with a line that names what it waits for
-  /metrics  Prometheus text format, names begin with longtask_
+  /metrics  Prometheus text format, names begin with longtask_; /metrics/tasks has figures of single tasks, see
+            --task-metrics
 
 Exit codes:
   0  stopped on request: reconciles in flight were finished (at most 10s) and the lease was released
@@ -186,6 +187,12 @@ pub struct RunArgs {
     #[arg(long, env = "LONGTASK_OPERATOR_CONCURRENCY", value_name = "N", default_value = "32")]
     concurrency: NonZeroU16,
 
+    /// How many tasks at most show their figures, by name, on /metrics/tasks. 0: none.
+    ///
+    /// Each has eleven series. Those that have not ended come first.
+    #[arg(long, env = "LONGTASK_OPERATOR_TASK_METRICS", value_name = "N", default_value = "0")]
+    task_metrics: u16,
+
     /// Serve /livez, /readyz and /metrics here.
     #[arg(long, env = "LONGTASK_OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -288,6 +295,8 @@ pub struct Settings {
     pub api_qps: Option<NonZeroU32>,
     /// The most tasks that are reconciled at the same time.
     pub concurrency: NonZeroU16,
+    /// The most tasks whose figures are shown by name.
+    pub task_metrics: u16,
     /// Where health and metrics are served.
     pub listen: SocketAddr,
     /// What is logged, and how.
@@ -396,13 +405,14 @@ impl RunArgs {
     /// # Errors
     /// When arguments contradict each other; the message names them.
     pub fn settings(self, around: &Surroundings) -> Result<Settings, SettingsError> {
-        let Self { namespace, context, api_qps, concurrency, listen, log_format, log, lease } = self;
+        let Self { namespace, context, api_qps, concurrency, task_metrics, listen, log_format, log, lease } = self;
         let by_reader = if around.terminal { LogFormat::Text } else { LogFormat::Json };
         Ok(Settings {
             scope: given(namespace).map_or(Scope::AllNamespaces, Scope::Namespace),
             context: given(context),
             api_qps,
             concurrency,
+            task_metrics,
             listen,
             log: LogSettings { format: log_format.unwrap_or(by_reader), filter: log },
             lease: lease.settings(around)?,

@@ -3,8 +3,12 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{
+    ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
 use tokio::{sync::mpsc::UnboundedSender, time};
+use tracing::warn;
 
 use super::{
     pods::{PodIndex, TaskKey},
@@ -13,6 +17,7 @@ use super::{
 use crate::{
     api::{CheckpointSource, ConditionType, LongTask, Phase, is_condition_true},
     operator::Operator,
+    telemetry::task_figures::{self, TaskFigures},
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -39,6 +44,7 @@ pub(super) async fn make_rounds(
         operator.metrics.tasks(by_phase(&all));
         operator.metrics.tasks_with_conditions(by_trouble(&all));
         operator.metrics.oldest_checkpoint(oldest_checkpoint(&all, operator.clock.now()));
+        show_tasks(&all, operator);
         for task in pods.tasks_with_held_pods() {
             let reference = ObjectRef::<Guarded>::new(&task.name).within(&task.namespace);
             if tasks.get(&reference).is_none() {
@@ -84,4 +90,41 @@ fn oldest_checkpoint(tasks: &[Arc<Guarded>], now: Timestamp) -> Duration {
         (is_at_work && reports).then(|| Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO))
     });
     ages.max().unwrap_or(Duration::ZERO)
+}
+
+/// Shows the figures of as many tasks as are wanted, those that have not ended first.
+fn show_tasks(tasks: &[Arc<Guarded>], operator: &Operator) {
+    let most = usize::from(operator.settings.task_metrics);
+    if most == 0 {
+        return;
+    }
+    let mut figures: Vec<_> = readable(tasks).filter_map(figures_of).collect();
+    let has_ended =
+        |task: &TaskFigures| Phase::ALL.iter().any(|phase| phase.is_terminal() && phase.as_str() == task.phase);
+    figures.sort_by_cached_key(|task| (has_ended(task), task.namespace.clone(), task.name.clone()));
+    figures.truncate(most);
+    match task_figures::encode(&figures) {
+        Ok(text) => operator.metrics.show_tasks(text),
+        Err(error) => warn!(%error, "could not write the figures of tasks"),
+    }
+}
+
+fn figures_of(task: &LongTask) -> Option<TaskFigures> {
+    let status = task.status.as_ref()?;
+    let (progress, checkpoint) = (status.progress.as_ref(), status.checkpoint.as_ref());
+    Some(TaskFigures {
+        namespace: task.namespace().unwrap_or_default(),
+        name: task.name_any(),
+        phase: status.phase.unwrap_or(Phase::Pending).as_str(),
+        segment: status.segment,
+        attempt: status.current_attempt.as_ref().map_or(0, |attempt| attempt.number),
+        retries: status.retries,
+        completed: progress.and_then(|progress| progress.completed),
+        total: progress.and_then(|progress| progress.total),
+        checkpoint_sequence: status.checkpoint_sequence,
+        checkpoint_recorded: checkpoint.map(|checkpoint| checkpoint.recorded_at.as_second()),
+        active_seconds: status.active_seconds,
+        work_lost_seconds: status.totals.work_lost_seconds,
+        next_attempt: status.next_attempt_time.map(Timestamp::as_second),
+    })
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fmt::{self, Write},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ const LONG: [f64; 13] =
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    task_figures: Arc<Mutex<String>>,
     reconciles: Family<ReconcileLabels, Counter>,
     reconcile_duration: Histogram,
     attempts_ended: Family<AttemptLabels, Counter>,
@@ -123,6 +124,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
+            task_figures: Arc::default(),
             reconciles: Family::default(),
             reconcile_duration: in_seconds(),
             attempts_ended: Family::default(),
@@ -150,6 +152,7 @@ impl Metrics {
     fn registered(&self) -> Registry {
         let Self {
             registry: _,
+            task_figures: _,
             reconciles,
             reconcile_duration,
             attempts_ended,
@@ -327,6 +330,16 @@ impl Metrics {
     /// Tells whether this replica is the one that works.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
+    }
+
+    /// Replaces the figures of single tasks by this text.
+    pub fn show_tasks(&self, figures: String) {
+        *self.task_figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    /// The figures of single tasks as text of [`CONTENT_TYPE`]; empty when none were asked for.
+    pub fn shown_tasks(&self) -> String {
+        self.task_figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All metrics as text of [`CONTENT_TYPE`].

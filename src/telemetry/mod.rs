@@ -5,3 +5,4 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod server;
+pub mod task_figures;

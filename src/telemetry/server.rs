@@ -26,7 +26,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
-/// Listens on `address`, and serves `/livez`, `/readyz` and `/metrics` for as long as the returned future is polled.
+/// Listens on `address`, and serves `/livez`, `/readyz`, `/metrics` and `/metrics/tasks` for as long as the returned future is polled.
 ///
 /// # Errors
 /// When the address is taken or not allowed; known before anything is served.
@@ -43,11 +43,12 @@ pub async fn serve(
 }
 
 fn routes(health: Health, metrics: Metrics) -> Router {
-    Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .with_state(health)
-        .merge(Router::new().route("/metrics", get(all_metrics)).with_state(metrics))
+    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health).merge(
+        Router::new()
+            .route("/metrics", get(all_metrics))
+            .route("/metrics/tasks", get(task_figures))
+            .with_state(metrics),
+    )
 }
 
 async fn livez(State(health): State<Health>) -> impl IntoResponse {
@@ -68,6 +69,10 @@ async fn all_metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
         .encode()
         .map(|text| ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+async fn task_figures(State(metrics): State<Metrics>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.shown_tasks())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Needs helm 4, helm-docs and promtool: `make tools` brings them, and `make test` finds them.
 
 mod alerts;
+mod dashboards;
 mod rendering;
 mod rights;
 mod snapshots;

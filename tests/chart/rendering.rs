@@ -63,7 +63,7 @@ fn an_image_is_pinned_by_its_digest() {
 /// The arguments of the Deployment are understood by the program that it runs.
 #[test]
 fn the_program_accepts_the_charts_arguments() {
-    let objects = objects(&rendered(&["watch.namespace=team-a", "operator.apiQps=50"]));
+    let objects = objects(&rendered(&["watch.namespace=team-a", "operator.apiQps=50", "metrics.tasks=200"]));
     let args = &named(&objects, "Deployment", "longtask")["spec"]["template"]["spec"]["containers"][0]["args"];
     let words = ["longtask"].into_iter().chain(strings(args));
     <longtask::cli::Cli as clap::Parser>::try_parse_from(words).expect("valid arguments");

@@ -9,7 +9,7 @@ mod record;
 mod task;
 
 pub(crate) use lab::{Lab, RUN_LABEL, is_not_found, story, story_alone, story_of_an_outage, this_run};
-pub(crate) use operator::OperatorProcess;
+pub(crate) use operator::{OperatorProcess, http_get};
 pub(crate) use outage::{Undo, kill_all_of_pod, stop};
 pub(crate) use random::Random;
 pub(crate) use record::{PodExt, PodHistory, Sightings};

@@ -70,12 +70,17 @@ impl OperatorProcess {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let address = self.address();
-            if let Some(body) = address.and_then(|address| get(address, path)) {
+            if let Some(body) = address.and_then(|address| http_get(address, path)) {
                 return body;
             }
             assert!(Instant::now() < deadline, "{path} of the operator at {address:?} did not answer 200 in 20s");
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Where it serves health and metrics, once it is ready.
+    pub(crate) fn listens_at(&self) -> SocketAddr {
+        self.address().expect("it has logged its address")
     }
 
     /// Where it listens: the system chose the port, and the log tells.
@@ -86,7 +91,8 @@ impl OperatorProcess {
     }
 }
 
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+/// The body of an answer that is 200.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: operator\r\n\r\n").ok()?;

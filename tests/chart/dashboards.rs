@@ -1,0 +1,78 @@
+//! The dashboards for Grafana. That each panel's query returns something is tested where there is data: `tests/e2e`.
+
+use std::{collections::BTreeSet, fs};
+
+use longtask::telemetry::task_figures::{self, TaskFigures};
+use serde_json::Value;
+
+use super::{
+    alerts::{all_metrics, metrics_in},
+    support::{named, objects, rendered},
+};
+
+fn dashboard(name: &str) -> Value {
+    let text = fs::read_to_string(format!("charts/longtask/dashboards/{name}.json")).expect("a dashboard");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value[field].as_array().into_iter().flatten()
+}
+
+fn figures() -> String {
+    let task = TaskFigures {
+        completed: Some(1),
+        total: Some(2),
+        checkpoint_recorded: Some(3),
+        next_attempt: Some(4),
+        ..TaskFigures::default()
+    };
+    task_figures::encode(&[task]).expect("text")
+}
+
+#[test]
+fn every_panel_asks_for_metrics_that_there_are() {
+    let known = all_metrics() + &figures();
+    for name in ["fleet", "task"] {
+        let dashboard = dashboard(name);
+        let panels: Vec<_> = list(&dashboard, "panels").filter(|panel| panel["type"] != "row").collect();
+        assert!(panels.len() >= 10, "{name} has {} panels", panels.len());
+        for target in panels.iter().flat_map(|panel| list(panel, "targets")) {
+            let expression = target["expr"].as_str().expect("a query");
+            let asked = metrics_in(expression);
+            assert!(!asked.is_empty(), "{expression}");
+            for metric in asked {
+                assert!(known.lines().any(|line| line.starts_with(&metric)), "{metric} in {expression}");
+            }
+        }
+    }
+}
+
+#[test]
+fn panels_have_their_own_numbers_and_their_own_places() {
+    for name in ["fleet", "task"] {
+        let dashboard = dashboard(name);
+        let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+        for panel in list(&dashboard, "panels") {
+            assert!(ids.insert(panel["id"].as_i64()), "{}", panel["title"]);
+            let at = |field: &str| panel["gridPos"][field].as_i64().expect("a place");
+            assert!(at("x") + at("w") <= 24, "{} is too wide", panel["title"]);
+            for (x, y) in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
+                assert!(cells.insert((x, y)), "{} covers another panel", panel["title"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_config_maps_have_the_dashboards_as_they_are() {
+    let every = objects(&rendered(&["dashboards.enabled=true", "metrics.tasks=10"]));
+    for name in ["fleet", "task"] {
+        let map = named(&every, "ConfigMap", &format!("longtask-dashboard-{name}"));
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        let text = map["data"][format!("longtask-{name}.json")].as_str().expect("a dashboard");
+        assert_eq!(serde_json::from_str::<Value>(text).expect("JSON"), dashboard(name));
+    }
+    let fleet_only = rendered(&["dashboards.enabled=true"]);
+    assert!(!fleet_only.contains("longtask-task.json"), "there would be nothing to see");
+}
