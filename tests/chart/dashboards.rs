@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, fs};
 
-use longtask::telemetry::task_figures::{self, TaskFigures};
 use serde_json::Value;
 
 use super::{
-    alerts::{all_metrics, metrics_in},
+    metrics::{all_metrics, all_task_figures, metrics_in},
     support::{named, objects, rendered},
 };
 
@@ -19,20 +18,9 @@ fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + 
     value[field].as_array().into_iter().flatten()
 }
 
-fn figures() -> String {
-    let task = TaskFigures {
-        completed: Some(1),
-        total: Some(2),
-        checkpoint_recorded: Some(3),
-        next_attempt: Some(4),
-        ..TaskFigures::default()
-    };
-    task_figures::encode(&[task]).expect("text")
-}
-
 #[test]
 fn every_panel_asks_for_metrics_that_there_are() {
-    let known = all_metrics() + &figures();
+    let known = all_metrics() + &all_task_figures();
     for name in ["fleet", "task"] {
         let dashboard = dashboard(name);
         let panels: Vec<_> = list(&dashboard, "panels").filter(|panel| panel["type"] != "row").collect();

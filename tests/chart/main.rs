@@ -4,6 +4,7 @@
 
 mod alerts;
 mod dashboards;
+mod metrics;
 mod rendering;
 mod rights;
 mod snapshots;

@@ -1,0 +1,93 @@
+//! The metrics: all of them, their conventions, and their documentation.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use longtask::telemetry::{
+    metrics::{ApiEndpoint, Code, Metrics},
+    task_figures::{self, TaskFigures},
+};
+
+use super::support::stderr;
+
+/// Every metric, with a value.
+pub(crate) fn all_metrics() -> String {
+    let metrics = Metrics::new();
+    let (second, endpoint) = (Duration::from_secs(1), ApiEndpoint { verb: "get", resource: "pods" });
+    metrics.reconciled("ok", second);
+    metrics.attempts_ended("Failed", "Error", 1);
+    metrics.runs_ended("Failed", "NoProgress", 1);
+    metrics.phase_left("Running", second);
+    metrics.tasks([("Running", 1)]);
+    metrics.tasks_with_conditions([("Blocked", 1)]);
+    metrics.api_called(endpoint, Code::Status(200), second);
+    metrics.encode().expect("text")
+}
+
+/// Every figure of a task, with a value.
+pub(crate) fn all_task_figures() -> String {
+    let task = TaskFigures {
+        completed: Some(1),
+        total: Some(2),
+        checkpoint_recorded: Some(3),
+        next_attempt: Some(4),
+        ..TaskFigures::default()
+    };
+    task_figures::encode(&[task]).expect("text")
+}
+
+/// The names of our metrics in an expression.
+pub(crate) fn metrics_in(expression: &str) -> BTreeSet<String> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    words.filter(|word| word.starts_with("longtask_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_metrics_follow_the_conventions_of_prometheus() {
+    let mut linter = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start promtool");
+    linter
+        .stdin
+        .take()
+        .expect("its input")
+        .write_all((all_metrics() + &all_task_figures()).as_bytes())
+        .expect("write to promtool");
+    let output = linter.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// Each metric's name and type, as served.
+fn served() -> BTreeSet<(String, String)> {
+    let text = all_metrics() + &all_task_figures();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_none_is_made_up() {
+    let page = fs::read_to_string("docs/metrics.md").expect("docs/metrics.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `longtask_")?.split_once("` | "));
+    let documented = rows.map(|(name, rest)| {
+        let kind = rest.split(" |").next().unwrap_or_default();
+        (format!("longtask_{name}"), kind.to_owned())
+    });
+    assert_eq!(documented.collect::<BTreeSet<_>>(), served());
+}
+
+#[test]
+fn no_label_is_a_name_that_a_user_chooses() {
+    for line in all_metrics().lines().filter(|line| !line.starts_with('#')) {
+        for name in ["task", "name", "namespace", "pod", "node"] {
+            assert!(!line.contains(&format!("{name}=\"")), "{line}");
+        }
+    }
+}
