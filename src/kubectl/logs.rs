@@ -77,7 +77,7 @@ impl Reader<'_> {
             }
             self.tell_of_missing(attempt.saturating_sub(1))?;
             match self.stage(pod) {
-                Stage::Coming if self.args.follow => return Ok(()),
+                Stage::Coming if self.args.follow && self.args.attempt.is_none() => return Ok(()),
                 Stage::Coming => note(&log::without(*attempt, "it has not started yet"))?,
                 Stage::Never => note(&log::without(*attempt, "its program was never started"))?,
                 Stage::Started => self.tell(*attempt, pod).await?,

@@ -136,3 +136,67 @@ pub(super) fn written(manifest: &Value, format: Format) -> Result<String, Error>
 fn read(file: &Path) -> io::Result<String> {
     if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::kubectl::args::{NAME, Plugin, Verb};
+
+    fn described(flags: &[&str]) -> Value {
+        let words = [NAME, "create"].iter().chain(flags);
+        match Plugin::try_parse_from(words).expect("the flags parse").verb {
+            Verb::Create(args) => task_of(&args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_manifest_from_flags_says_only_what_was_given() {
+        let least = json!({
+            "apiVersion": "longtask.dev/v1alpha1",
+            "kind": "LongTask",
+            "metadata": { "name": "import" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "main", "image": "i:1" }] } } },
+        });
+        assert_eq!(described(&["import", "--image", "i:1"]), least);
+    }
+
+    #[test]
+    fn every_flag_has_its_field() {
+        let flags = [
+            "import",
+            "--image=i:1",
+            "--segment=15m",
+            "--grace-period=45s",
+            "--active-time=2h",
+            "--wall-time=72h",
+            "--failures=-1",
+            "-e",
+            "A=1",
+            "-e",
+            "B=x=y",
+            "--suspend",
+            "--",
+            "sh",
+            "-c",
+            "run --fast",
+        ];
+        assert_eq!(
+            described(&flags)["spec"],
+            json!({
+                "segment": { "duration": "15m", "gracePeriod": "45s" },
+                "limits": { "activeTime": "2h", "wallTime": "72h" },
+                "retry": { "budgets": { "failures": -1 } },
+                "suspend": true,
+                "template": { "spec": { "containers": [{
+                    "name": "main",
+                    "image": "i:1",
+                    "command": ["sh", "-c", "run --fast"],
+                    "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "x=y" }],
+                }] } },
+            })
+        );
+    }
+}
