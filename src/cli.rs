@@ -197,6 +197,16 @@ pub struct RunArgs {
     #[arg(long, env = "LONGTASK_OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
 
+    /// Serve /log-filter here, on a loopback address. Default: not at all.
+    ///
+    /// GET tells which log lines are written, PUT changes it: `curl -X PUT -d info,longtask=debug
+    /// localhost:8081/log-filter`, in a cluster behind `kubectl port-forward`.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_ADMIN_LISTEN", value_name = "ADDRESS:PORT", value_parser = loopback,
+        help_heading = "Logs"
+    )]
+    admin_listen: Option<SocketAddr>,
+
     /// How log lines look. Default: text when standard error is a terminal, else json.
     ///
     /// json: one object per line; lines about a task carry its name, namespace, uid, segment, attempt and trace.
@@ -299,6 +309,8 @@ pub struct Settings {
     pub task_metrics: u16,
     /// Where health and metrics are served.
     pub listen: SocketAddr,
+    /// Where the log filter can be changed, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogSettings,
     /// The lease to take before working; none means work at once.
@@ -405,7 +417,18 @@ impl RunArgs {
     /// # Errors
     /// When arguments contradict each other; the message names them.
     pub fn settings(self, around: &Surroundings) -> Result<Settings, SettingsError> {
-        let Self { namespace, context, api_qps, concurrency, task_metrics, listen, log_format, log, lease } = self;
+        let Self {
+            namespace,
+            context,
+            api_qps,
+            concurrency,
+            task_metrics,
+            listen,
+            admin_listen,
+            log_format,
+            log,
+            lease,
+        } = self;
         let by_reader = if around.terminal { LogFormat::Text } else { LogFormat::Json };
         Ok(Settings {
             scope: given(namespace).map_or(Scope::AllNamespaces, Scope::Namespace),
@@ -414,6 +437,7 @@ impl RunArgs {
             concurrency,
             task_metrics,
             listen,
+            admin_listen,
             log: LogSettings { format: log_format.unwrap_or(by_reader), filter: log },
             lease: lease.settings(around)?,
         })
@@ -473,6 +497,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|signed| Duration::try_from(signed).ok())
         .ok_or_else(|| "write a duration such as 10s, 1m or 1m30s".to_owned())
+}
+
+/// Whoever reaches it may use it, so it must not be reached from elsewhere.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write an address and a port such as 127.0.0.1:8081")?;
+    let is_loopback = address.ip().is_loopback();
+    is_loopback.then_some(address).ok_or_else(|| "must be a loopback address such as 127.0.0.1:8081".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
@@ -582,9 +613,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for wrong in
-            ["--lease-duration=10", "--lease-duration=-10s", "--log=info,=x=", "--concurrency=0", "--api-qps=0"]
-        {
+        for wrong in [
+            "--lease-duration=10",
+            "--lease-duration=-10s",
+            "--log=info,=x=",
+            "--concurrency=0",
+            "--api-qps=0",
+            "--admin-listen=0.0.0.0:8081",
+        ] {
             assert!(Cli::try_parse_from(["longtask", "run", wrong]).is_err(), "{wrong}");
         }
     }

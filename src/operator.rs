@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use futures::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{self, BoxFuture, Shared},
 };
 use kube::{
     Api, Client, Config,
@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     controller::leader::{self, Leadership, Loss},
     telemetry::{
+        admin,
         api_calls::CountApiCalls,
         health::{Health, Stage},
         logs,
@@ -112,15 +113,20 @@ where
     C: FnOnce(Operator, Shutdown) -> F,
     F: Future<Output = ()>,
 {
-    logs::init(&settings.log);
+    let filter = logs::init(&settings.log);
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let shutdown = stop_signal()?;
     let (health, metrics) = (Health::new(), Metrics::new());
     let serving = server::serve(settings.listen, health.clone(), metrics.clone()).await?;
+    let admin = match settings.admin_listen {
+        Some(address) => admin::serve(address, filter).await?.boxed(),
+        None => future::pending().boxed(),
+    };
     let working = work(settings, health, metrics, shutdown, controllers);
     select! {
         ended = working => ended,
         broken = serving => Err(Error::Serve(broken.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))),
+        broken = admin => Err(Error::Serve(broken.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))),
     }
 }
 

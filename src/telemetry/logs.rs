@@ -3,16 +3,22 @@
 //! A JSON line is flat. Fields of the spans around an event stand beside the event's own, so that a query for
 //! `task="import-orders"` finds every line about that task, whoever wrote it.
 
-use std::{error::Error, fmt, io};
+use std::{
+    error::Error,
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Span, Subscriber, error_span,
     field::{Field, Visit},
+    info,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer,
+    EnvFilter, Layer, Registry,
+    filter::ParseError,
     fmt::{
         FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter,
         format::{JsonFields, Writer},
@@ -21,6 +27,7 @@ use tracing_subscriber::{
     },
     layer::SubscriberExt,
     registry::{LookupSpan, Scope},
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -29,24 +36,74 @@ use crate::cli::{LogFormat, LogSettings};
 /// The client logs every 5xx as an error, without a word about the object. Each of our calls is reported by its caller.
 const QUIET: &str = "kube_client::client::builder=off";
 
-/// Sends log lines of this process to standard error from now on.
+/// Sends log lines of this process to standard error from now on, and hands out what can change which.
 ///
 /// A second call in one process changes nothing.
-pub fn init(settings: &LogSettings) {
-    let _ = tracing_subscriber::registry().with(lines(settings, io::stderr)).try_init();
+pub fn init(settings: &LogSettings) -> LogFilter {
+    let (filter, handle) = LogFilter::new(&settings.filter);
+    let _ = tracing_subscriber::registry().with(lines(settings.format, handle, io::stderr)).try_init();
+    filter
 }
 
-fn lines<S, W>(settings: &LogSettings, writer: W) -> impl Layer<S>
+fn lines<S, W>(format: LogFormat, filter: Reloadable<S>, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let LogSettings { format, filter } = settings;
     let format: Box<dyn Layer<S> + Send + Sync> = match format {
         LogFormat::Json => layer().fmt_fields(JsonFields::new()).event_format(FlatJson).with_writer(writer).boxed(),
         LogFormat::Text => layer().with_target(false).with_writer(writer).boxed(),
     };
-    format.with_filter(EnvFilter::new(format!("{QUIET},{filter}")))
+    format.with_filter(filter)
+}
+
+type Reloadable<S> = reload::Layer<EnvFilter, S>;
+
+/// Which log lines are written; can be changed at any time. Clones change the same.
+#[derive(Clone, Debug)]
+pub struct LogFilter {
+    wanted: Arc<Mutex<String>>,
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+/// A filter could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFilterError {
+    /// It cannot be read.
+    #[error("cannot read the filter: {0}; write a level, or levels by module, such as info,longtask=debug")]
+    Unreadable(#[from] ParseError),
+    /// Nothing is logged any more.
+    #[error("cannot change the filter: {0}")]
+    Gone(#[from] reload::Error),
+}
+
+impl LogFilter {
+    /// A filter, and what it is filtered with. `wanted` is known to parse.
+    pub(super) fn new(wanted: &str) -> (Self, Reloadable<Registry>) {
+        let (layer, handle) = reload::Layer::new(EnvFilter::new(with_quiet(wanted)));
+        (Self { wanted: Arc::new(Mutex::new(wanted.to_owned())), handle }, layer)
+    }
+
+    /// The filter, as it was written.
+    pub fn current(&self) -> String {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Filters by `wanted` from now on, until the process ends.
+    ///
+    /// # Errors
+    /// When `wanted` cannot be read; the filter stays as it was.
+    pub fn change(&self, wanted: &str) -> Result<(), LogFilterError> {
+        self.handle.reload(EnvFilter::try_new(with_quiet(wanted))?)?;
+        let before =
+            std::mem::replace(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner), wanted.to_owned());
+        info!(before, now = wanted, "changed the log filter");
+        Ok(())
+    }
+}
+
+fn with_quiet(filter: &str) -> String {
+    format!("{QUIET},{filter}")
 }
 
 /// What every line about a task carries.
@@ -181,7 +238,7 @@ mod tests {
     };
 
     use serde_json::json;
-    use tracing::{debug, info, info_span, subscriber::with_default, warn};
+    use tracing::{debug, info_span, subscriber::with_default, warn};
     use tracing_subscriber::registry;
 
     use super::*;
@@ -202,8 +259,7 @@ mod tests {
     fn logged(format: LogFormat, filter: &str, work: impl FnOnce()) -> Vec<String> {
         let captured = Captured::default();
         let writer = captured.clone();
-        let settings = LogSettings { format, filter: filter.to_owned() };
-        with_default(registry().with(lines(&settings, move || writer.clone())), work);
+        with_default(registry().with(lines(format, LogFilter::new(filter).1, move || writer.clone())), work);
         let bytes = captured.0.lock().expect("no panic").clone();
         String::from_utf8(bytes).expect("text").lines().map(str::to_owned).collect()
     }
@@ -279,6 +335,25 @@ mod tests {
     fn causes_are_told_once_each() {
         let error = Outer(Inner(io::Error::other("quota")));
         assert_eq!(with_causes(&error), "create pod import-3: refused: quota");
+    }
+
+    #[test]
+    fn a_filter_that_is_changed_takes_effect_at_once() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let (filter, layer) = LogFilter::new("info");
+        with_default(registry().with(lines(LogFormat::Json, layer, move || writer.clone())), || {
+            let work = || debug!(target: "longtask::controller", "in detail");
+            work();
+            filter.change("info,longtask=debug").expect("it parses");
+            work();
+            filter.change("info").expect("it parses");
+            work();
+        });
+        let bytes = captured.0.lock().expect("no panic").clone();
+        let text = String::from_utf8(bytes).expect("text");
+        assert_eq!(text.matches("in detail").count(), 1, "{text}");
+        assert_eq!(text.matches("changed the log filter").count(), 2, "{text}");
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub struct ListenError {
     source: io::Error,
 }
 
+impl ListenError {
+    pub(super) fn new(address: SocketAddr, source: io::Error) -> Self {
+        Self { address, source }
+    }
+}
+
 /// Listens on `address`, and serves `/livez`, `/readyz`, `/metrics` and `/metrics/tasks` for as long as the returned future is polled.
 ///
 /// # Errors
@@ -35,7 +41,7 @@ pub async fn serve(
     health: Health,
     metrics: Metrics,
 ) -> Result<impl Future<Output = io::Result<()>>, ListenError> {
-    let not_listening = |source| ListenError { address, source };
+    let not_listening = |source| ListenError::new(address, source);
     let listener = TcpListener::bind(address).await.map_err(not_listening)?;
     // The port is news when `address` leaves it to the system.
     info!(address = %listener.local_addr().map_err(not_listening)?, "serving health and metrics");
