@@ -73,6 +73,7 @@ lint: ## check format and lints, warnings denied
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
+	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
@@ -113,10 +114,18 @@ IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.ya
 test: ## everything: set up, lint, unit tests, end-to-end tests, the chart
 	@tests/stages.sh lint tools unit cluster-up images e2e chart
 
+COLLECTOR := $(BUILD)/collector
+$(COLLECTOR): $(wildcard tests/collector/*)
+	@echo "building the OpenTelemetry collector that the tests use (once, up to 4 minutes)"
+	@CGO_ENABLED=0 go build -C tests/collector -trimpath -o $@ .
+
+.PHONY: collector
+collector: $(COLLECTOR) ## build the OpenTelemetry collector that the tests send traces to
+
 images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-e2e: ## run the tests on the cluster that KUBECONFIG names; it needs the images
+e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)

@@ -222,6 +222,26 @@ pub struct RunArgs {
     )]
     log: String,
 
+    /// Send traces to the OpenTelemetry collector at this address, by OTLP over HTTP. Default: to none.
+    ///
+    /// Such as http://collector.observability:4318; /v1/traces is appended. A run of a task is a trace, an attempt a
+    /// span, with the identifiers that its program got as TRACEPARENT. Without TLS: a collector in the same cluster.
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_OTLP_ENDPOINT", value_name = "URL", value_parser = collector,
+        help_heading = "Traces"
+    )]
+    otlp_endpoint: Option<String>,
+
+    /// Tell one in this many reconciles as a span. 0: none.
+    #[arg(
+        long,
+        env = "LONGTASK_OPERATOR_TRACE_ONE_RECONCILE_IN",
+        value_name = "N",
+        default_value = "100",
+        help_heading = "Traces"
+    )]
+    trace_one_reconcile_in: u32,
+
     #[command(flatten)]
     lease: LeaseArgs,
 }
@@ -313,6 +333,8 @@ pub struct Settings {
     pub admin_listen: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceSettings>,
     /// The lease to take before working; none means work at once.
     pub lease: Option<LeaseSettings>,
 }
@@ -333,6 +355,15 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Directives of [`EnvFilter`]; known to parse.
     pub filter: String,
+}
+
+/// Where traces go, and which.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TraceSettings {
+    /// The base address of the collector.
+    pub endpoint: String,
+    /// One reconcile in this many is told; 0 for none.
+    pub one_reconcile_in: u32,
 }
 
 /// The lease that replicas compete for. `retry_period < renew_deadline < duration` holds.
@@ -427,6 +458,8 @@ impl RunArgs {
             admin_listen,
             log_format,
             log,
+            otlp_endpoint,
+            trace_one_reconcile_in: one_reconcile_in,
             lease,
         } = self;
         let by_reader = if around.terminal { LogFormat::Text } else { LogFormat::Json };
@@ -439,6 +472,7 @@ impl RunArgs {
             listen,
             admin_listen,
             log: LogSettings { format: log_format.unwrap_or(by_reader), filter: log },
+            traces: given(otlp_endpoint).map(|endpoint| TraceSettings { endpoint, one_reconcile_in }),
             lease: lease.settings(around)?,
         })
     }
@@ -504,6 +538,11 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| "write an address and a port such as 127.0.0.1:8081")?;
     let is_loopback = address.ip().is_loopback();
     is_loopback.then_some(address).ok_or_else(|| "must be a loopback address such as 127.0.0.1:8081".to_owned())
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    let is_plain = text.is_empty() || text.starts_with("http://");
+    is_plain.then(|| text.to_owned()).ok_or_else(|| "write an address such as http://collector:4318".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
@@ -620,6 +659,7 @@ mod tests {
             "--concurrency=0",
             "--api-qps=0",
             "--admin-listen=0.0.0.0:8081",
+            "--otlp-endpoint=https://collector:4318",
         ] {
             assert!(Cli::try_parse_from(["longtask", "run", wrong]).is_err(), "{wrong}");
         }

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     api::LongTask,
-    cli::{Scope, Settings},
+    cli::{Scope, Settings, TraceSettings},
     clock::Clock,
     controller::leader::{self, Leadership, Loss},
     telemetry::{
@@ -33,11 +33,15 @@ use crate::{
         logs,
         metrics::Metrics,
         server::{self, ListenError},
+        traces::{ExporterBuildError, Traces},
     },
 };
 
 /// How long reconciles in flight may take to finish after a stop was asked for. Well below the 30 s that a pod has.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the last spans may take to reach the collector.
+const LAST_SPANS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Pause between looks at an API server that does not answer or does not serve LongTask yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -54,6 +58,8 @@ pub struct Operator {
     pub settings: Settings,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where spans are told.
+    pub traces: Traces,
     /// Where signs of life go. The controllers report [`Stage::Working`] when their caches are filled.
     pub health: Health,
     /// The right to write. Check [`Leadership::remaining`] before whatever must not come late.
@@ -89,6 +95,9 @@ pub enum Error {
     /// The server for health and metrics broke down.
     #[error("serve health and metrics")]
     Serve(#[source] io::Error),
+    /// The address of the collector cannot be used.
+    #[error("send traces")]
+    Traces(#[from] ExporterBuildError),
     /// Signals cannot be received.
     #[error("listen for signals")]
     Signals(#[source] io::Error),
@@ -122,18 +131,29 @@ where
         Some(address) => admin::serve(address, filter).await?.boxed(),
         None => future::pending().boxed(),
     };
-    let working = work(settings, health, metrics, shutdown, controllers);
-    select! {
+    let (traces, sending) = match &settings.traces {
+        Some(TraceSettings { endpoint, .. }) => {
+            let (traces, sending) = Traces::to(endpoint, metrics.clone())?;
+            (traces, tokio::spawn(sending))
+        }
+        None => (Traces::off(), tokio::spawn(future::ready(()))),
+    };
+    let working = work(settings, health, metrics, traces, shutdown, controllers);
+    let ended = select! {
         ended = working => ended,
         broken = serving => Err(Error::Serve(broken.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))),
         broken = admin => Err(Error::Serve(broken.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into()))),
-    }
+    };
+    // Nobody tells spans any more. Those of the last reconciles are on their way.
+    let _ = time::timeout(LAST_SPANS_LIMIT, sending).await;
+    ended
 }
 
 async fn work<C, F>(
     settings: Settings,
     health: Health,
     metrics: Metrics,
+    traces: Traces,
     shutdown: Shutdown,
     controllers: C,
 ) -> Result<(), Error>
@@ -159,6 +179,7 @@ where
         client: clients.work,
         settings,
         metrics: metrics.clone(),
+        traces,
         health: health.clone(),
         leadership: leadership.clone(),
         clock,

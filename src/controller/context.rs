@@ -14,6 +14,7 @@ use super::{
     error::{Backoffs, Error},
     leader::Leadership,
     pods::{PodIndex, TaskKey},
+    spans::Sampler,
     touched::Touched,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     clock::Clock,
     operator::Operator,
     plan::TaskEvent,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, traces::Traces},
 };
 
 /// How long one call may take.
@@ -36,6 +37,8 @@ pub(super) struct Context {
     pub(super) pods: PodIndex,
     pub(super) backoffs: Backoffs,
     pub(super) touched: Touched,
+    pub(super) traces: Traces,
+    pub(super) sampler: Sampler,
     client: Client,
     leadership: Leadership,
     recorder: Recorder,
@@ -53,6 +56,8 @@ impl Context {
             pods,
             backoffs: Backoffs::default(),
             touched: Touched::new(operator.metrics.clone()),
+            traces: operator.traces.clone(),
+            sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
             client: operator.client.clone(),
             leadership: operator.leadership.clone(),
             recorder: Recorder::new(operator.client.clone(), reporter),
@@ -68,6 +73,8 @@ impl Context {
             pods,
             backoffs: Backoffs::default(),
             touched: Touched::new(metrics),
+            traces: Traces::off(),
+            sampler: Sampler::new(0),
             client: client.clone(),
             leadership,
             recorder: Recorder::new(client, labels::FIELD_MANAGER.into()),

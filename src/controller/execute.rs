@@ -8,7 +8,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{context::Context, error::Error, figures, pods::TaskKey};
+use super::{context::Context, error::Error, figures, pods::TaskKey, spans};
 use crate::{
     api::{LongTask, LongTaskStatus, labels},
     plan::{Plan, PodRef, Refusal, Step, Wake, Words},
@@ -37,6 +37,7 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
             Ok(stored) => {
                 if let Some(after) = &stored.status {
                     figures::count(&context.metrics, task.status.as_ref(), after, context.clock.now());
+                    spans::tell(&context.traces, task, after);
                 }
                 written = Some(stored);
             }

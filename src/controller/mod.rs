@@ -13,6 +13,7 @@ mod observe;
 mod pods;
 mod reconcile;
 mod rounds;
+mod spans;
 mod touched;
 mod watches;
 

@@ -43,6 +43,9 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
     };
     let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciled(outcome, began.elapsed());
+    if let Ok(task) = &task.0 {
+        context.sampler.tell(&context.traces, task, outcome, context.clock.now().into(), began.elapsed());
+    }
     if result.is_ok() {
         context.backoffs.forget(&TaskKey::of(&*task));
     }

@@ -8,24 +8,24 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::figures::ended_now;
 use crate::{
     api::{CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, Outcome, Phase},
     render,
     telemetry::traces::{Span, Traces},
 };
 
-/// Tells the spans that end with a write of this status.
-pub(super) fn tell(traces: &Traces, task: &LongTask, ended: Option<&EndedAttempt>, after: &LongTaskStatus) {
+/// Tells the spans that end with a write of this status. Once for each write that the API server took.
+pub(super) fn tell(traces: &Traces, task: &LongTask, after: &LongTaskStatus) {
     if !traces.are_on() {
         return;
     }
     let of = Of::new(task, after);
-    let before = task.status.as_ref();
-    if let Some(ended) = ended {
-        let made = before.and_then(|status| status.current_attempt.as_ref());
-        traces.tell(of.attempt(ended, made));
+    let before = task.status.clone().unwrap_or_default();
+    if let Some(ended) = ended_now(&before, after) {
+        traces.tell(of.attempt(ended, before.current_attempt.as_ref()));
     }
-    let was_over = before.and_then(|status| status.phase).is_some_and(Phase::is_terminal);
+    let was_over = before.phase.is_some_and(Phase::is_terminal);
     if after.phase.is_some_and(Phase::is_terminal) && !was_over {
         traces.tell(of.run(after));
     }

@@ -51,9 +51,24 @@ pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvV
 }
 
 /// The W3C trace of the run: one trace per run, one parent span per attempt.
-fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
-    let [a, b, ..] = digest(&format!("{uid}/{attempt}/span"));
-    format!("00-{}-{a:08x}{b:08x}-01", trace_id(uid, run))
+pub fn traceparent(uid: &str, run: i64, attempt: i64) -> String {
+    format!("00-{}-{}-01", trace_id(uid, run), attempt_span_id(uid, attempt))
+}
+
+/// The span of an attempt, 16 hexadecimal digits.
+pub fn attempt_span_id(uid: &str, attempt: i64) -> String {
+    span_id(&format!("{uid}/{attempt}/span"))
+}
+
+/// The span of a run, of which those of its attempts are parts.
+pub fn run_span_id(uid: &str, run: i64) -> String {
+    span_id(&format!("{uid}/{run}/run"))
+}
+
+/// The span that a text stands for.
+pub fn span_id(text: &str) -> String {
+    let [a, b, ..] = digest(text);
+    format!("{a:08x}{b:08x}")
 }
 
 /// The trace of a run, 32 hexadecimal digits.

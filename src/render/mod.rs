@@ -3,5 +3,5 @@
 mod env;
 mod pod;
 
-pub use env::trace_id;
+pub use env::{attempt_span_id, run_span_id, span_id, trace_id, traceparent};
 pub use pod::{memory_limit, pod, pod_name};

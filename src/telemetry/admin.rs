@@ -59,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_log_filter_is_told_and_changed() {
-        let filter = LogFilter::new("info").0;
+        let (filter, _layer) = LogFilter::new("info");
         assert_eq!(answer(&filter, Method::GET, "").await, (200, "info\n".to_owned()));
         assert_eq!(answer(&filter, Method::PUT, "info,longtask=debug\n").await.0, 200);
         assert_eq!(answer(&filter, Method::GET, "").await.1, "info,longtask=debug\n");
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_filter_that_cannot_be_read_is_refused_and_the_old_one_stands() {
-        let filter = LogFilter::new("info").0;
+        let (filter, _layer) = LogFilter::new("info");
         let (status, text) = answer(&filter, Method::PUT, "info,=x=").await;
         assert_eq!(status, 400);
         assert!(text.contains("such as info,longtask=debug"), "{text}");

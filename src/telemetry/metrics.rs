@@ -46,7 +46,24 @@ pub struct Metrics {
     queue_depth: Gauge,
     api_requests: Family<ApiCallLabels, Counter>,
     api_request_duration: Family<ApiEndpoint, Histogram, fn() -> Histogram>,
+    trace_spans: Family<SpanLabels, Counter>,
     leader: Gauge,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct SpanLabels {
+    result: &'static str,
+}
+
+/// What became of spans.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SpanFate {
+    /// The collector has them.
+    Sent,
+    /// The collector did not take them.
+    Failed,
+    /// Too many were waiting.
+    Dropped,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
@@ -142,6 +159,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             api_requests: Family::default(),
             api_request_duration: Family::new_with_constructor(in_seconds),
+            trace_spans: Family::default(),
             leader: Gauge::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -170,6 +188,7 @@ impl Metrics {
             queue_depth,
             api_requests,
             api_request_duration,
+            trace_spans,
             leader,
         } = self.clone();
         let mut all = Registry::with_prefix("longtask");
@@ -233,6 +252,7 @@ impl Metrics {
             Unit::Seconds,
             api_request_duration,
         );
+        all.register("trace_spans", "Spans of traces, by what became of them", trace_spans);
         all.register("leader", "1 while this replica is the one that works", leader);
         all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         all
@@ -325,6 +345,16 @@ impl Metrics {
         let ApiEndpoint { verb, resource } = endpoint;
         self.api_requests.get_or_create(&ApiCallLabels { verb, resource, code }).inc();
         self.api_request_duration.get_or_create(&endpoint).observe(took.as_secs_f64());
+    }
+
+    /// Counts spans by what became of them.
+    pub fn spans(&self, fate: SpanFate, count: usize) {
+        let result = match fate {
+            SpanFate::Sent => "sent",
+            SpanFate::Failed => "failed",
+            SpanFate::Dropped => "dropped",
+        };
+        self.trace_spans.get_or_create(&SpanLabels { result }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Tells whether this replica is the one that works.

@@ -7,3 +7,4 @@ pub mod logs;
 pub mod metrics;
 pub mod server;
 pub mod task_figures;
+pub mod traces;

@@ -10,7 +10,8 @@ use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId, Value,
     trace::{SpanContext, SpanKind, Status, TraceState},
 };
-use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig};
+pub use opentelemetry_otlp::ExporterBuildError;
+use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanEvents, SpanExporter, SpanLinks},
@@ -68,7 +69,10 @@ impl Traces {
     ///
     /// # Errors
     /// When `endpoint` is not a URL.
-    pub fn to(endpoint: &str, metrics: Metrics) -> Result<(Self, impl Future<Output = ()>), ExporterBuildError> {
+    pub fn to(
+        endpoint: &str,
+        metrics: Metrics,
+    ) -> Result<(Self, impl Future<Output = ()> + use<>), ExporterBuildError> {
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
@@ -141,7 +145,7 @@ fn data(span: Span) -> Option<SpanData> {
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links: SpanLinks::default(),
-        status: error.map_or(Status::Unset, |error| Status::error(error)),
+        status: error.map_or(Status::Unset, Status::error),
         instrumentation_scope: InstrumentationScope::builder("longtask").build(),
     })
 }
@@ -177,7 +181,7 @@ mod tests {
             id: "00f067aa0ba902b7".into(),
             parent_id: Some("53995c3f42cd8ad8".into()),
             start: SystemTime::UNIX_EPOCH,
-            end: SystemTime::UNIX_EPOCH + Duration::from_secs(60),
+            end: SystemTime::UNIX_EPOCH + Duration::from_mins(1),
             error: Some("OOMKilled".into()),
             attributes: vec![("longtask.attempt", 7.into())],
         }
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(told.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(told.span_context.span_id().to_string(), "00f067aa0ba902b7");
         assert_eq!(told.parent_span_id.to_string(), "53995c3f42cd8ad8");
-        assert_eq!(told.end_time.duration_since(told.start_time).expect("in order"), Duration::from_secs(60));
+        assert_eq!(told.end_time.duration_since(told.start_time).expect("in order"), Duration::from_mins(1));
         assert_eq!((&told.status, told.attributes.len()), (&Status::error("OOMKilled"), 1));
     }
 

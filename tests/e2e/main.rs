@@ -29,4 +29,5 @@ mod sidecars;
 mod slice;
 mod support;
 mod suspend_cancel;
+mod traces;
 mod yielding;

@@ -1,5 +1,6 @@
 //! The harness: a lab for each story, and what it takes to look into it.
 
+mod collector;
 mod journal;
 mod lab;
 mod operator;
@@ -8,6 +9,7 @@ mod random;
 mod record;
 mod task;
 
+pub(crate) use collector::{Collector, ReceivedSpan};
 pub(crate) use lab::{Lab, RUN_LABEL, is_not_found, story, story_alone, story_of_an_outage, this_run};
 pub(crate) use operator::{OperatorProcess, http_get};
 pub(crate) use outage::{Undo, kill_all_of_pod, stop};
