@@ -22,6 +22,8 @@ const LOST_BY_RUNTIME: &str = "Unknown";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
+/// How long the kubelet may take from the end of the containers to its delete of the pod: a second, mostly.
+const LAST_DELETE_SECONDS: i64 = 5;
 /// How long the kubelet may take, once everything has stopped, to publish how the main container ended.
 const LAST_WORD_SECONDS: i64 = 20;
 
@@ -143,8 +145,7 @@ impl Facts<'_> {
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
     fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let pod = self.pod?;
-        let evicted = pod.words.as_ref().is_some_and(|words| words.reason == "Evicted");
-        (evicted && self.has_run() && pod.disruption.is_none() && pod.deletion.is_none())
+        (is_evicted_by_kubelet(pod) && self.has_run() && pod.disruption.is_none() && pod.deletion.is_none())
             .then_some((Outcome::Failed, Some(AttemptReason::StorageLimit)))
     }
 
@@ -198,8 +199,7 @@ impl Facts<'_> {
     }
 
     fn out_of_time(&self) -> Option<(Outcome, Option<AttemptReason>)> {
-        let out_of_time = self.pod?.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED);
-        out_of_time.then(|| (Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit)))
+        is_out_of_time(self.pod?).then(|| (Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit)))
     }
 
     fn by_exit_code(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -231,16 +231,19 @@ impl Facts<'_> {
 
     fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let disruption = pod.disruption.as_ref()?;
-        // The kubelet publishes its own evictions only with the terminal phase: always before the container's end.
-        let is_late = disruption.reason == "TerminationByKubelet";
+        // The kubelet publishes its own evictions only with the terminal phase: always before the container's end. By
+        // then, somebody else may have claimed the condition.
+        let is_late = disruption.reason == "TerminationByKubelet" || is_evicted_by_kubelet(pod);
         let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_late);
         Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)))
     }
 
-    /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline.
+    /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline: one that had passed
+    /// before, on a node that nobody heard of, is told by the kubelet's own word only.
     fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let deadline = || Some(after(pod.start_time?, pod.active_deadline?));
-        self.attempt.stop.as_ref().map(|stop| stop.requested_at).or_else(deadline)
+        let Some(stop) = &self.attempt.stop else { return Some(after(pod.start_time?, pod.active_deadline?)) };
+        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_out_of_time(pod));
+        Some(finished_at.map_or(stop.requested_at, |finished_at| finished_at.min(stop.requested_at)))
     }
 
     /// When an attempt whose end nobody saw is taken to have ended: at the cut, after its slice and grace at the most.
@@ -269,11 +272,22 @@ impl Facts<'_> {
     }
 }
 
+/// The kubelet says that it took the pod away itself.
+fn is_evicted_by_kubelet(pod: &PodFacts) -> bool {
+    pod.words.as_ref().is_some_and(|words| words.reason == "Evicted")
+}
+
+/// The kubelet says that the pod has used up its time.
+fn is_out_of_time(pod: &PodFacts) -> bool {
+    pod.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED)
+}
+
 /// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
-/// grace to 0 and the time to now; the request came a full grace earlier at the most.
+/// grace to 0 and the time to now; the request came a full grace earlier at the most, and what the kubelet takes to tell
+/// of the end.
 fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
     let deletion = pod.deletion?;
-    let grace = if deletion.grace == 0 { pod.grace } else { deletion.grace };
+    let grace = if deletion.grace == 0 { pod.grace.saturating_add(LAST_DELETE_SECONDS) } else { deletion.grace };
     Some(after(deletion.at, grace.saturating_neg()))
 }
 

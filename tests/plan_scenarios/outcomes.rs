@@ -452,3 +452,20 @@ fn the_end_of_a_segment_is_told_with_its_exit_code_and_when_it_goes_on() {
         assert!(note.contains(", exit 75") && note.ends_with(when), "{note}");
     }
 }
+
+#[test]
+fn a_deadline_that_had_passed_before_a_stop_was_asked_for_is_not_forgotten() {
+    for exit_code in [0, 1, 75] {
+        let suspended = running().stopping(longtask::api::StopReason::Suspend, "11:30:00");
+        let ended = pod(1).ran("10:00:00", "11:00:05", exit_code).deadline(1).because("DeadlineExceeded");
+        let outcome = format!("outcome Stopped Suspend exit {exit_code}");
+        suspended.spec(json!({ "suspend": true })).pod(ended).at("11:30:10").expect_containing(&[&outcome]);
+    }
+}
+
+#[test]
+fn an_eviction_by_a_kubelet_that_nobody_heard_of_comes_before_what_others_did_later() {
+    let ended = sliced().ran("10:00:00", "10:20:00", 143).because("Evicted");
+    let preempted = ended.disrupted("PreemptionByScheduler", "10:25:00").deleted("10:26:00", 30);
+    running().pod(preempted).at("10:30:00").expect_containing(&["outcome Interrupted Preempted exit 143"]);
+}

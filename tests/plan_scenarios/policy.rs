@@ -76,6 +76,8 @@ fn a_limit_of_three_allows_three_retries() {
     assert_eq!((third.phase, count(&third, "declined")), (Some(Phase::Waiting), Some(3)));
     let fourth = given(3).pod(declined()).at("10:01:01").status();
     assert_eq!((fourth.phase, fourth.reason.as_str()), (Some(Phase::Failed), "RuleLimitExceeded"));
+    let failed = fourth.conditions.iter().find(|condition| condition.type_ == "Failed").expect("a condition");
+    assert!(failed.message.contains("number 4 in a row for rule"), "{}", failed.message);
 }
 
 #[test]

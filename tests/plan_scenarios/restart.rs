@@ -85,7 +85,9 @@ fn the_same_token_starts_nothing() {
 
 #[test]
 fn a_run_begins_where_it_is_told() {
-    assert_eq!(sequences(&restarted(json!({ "token": "v2", "from": "Latest" }))), [9, 8, 7]);
+    let latest = restarted(json!({ "token": "v2", "from": "Latest" }));
+    assert_eq!(sequences(&latest), [9, 8, 7]);
+    assert_eq!(latest.checkpoint.map(|checkpoint| checkpoint.sequence), Some(9), "the first is the current one");
     assert_eq!(sequences(&restarted(json!({ "token": "v2", "from": "Beginning" }))), [0_i64; 0]);
     let from_eight = json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 8 });
     assert_eq!(sequences(&restarted(from_eight)), [8, 7]);
@@ -109,6 +111,13 @@ fn an_unknown_checkpoint_starts_nothing_and_is_answered_with_those_that_exist() 
     let planned = planned.then().edited(json!({ "restart": right })).at("10:00:05");
     let planned = planned.expect_containing(&["create pod t-5", "Blocked False"]);
     assert_eq!(sequences(&planned.status()), [7]);
+}
+
+#[test]
+fn a_token_that_named_an_unknown_checkpoint_can_be_taken_back() {
+    let wrong = json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 3 });
+    let blocked = failed().edited(json!({ "restart": wrong })).at("10:00:00").then();
+    blocked.edited(json!({ "restart": { "token": "v1" } })).at("10:00:05").expect_containing(&["Blocked False"]);
 }
 
 #[test]
