@@ -68,7 +68,7 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 lint: ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
-	cargo clippy --locked --test admission --test e2e --test install --quiet -- --deny warnings
+	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
@@ -106,13 +106,20 @@ unit: ## run the tests that need no cluster
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
 
+.PHONY: simulation soak
+simulation: ## run the real controllers against a simulated cluster, on virtual time: 1500 seeds, or SEEDS=
+	SEEDS=$(or $(SEEDS),1500) cargo test --locked --profile simulation --test simulation
+
+soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
+	SEEDS=$(or $(SEEDS),20000) cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
+
 ##@ On a cluster
 
 IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
 
 .PHONY: test e2e chart images demo
 test: ## everything: set up, lint, unit tests, end-to-end tests, the chart
-	@tests/stages.sh lint tools unit cluster-up images e2e chart
+	@tests/stages.sh lint tools unit simulation cluster-up images e2e chart
 
 COLLECTOR := $(BUILD)/collector
 $(COLLECTOR): $(wildcard tests/collector/*)

@@ -18,7 +18,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time,
 };
-use tower::limit::RateLimitLayer;
+use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -42,6 +42,12 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the last spans may take to reach the collector.
 const LAST_SPANS_LIMIT: Duration = Duration::from_secs(2);
+/// How long the API server may take to begin its answer, to the longest list too. Without a limit, a list whose answer got
+/// lost on the way would keep the operator from working for ever.
+pub const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long an answer may pause on its way. Longer than a watch lasts, 290 s, in which nothing may happen.
+const SILENCE_LIMIT: Duration = Duration::from_secs(295);
 
 /// Pause between looks at an API server that does not answer or does not serve LongTask yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -163,34 +169,65 @@ where
 {
     let config = config(settings.context.as_deref()).await?;
     let clients = Clients::new(&config, &settings, &metrics)?;
-    let clock = Clock::wall();
-    let starting = async {
-        wait_until_served(&clients.work, &settings.scope, &health).await;
-        health.reached(Stage::Standby);
-        lead(clients.lease, &settings, clock.clone()).await
-    };
-    let leadership = select! {
-        leadership = starting => leadership,
-        () = shutdown.clone() => return Ok(()),
-    };
-    metrics.leads(true);
-    health.reached(Stage::FillingCaches);
-    let operator = Operator {
-        client: clients.work,
-        settings,
-        metrics: metrics.clone(),
-        traces,
-        health: health.clone(),
-        leadership: leadership.clone(),
-        clock,
-    };
-    let ended = until_stopped(controllers(operator, shutdown.clone()), &leadership, shutdown, &health).await;
-    metrics.leads(false);
-    health.reached(Stage::Stopping);
-    // Nothing writes any more. If leadership was lost, there is nothing to release, and this returns at once.
-    leadership.release().await;
-    info!("stopped");
-    ended
+    Replica { clients, settings, health, metrics, traces, clock: Clock::wall() }.work(shutdown, controllers).await
+}
+
+/// One replica, connected: it stands by for the lease, works, and releases the lease.
+pub struct Replica {
+    /// How it reaches the API server.
+    pub clients: Clients,
+    /// How to work.
+    pub settings: Settings,
+    /// Where signs of life go.
+    pub health: Health,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where spans are told.
+    pub traces: Traces,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Replica {
+    /// Works from the moment that it may until `shutdown`.
+    ///
+    /// # Errors
+    /// When leadership is lost, and when the controllers end by themselves.
+    pub async fn work<C, F>(self, shutdown: Shutdown, controllers: C) -> Result<(), Error>
+    where
+        C: FnOnce(Operator, Shutdown) -> F,
+        F: Future<Output = ()>,
+    {
+        let Self { clients, settings, health, metrics, traces, clock } = self;
+        let starting = async {
+            wait_until_served(&clients.work, &settings.scope, &health).await;
+            health.reached(Stage::Standby);
+            lead(clients.lease, &settings, clock.clone()).await
+        };
+        let leadership = select! {
+            biased;
+            () = shutdown.clone() => return Ok(()),
+            leadership = starting => leadership,
+        };
+        metrics.leads(true);
+        health.reached(Stage::FillingCaches);
+        let operator = Operator {
+            client: clients.work,
+            settings,
+            metrics: metrics.clone(),
+            traces,
+            health: health.clone(),
+            leadership: leadership.clone(),
+            clock,
+        };
+        let ended = until_stopped(controllers(operator, shutdown.clone()), &leadership, shutdown, &health).await;
+        metrics.leads(false);
+        health.reached(Stage::Stopping);
+        // Nothing writes any more. If leadership was lost, there is nothing to release, and this returns at once.
+        leadership.release().await;
+        info!("stopped");
+        ended
+    }
 }
 
 /// Waits until the controllers have ended, or must be left behind. They are dropped when this returns.
@@ -249,19 +286,27 @@ async fn config(context: Option<&str>) -> Result<Config, Error> {
     // A create that is sent again after its answer was lost, minutes later, could bring back an old attempt. The
     // controllers have a backoff of their own, and know what may be repeated.
     config.default_retry = false;
+    // The client waits for ever by itself.
+    config.read_timeout = Some(SILENCE_LIMIT);
+    config.reset_reader_on_write = true;
     Ok(config)
 }
 
 /// Two clients, so that renewals of the lease never queue behind the work that depends on them.
-struct Clients {
-    work: Client,
-    lease: Client,
+pub struct Clients {
+    /// For all else.
+    pub work: Client,
+    /// For the lease.
+    pub lease: Client,
 }
 
 impl Clients {
     fn new(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<Self, Error> {
         let count = CountApiCalls::new(metrics.clone());
-        let stack = || ClientBuilder::try_from(config.clone()).map_err(|source| Error::Client(Box::new(source)));
+        let stack = || {
+            let stack = ClientBuilder::try_from(config.clone()).map_err(|source| Error::Client(Box::new(source)))?;
+            Ok::<_, Error>(stack.with_layer(&TimeoutLayer::new(ANSWER_LIMIT)))
+        };
         let work = match settings.api_qps {
             None => stack()?.with_layer(&count).build(),
             Some(qps) => {

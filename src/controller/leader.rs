@@ -108,7 +108,8 @@ impl Leadership {
         let mut claim = self.claim.clone();
         let ended =
             claim.wait_for(|claim| matches!(claim, Claim::Lost(_) | Claim::Released)).await.map(|end| end.clone());
-        match (ended, &*self.claim.borrow()) {
+        let last = self.claim.borrow().clone();
+        match (ended, last) {
             (Ok(Claim::Lost(loss)), _) => loss,
             (Err(_), Claim::HeldUntil(_)) => Loss::Abandoned,
             (Ok(Claim::Released | Claim::Sole | Claim::HeldUntil(_)) | Err(_), _) => std::future::pending().await,
@@ -379,6 +380,7 @@ impl CallError {
 async fn keep(contender: Contender, mut held: Held, claim: watch::Sender<Claim>, resign: Arc<Notify>) {
     let ended = loop {
         select! {
+            biased;
             () = resign.notified() => break Claim::Released,
             () = claim.closed() => break Claim::Released,
             renewed = renew_in_time(&contender, &held) => match renewed {

@@ -74,7 +74,9 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
         become_ready(&tasks, &index, &operator).await;
         rounds::make_rounds(tasks, index, &operator, to_rounds).await;
     };
+    // In a fixed order, so that a simulation of it can be repeated.
     select! {
+        biased;
         () = reconciles => {}
         ((), ()) = async { join!(janitor, rounds) } => {}
     }

@@ -1,0 +1,267 @@
+//! The invariants, asked at every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longtask::api::{AttemptState, CurrentAttempt, LongTaskStatus, Outcome, Phase};
+use serde_json::Value;
+
+use crate::{
+    kubelet::{Main, Node, PodLife, StopCause},
+    server::{Kind, has_finalizers, is_going, is_terminal},
+    world::{World, second_of},
+};
+
+/// The most bytes of a status, I9.
+const LARGEST_STATUS: usize = 10_000;
+/// So many writes in a row that change nothing are too many, I8. Some are right: a plan that creates a pod writes the
+/// status even when it has not changed, and a step whose answer got lost is taken again.
+const TOO_MANY_IDLE_WRITES: u32 = 15;
+
+/// What has been seen, by the UID of the task.
+#[derive(Default)]
+pub(crate) struct Judge {
+    records: BTreeMap<String, Record>,
+    idle_writes: u32,
+    news: u64,
+    /// How many writes the operators have sent, leases aside.
+    pub(crate) writes: u64,
+}
+
+#[derive(Default)]
+struct Record {
+    created: BTreeSet<i64>,
+    counted: BTreeSet<i64>,
+    withdrawn: BTreeSet<i64>,
+}
+
+impl World {
+    /// A write of an operator was answered.
+    pub(crate) fn judge_write(&mut self, code: u16) {
+        self.judge.writes += 1;
+        let is_idle = code < 300 && self.judge.news == self.store.news;
+        self.judge.idle_writes = if is_idle { self.judge.idle_writes + 1 } else { 0 };
+        self.judge.news = self.store.news;
+        if self.judge.idle_writes > TOO_MANY_IDLE_WRITES {
+            self.accuse(format!("I8: {TOO_MANY_IDLE_WRITES} writes in a row changed nothing"));
+        }
+    }
+
+    /// A pod is being created.
+    pub(crate) fn judge_create(&mut self, life: &PodLife) {
+        let attempt = life.attempt;
+        let task = self.store.all(Kind::Task).find(|task| task["metadata"]["uid"] == life.task_uid.as_str());
+        let recorded = task.map(|task| status_of(task).current_attempt.map_or(0, |current| current.number));
+        if recorded.is_some_and(|recorded| recorded < attempt) {
+            self.accuse(format!("I2: attempt {attempt} is created before it is recorded"));
+        }
+        let record = self.judge.records.entry(life.task_uid.clone()).or_default();
+        if !record.created.insert(attempt) {
+            self.accuse(format!("I2: attempt {attempt} is created twice"));
+        }
+    }
+
+    /// A main container starts.
+    pub(crate) fn judge_start(&mut self, uid: &str, life: &PodLife) {
+        let others = self.lives.iter().filter(|(other, one)| {
+            *other != uid && one.task_uid == life.task_uid && one.is_running() && one.node != Node::Lost
+        });
+        let others: Vec<_> =
+            others.filter(|(uid, one)| !self.is_presumed_dead(uid, one)).map(|(_, one)| &one.name).collect();
+        if life.is_running()
+            && let Some(other) = others.first()
+        {
+            self.accuse(format!("I1: {} runs while {other} does", life.name));
+        }
+    }
+
+    /// Deleted by force while nobody could tell what it does: whoever does that vouches for its end.
+    fn is_presumed_dead(&self, uid: &str, life: &PodLife) -> bool {
+        let is_forced = self
+            .store
+            .pod_by_uid(uid)
+            .is_none_or(|pod| is_going(pod) && pod["metadata"]["deletionGracePeriodSeconds"] == 0 || is_terminal(pod));
+        life.node != Node::Works && is_forced
+    }
+
+    /// A status is being written by an operator whose clock is ahead by that many milliseconds.
+    pub(crate) fn judge_status(&mut self, before: &Value, after: &Value, ahead: i64) {
+        let size = after["status"].to_string().len();
+        if size > LARGEST_STATUS {
+            self.accuse(format!("I9: the status has {size} bytes"));
+        }
+        let uid = before["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        let (before, after) = (status_of(before), status_of(after));
+        let is_same_run = before.run.number == after.run.number && before.run.restart_token == after.run.restart_token;
+        self.judge_numbers(&uid, &before, &after);
+        self.judge_counts(&uid, &before, &after, is_same_run);
+        if is_same_run {
+            self.judge_checkpoint(&before, &after);
+            self.judge_wait(&before, &after, ahead);
+        }
+        if before.phase.is_some_and(Phase::is_terminal)
+            && before.run.number == after.run.number
+            && (before.phase != after.phase || number(&before) != number(&after))
+        {
+            self.accuse(format!("I6: a task that had ended goes on, from {:?} to {:?}", before.phase, after.phase));
+        }
+        let is_done = || {
+            let mut lives = self.lives.values().filter(|life| life.task_uid == uid);
+            lives.any(|life| matches!(&life.main, Main::Ended(end) if end.is_done))
+        };
+        let last = self.lives.values().find(|life| life.task_uid == uid && life.attempt == number(&after));
+        let is_certain = last.is_none_or(|life| self.is_certain(life));
+        if is_certain && after.phase == Some(Phase::Succeeded) && before.phase != after.phase && !is_done() {
+            self.accuse("the task succeeds although its program has not reached its end".to_owned());
+        }
+    }
+
+    fn judge_numbers(&mut self, uid: &str, before: &LongTaskStatus, after: &LongTaskStatus) {
+        let (old, new) = (number(before), number(after));
+        if new < old {
+            self.accuse(format!("I2: attempt {new} follows attempt {old}"));
+        }
+        let record = self.judge.records.entry(uid.to_owned()).or_default();
+        if let Some(attempt) = after.current_attempt.as_ref().filter(|one| one.state == AttemptState::Withdrawn) {
+            record.withdrawn.insert(attempt.number);
+        }
+        // Withdrawn and followed by another one in the same write.
+        let is_unborn = |attempt: &&CurrentAttempt| matches!(attempt.state, AttemptState::Creating);
+        if let Some(attempt) = before.current_attempt.as_ref().filter(is_unborn)
+            && new > attempt.number
+            && after.recent_attempts.first().is_none_or(|ended| ended.number != attempt.number)
+        {
+            record.withdrawn.insert(attempt.number);
+        }
+    }
+
+    fn judge_counts(&mut self, uid: &str, before: &LongTaskStatus, after: &LongTaskStatus, is_same_run: bool) {
+        let last = |status: &LongTaskStatus| status.recent_attempts.first().map(|ended| ended.number);
+        if last(before) == last(after) {
+            let counters = |status: &LongTaskStatus| {
+                (
+                    status.consecutive.clone(),
+                    status.rule_counters.clone(),
+                    status.totals.clone(),
+                    status.retries,
+                    status.active_seconds,
+                )
+            };
+            if is_same_run && counters(before) != counters(after) {
+                self.accuse(format!(
+                    "I5: counters change although nothing ended: {:?} {:?}",
+                    counters(before),
+                    counters(after)
+                ));
+            }
+            return;
+        }
+        let Some(ended) = after.recent_attempts.first().cloned() else {
+            return self.accuse("I4: the history of attempts is lost".to_owned());
+        };
+        if is_same_run && after.totals.attempts != before.totals.attempts + 1 {
+            self.accuse(format!("I4: totals go from {} to {}", before.totals.attempts, after.totals.attempts));
+        }
+        let grows_by_more = after.consecutive.failures > before.consecutive.failures + 1
+            || after.consecutive.stalls > before.consecutive.stalls + 1
+            || after.consecutive.start_failures > before.consecutive.start_failures + 1
+            || after.consecutive.interruptions > before.consecutive.interruptions + 1;
+        if is_same_run && grows_by_more {
+            self.accuse(format!(
+                "I5: a budget shrinks by more than one: {:?} {:?}",
+                before.consecutive, after.consecutive
+            ));
+        }
+        let record = self.judge.records.entry(uid.to_owned()).or_default();
+        if !record.counted.insert(ended.number) {
+            self.accuse(format!("I4: attempt {} is counted twice", ended.number));
+        }
+        let life = self.lives.values().find(|life| life.task_uid == uid && life.attempt == ended.number).cloned();
+        if let Some(life) = life {
+            self.judge_outcome(&life, ended.outcome, after);
+        }
+    }
+
+    /// Whether an operator can know what came first, the program's exit or the request to stop. Two clocks do not tell
+    /// when they differ; and the last delete of a pod overwrites the time of the request, so that a kubelet which has
+    /// been away leaves no trace of it, nor of an eviction of its own that it had no time to publish.
+    fn is_certain(&self, life: &PodLife) -> bool {
+        match life.stop.map(|stop| stop.by) {
+            None | Some(StopCause::Deadline) => true,
+            Some(StopCause::Deletion | StopCause::Eviction) => self.weather.nodes_ahead == 0 && !life.was_away,
+        }
+    }
+
+    /// Whether an attempt is counted as what it was, with what it left.
+    fn judge_outcome(&mut self, life: &PodLife, outcome: Outcome, after: &LongTaskStatus) {
+        let Main::Ended(end) = &life.main else { return };
+        let is_certain = self.is_certain(life);
+        let name = &life.name;
+        match outcome {
+            Outcome::Completed if !end.is_done && is_certain => {
+                self.accuse(format!("{name} is counted as completed although it was only stopped"));
+            }
+            Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain => {
+                self.accuse(format!("{name} is counted as {outcome} although it was told to stop"));
+            }
+            _ => {}
+        }
+        let was_left_alone = life.stop.is_none_or(|stop| stop.by == StopCause::Deadline);
+        let recorded =
+            after.checkpoint.as_ref().and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64()).unwrap_or(0);
+        if life.is_end_told && !life.was_told_late && was_left_alone && end.since.is_some() && recorded < end.checkpoint
+        {
+            self.accuse(format!("I4: {name} is counted without its checkpoint {}", end.checkpoint));
+        }
+    }
+
+    fn judge_checkpoint(&mut self, before: &LongTaskStatus, after: &LongTaskStatus) {
+        let place = |status: &LongTaskStatus| {
+            let checkpoint = status.checkpoint.as_ref();
+            let position = checkpoint.and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64());
+            (checkpoint.map_or(0, |checkpoint| checkpoint.sequence), position.unwrap_or(0))
+        };
+        let (old, new) = (place(before), place(after));
+        if new.0 < old.0 || new.1 < old.1 {
+            self.accuse(format!("I3: the checkpoint goes back from {old:?} to {new:?}"));
+        }
+    }
+
+    /// A delay that was drawn and recorded is kept, whoever works.
+    fn judge_wait(&mut self, before: &LongTaskStatus, after: &LongTaskStatus, ahead: i64) {
+        let has_ended = before.current_attempt.as_ref().is_some_and(|attempt| attempt.state == AttemptState::Ended);
+        let now = second_of(self.now(), ahead);
+        if let Some(next) = before.next_attempt_time
+            && has_ended
+            && number(after) > number(before)
+            && next > now
+            && !self.weather.has_wrong_clocks
+        {
+            self.accuse(format!("I5: attempt {} starts before {next}", number(after)));
+        }
+    }
+
+    /// What must be so when all has come to rest.
+    pub(crate) fn judge_rest(&mut self) {
+        let task = self.store.all(Kind::Task).next().cloned().expect("the task");
+        let uid = task["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        let record = self.judge.records.entry(uid).or_default();
+        let uncounted: Vec<_> =
+            record.created.difference(&record.counted).filter(|one| !record.withdrawn.contains(one)).copied().collect();
+        if !uncounted.is_empty() {
+            self.accuse(format!("I4: attempts {uncounted:?} were never counted"));
+        }
+        let held = self.store.all(Kind::Pod).find(|pod| has_finalizers(pod) || !is_terminal(pod));
+        if let Some(name) = held.map(|pod| pod["metadata"]["name"].to_string()) {
+            self.accuse(format!("I7: pod {name} is held or alive although nobody needs it"));
+        }
+    }
+}
+
+pub(crate) fn status_of(task: &Value) -> LongTaskStatus {
+    let status = &task["status"];
+    if status.is_null() { LongTaskStatus::default() } else { serde_json::from_value(status.clone()).expect("a status") }
+}
+
+fn number(status: &LongTaskStatus) -> i64 {
+    status.current_attempt.as_ref().map_or(0, |attempt| attempt.number)
+}

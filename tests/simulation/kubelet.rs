@@ -1,0 +1,603 @@
+//! The scheduler, the kubelets and the program inside each pod.
+//!
+//! A pod's life goes on whether or not anybody can see it: the status in the API server is what the kubelet last told.
+
+use serde_json::{Value, json};
+
+use crate::{
+    dice::Dice,
+    server::{Kind, is_going, is_terminal},
+    world::{Event, World, second_of},
+};
+
+/// How long the phase takes to follow the last container, in milliseconds.
+const PHASE_LAG: u64 = 1100;
+/// The shortest time from SIGTERM to SIGKILL, in milliseconds.
+const SHORTEST_GRACE: u64 = 2000;
+
+/// A pod as it is, not as it is told.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Clone, Debug)]
+pub(crate) struct PodLife {
+    pub(crate) name: String,
+    pub(crate) task_uid: String,
+    pub(crate) attempt: i64,
+    pub(crate) node: Node,
+    pub(crate) main: Main,
+    pub(crate) stop: Option<Stop>,
+    program: Program,
+    grace: u64,
+    /// When the kubelet saw it first.
+    start_time: Option<u64>,
+    seen: Seen,
+    phase: &'static str,
+    reason: Option<&'static str>,
+    is_evicted: bool,
+    /// Whether the end of the main container has been told to the API server.
+    pub(crate) is_end_told: bool,
+    /// Whether that came after the end of the pod.
+    pub(crate) was_told_late: bool,
+    /// Whether nobody heard of its kubelet for a while.
+    pub(crate) was_away: bool,
+}
+
+/// What the kubelet knows of the pod's object.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    is_gone: bool,
+    deletion_grace: Option<u64>,
+    deadline: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// All is well.
+    Works,
+    /// Its kubelet keeps pods to what it knows, and nobody hears of it.
+    CutOff,
+    /// Its kubelet is dead; containers run on.
+    Down,
+    /// The machine is gone.
+    Lost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Main {
+    Waiting { ready_at: Option<u64> },
+    Running { since: u64 },
+    Ended(End),
+}
+
+/// How the program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) since: Option<u64>,
+    pub(crate) at: u64,
+    pub(crate) code: i32,
+    pub(crate) reason: &'static str,
+    /// Its last checkpoint.
+    pub(crate) checkpoint: u64,
+    /// Whether there was nothing left to do.
+    pub(crate) is_done: bool,
+    /// Whether it ended before anybody told it to.
+    pub(crate) is_own: bool,
+    report: String,
+}
+
+/// Why and when a pod was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) at: u64,
+    pub(crate) by: StopCause,
+    kill_at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopCause {
+    Deletion,
+    Deadline,
+    Eviction,
+}
+
+/// What the program is going to do.
+#[derive(Clone, Debug)]
+struct Program {
+    from: u64,
+    work: u64,
+    start: Start,
+    own_end: OwnEnd,
+    /// A checkpoint is reported whenever this many more units are done.
+    every: u64,
+    answers_after: u64,
+    answers_with: i32,
+    says_done: bool,
+    has_sidecar: bool,
+    sidecar_takes: u64,
+    /// The kubelet tells of the end of the pod before it tells of the end of the main container.
+    is_last_word_late: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    After(u64),
+    ImageMissing(Option<u64>),
+    NoSuchCommand,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnEnd {
+    Done,
+    Crash { after: u64, code: i32, reason: &'static str },
+    Yield { after: u64, resume_after: Option<u64> },
+    Never,
+}
+
+impl Program {
+    fn draw(dice: &mut Dice, from: u64, work: u64, misbehaves: bool, is_peace: bool) -> Self {
+        let mut program = Self {
+            from,
+            work,
+            start: Start::After(dice.between(200, 3000)),
+            own_end: OwnEnd::Done,
+            every: dice.one_of(&[1, 5, 20]),
+            answers_after: dice.between(0, 4000),
+            answers_with: dice.one_of(&[0, 75, 143, 1]),
+            says_done: dice.happens(700),
+            has_sidecar: dice.happens(150),
+            sidecar_takes: dice.between(100, 3000),
+            is_last_word_late: !is_peace && dice.happens(60),
+        };
+        if is_peace || !misbehaves {
+            return program;
+        }
+        let after = dice.between(0, 60) * 1000 + dice.between(0, 999);
+        match dice.between(0, 9) {
+            0 => program.start = Start::ImageMissing(dice.happens(600).then(|| dice.between(5000, 60_000))),
+            1 => program.start = Start::NoSuchCommand,
+            2 => program.own_end = OwnEnd::Crash { after, code: 137, reason: "OOMKilled" },
+            3 => {
+                program.own_end = OwnEnd::Yield { after, resume_after: dice.happens(500).then(|| dice.between(1, 30)) }
+            }
+            4 => program.own_end = OwnEnd::Never,
+            5 => program.answers_after = 3_600_000,
+            _ => program.own_end = OwnEnd::Crash { after, code: 1, reason: "Error" },
+        }
+        program
+    }
+
+    fn position(&self, since: u64, at: u64) -> u64 {
+        if self.own_end == OwnEnd::Never { self.from } else { (self.from + (at - since) / 1000).min(self.work) }
+    }
+
+    /// When it ends if nobody stops it.
+    fn ends_at(&self, since: u64) -> Option<u64> {
+        let done = since + self.work.saturating_sub(self.from) * 1000;
+        match self.own_end {
+            OwnEnd::Done => Some(done),
+            OwnEnd::Crash { after, .. } | OwnEnd::Yield { after, .. } => Some((since + after).min(done)),
+            OwnEnd::Never => None,
+        }
+    }
+
+    fn own_end(&self, since: u64, at: u64) -> End {
+        let position = self.position(since, at);
+        let is_done = position == self.work;
+        let (code, reason) = match self.own_end {
+            OwnEnd::Crash { code, reason, .. } if !is_done => (code, reason),
+            OwnEnd::Yield { .. } if !is_done => (75, "Error"),
+            _ => (0, "Completed"),
+        };
+        let checkpoint = if code == 75 || is_done { position } else { self.written(position) };
+        let mut report = self.line(checkpoint, is_done && self.says_done);
+        if let OwnEnd::Yield { resume_after: Some(seconds), .. } = self.own_end
+            && !is_done
+        {
+            report["resumeAfter"] = json!(format!("{seconds}s"));
+        }
+        if code == 1 {
+            report["error"] = json!({ "message": "no luck" });
+        }
+        End { since: Some(since), at, code, reason, checkpoint, is_done, is_own: true, report: report.to_string() }
+    }
+
+    fn stopped_end(&self, since: u64, at: u64, is_killed: bool) -> End {
+        let position = self.position(since, at);
+        let is_done = position == self.work && !is_killed;
+        let code = if is_killed {
+            137
+        } else if is_done {
+            0
+        } else {
+            self.answers_with
+        };
+        let checkpoint = if is_killed { self.written(position) } else { position };
+        // A program that ends with 0 because it is stopped has to say whether it is done.
+        let report = self.line(checkpoint, is_done).to_string();
+        End {
+            since: Some(since),
+            at,
+            code,
+            reason: if code == 0 { "Completed" } else { "Error" },
+            checkpoint,
+            is_done,
+            is_own: false,
+            report,
+        }
+    }
+
+    fn written(&self, position: u64) -> u64 {
+        self.from + (position - self.from) / self.every * self.every
+    }
+
+    fn line(&self, checkpoint: u64, done: bool) -> Value {
+        let mut line = json!({
+            "checkpoint": { "n": checkpoint },
+            "progress": { "completed": checkpoint, "total": self.work },
+        });
+        if done {
+            line["done"] = json!(true);
+        }
+        line
+    }
+}
+
+impl PodLife {
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.main, Main::Running { .. })
+    }
+
+    fn is_over(&self) -> bool {
+        self.phase == "Succeeded" || self.phase == "Failed"
+    }
+
+    /// Tells the pod to stop, or to hurry.
+    fn told_to_stop(&mut self, now: u64, by: StopCause, grace: u64) {
+        let kill_at = now + grace.max(SHORTEST_GRACE);
+        match &mut self.stop {
+            Some(stop) => stop.kill_at = stop.kill_at.min(kill_at),
+            None => self.stop = Some(Stop { at: now, by, kill_at }),
+        }
+    }
+
+    /// When its main container ends, as far as is known now, and whether by its own decision.
+    fn main_ends_at(&self, since: u64) -> Option<(u64, bool)> {
+        let own = self.program.ends_at(since).map(|at| (at, true));
+        let Some(stop) = self.stop else { return own };
+        let told = (stop.at + self.program.answers_after).min(stop.kill_at).max(since);
+        own.filter(|(at, _)| *at < stop.at).or(Some((told, false)))
+    }
+
+    /// When its last container ends.
+    fn containers_end_at(&self) -> Option<u64> {
+        let main = match &self.main {
+            Main::Ended(end) => end.at,
+            Main::Waiting { .. } => return self.stop.map(|stop| stop.at),
+            Main::Running { .. } => return None,
+        };
+        let is_alone = !self.program.has_sidecar || self.program.start == Start::NoSuchCommand;
+        if is_alone {
+            Some(main)
+        } else {
+            self.stop.map(|stop| main.max((stop.at + self.program.sidecar_takes).min(stop.kill_at)))
+        }
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        Some(self.start_time? + self.seen.deadline? * 1000)
+    }
+}
+
+impl World {
+    pub(crate) fn pod_created(&mut self, uid: &str, pod: &Value) {
+        let label = |name: &str| pod["metadata"]["labels"][name].as_str().unwrap_or_default().to_owned();
+        let (task_uid, attempt) =
+            (label("longtask.dev/task-uid"), label("longtask.dev/attempt").parse().expect("a number"));
+        let variables = pod["spec"]["containers"][0]["env"].as_array().expect("variables");
+        let from = variables.iter().find(|variable| variable["name"] == "LONGTASK_CHECKPOINT").map_or(0, |variable| {
+            let checkpoint: Value = serde_json::from_str(variable["value"].as_str().expect("text")).expect("JSON");
+            checkpoint["n"].as_u64().expect("a position")
+        });
+        let misbehaves = self.dice.happens(self.weather.programs);
+        let program = Program::draw(&mut self.dice, from, self.weather.work, misbehaves, self.is_peace);
+        let program_is_late = program.is_last_word_late;
+        let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30) * 1000;
+        let life = PodLife {
+            name: pod["metadata"]["name"].as_str().expect("a name").to_owned(),
+            task_uid,
+            attempt,
+            node: Node::Works,
+            main: Main::Waiting { ready_at: None },
+            stop: None,
+            program,
+            grace,
+            start_time: None,
+            seen: Seen::default(),
+            phase: "Pending",
+            reason: None,
+            is_evicted: false,
+            is_end_told: false,
+            was_told_late: program_is_late,
+            was_away: false,
+        };
+        self.judge_create(&life);
+        self.lives.insert(uid.to_owned(), life);
+        let delay = self.dice.between(5, 1000);
+        self.happen_in(delay, Event::Schedule(uid.to_owned()));
+    }
+
+    pub(crate) fn schedule(&mut self, uid: &str) {
+        let Some(mut pod) = self.store.pod_by_uid(uid).cloned() else { return };
+        if is_going(&pod) || pod["spec"]["nodeName"].is_string() {
+            return;
+        }
+        let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
+        let has_room = self.is_peace || !self.dice.happens(self.weather.programs / 5);
+        let now = self.stamp();
+        if has_room {
+            pod["spec"]["nodeName"] = json!("node-1");
+            pod["status"]["conditions"] =
+                json!([{ "type": "PodScheduled", "status": "True", "lastTransitionTime": now }]);
+        } else {
+            pod["status"]["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room",
+                "lastTransitionTime": now,
+            }]);
+            let delay = self.dice.between(2000, 60_000);
+            self.happen_in(delay, Event::Schedule(uid.to_owned()));
+        }
+        self.tell("scheduler", if has_room { format!("binds {name}") } else { format!("finds no room for {name}") });
+        let pod = self.put(Kind::Pod, &name, pod);
+        self.nudge_kubelet(&pod);
+    }
+
+    /// Something about a pod has changed; its kubelet hears of it.
+    pub(crate) fn nudge_kubelet(&mut self, pod: &Value) {
+        let uid = pod["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        let delay = self.dice.between(5, 200);
+        self.happen_in(delay, Event::Kubelet(uid));
+    }
+
+    pub(crate) fn sync_pod(&mut self, uid: &str) {
+        let Some(mut life) = self.lives.remove(uid) else { return };
+        if life.node != Node::Lost {
+            let pod = self.store.pod_by_uid(uid).cloned();
+            let was_told = (life.main.clone(), life.phase, life.start_time);
+            self.live_on(uid, &mut life, pod.as_ref());
+            if was_told != (life.main.clone(), life.phase, life.start_time) {
+                let lag = self.dice.between(5, 500);
+                self.happen_in(lag, Event::Publish(uid.to_owned()));
+            }
+            if let Some(next) = self.next_look(&life) {
+                self.happen_at(next, Event::Kubelet(uid.to_owned()));
+            }
+            self.finish_deletion(&life, pod.as_ref());
+        }
+        self.lives.insert(uid.to_owned(), life);
+    }
+
+    fn live_on(&mut self, uid: &str, life: &mut PodLife, pod: Option<&Value>) {
+        let now = self.now();
+        if life.node == Node::Works {
+            life.seen = seen(pod);
+            let is_bound = pod.is_some_and(|pod| pod["spec"]["nodeName"].is_string());
+            if life.start_time.is_none() && is_bound {
+                life.start_time = Some(now);
+                life.main = match life.program.start {
+                    Start::After(delay) => Main::Waiting { ready_at: Some(now + delay) },
+                    Start::ImageMissing(until) => Main::Waiting { ready_at: until.map(|until| now + until) },
+                    Start::NoSuchCommand => Main::Waiting { ready_at: Some(now + 500) },
+                };
+            }
+        }
+        if life.start_time.is_none() || life.is_over() {
+            return;
+        }
+        if life.node != Node::Down {
+            self.stop_if_due(life, now);
+        }
+        if let Main::Waiting { ready_at: Some(ready_at) } = life.main
+            && life.stop.is_none()
+            && ready_at <= now
+            && life.node != Node::Down
+        {
+            life.main = if life.program.start == Start::NoSuchCommand {
+                let report = "exec: no such file".to_owned();
+                Main::Ended(End {
+                    since: None,
+                    at: now,
+                    code: 128,
+                    reason: "StartError",
+                    checkpoint: 0,
+                    is_done: false,
+                    is_own: true,
+                    report,
+                })
+            } else {
+                Main::Running { since: now }
+            };
+            self.tell(
+                "kubelet",
+                format!("{}: {}", life.name, if life.is_running() { "main runs" } else { "start error" }),
+            );
+            self.judge_start(uid, life);
+        }
+        if let Main::Running { since } = life.main
+            && let Some((at, is_own)) = life.main_ends_at(since).filter(|(at, _)| *at <= now)
+        {
+            let is_killed = life.stop.is_some_and(|stop| !is_own && stop.kill_at <= at);
+            let end =
+                if is_own { life.program.own_end(since, at) } else { life.program.stopped_end(since, at, is_killed) };
+            let by = life.stop.filter(|_| !is_own).map(|stop| format!(" on {:?}", stop.by)).unwrap_or_default();
+            self.tell("kubelet", format!("{}: main ends with {} at {}{by}", life.name, end.code, end.checkpoint));
+            life.main = Main::Ended(end);
+        }
+        if let Some(ended) = life.containers_end_at().filter(|ended| ended + PHASE_LAG <= now)
+            && life.node != Node::Down
+        {
+            debug_assert!(ended <= now, "containers end before the pod does");
+            let is_well = matches!(&life.main, Main::Ended(end) if end.code == 0) && life.reason.is_none();
+            life.phase = if is_well { "Succeeded" } else { "Failed" };
+            self.tell("kubelet", format!("{}: {} {}", life.name, life.phase, life.reason.unwrap_or_default()));
+        } else if life.is_running() {
+            life.phase = "Running";
+        }
+    }
+
+    fn stop_if_due(&mut self, life: &mut PodLife, now: u64) {
+        let before = life.stop;
+        if life.seen.is_gone {
+            life.told_to_stop(now, StopCause::Deletion, 0);
+        } else if let Some(grace) = life.seen.deletion_grace {
+            let is_new = life.stop.is_none_or(|stop| now + grace.max(SHORTEST_GRACE) < stop.kill_at);
+            if is_new {
+                life.told_to_stop(now, StopCause::Deletion, grace);
+            }
+        }
+        if life.is_evicted && life.reason.is_none() {
+            life.reason = Some("Evicted");
+            life.told_to_stop(now, StopCause::Eviction, 0);
+        }
+        // By the kubelet's own clock, and only while something runs.
+        let all_ended = life.containers_end_at().is_some_and(|ended| ended <= now);
+        if life.reason.is_none() && !all_ended && life.deadline().is_some_and(|deadline| deadline <= now) {
+            life.reason = Some("DeadlineExceeded");
+            life.told_to_stop(now, StopCause::Deadline, life.grace);
+        }
+        if before.is_none()
+            && let Some(stop) = life.stop
+        {
+            self.tell("kubelet", format!("{}: SIGTERM by {:?}", life.name, stop.by));
+        }
+    }
+
+    /// When something happens in a pod next.
+    fn next_look(&self, life: &PodLife) -> Option<u64> {
+        let now = self.now();
+        let ready = match life.main {
+            Main::Waiting { ready_at } => ready_at.filter(|_| life.stop.is_none()),
+            Main::Running { since } => life.main_ends_at(since).map(|(at, _)| at),
+            Main::Ended(_) => None,
+        };
+        let phase = life.containers_end_at().map(|at| at + PHASE_LAG).filter(|_| !life.is_over());
+        let deadline = life.deadline().filter(|_| life.reason.is_none() && !life.is_over());
+        [ready, phase, deadline].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// The kubelet's last delete, once the end is told.
+    fn finish_deletion(&mut self, life: &PodLife, pod: Option<&Value>) {
+        let Some(pod) = pod.filter(|pod| is_going(pod) && is_terminal(pod)) else { return };
+        if life.node == Node::Works && pod["metadata"]["deletionGracePeriodSeconds"] != 0 {
+            self.tell("kubelet", format!("{}: the last delete", life.name));
+            self.delete_pod(&life.name, &json!({ "gracePeriodSeconds": 0 }));
+        }
+    }
+
+    pub(crate) fn publish(&mut self, uid: &str) {
+        let Some(mut life) = self.lives.remove(uid) else { return };
+        let pod = self.store.pod_by_uid(uid).cloned();
+        if let Some(mut pod) = pod.filter(|_| life.node == Node::Works) {
+            let is_late = life.is_over() && std::mem::take(&mut life.program.is_last_word_late);
+            let is_gone_for_good = is_terminal(&pod) && !life.is_over();
+            if !is_gone_for_good {
+                self.fill_in(&mut life, &mut pod, is_late);
+                let pod = self.put(Kind::Pod, &life.name.clone(), pod);
+                if is_going(&pod) {
+                    self.nudge_kubelet(&pod);
+                }
+            }
+            if is_late {
+                let delay = self.dice.between(200, 4000);
+                self.happen_in(delay, Event::Publish(uid.to_owned()));
+            }
+        }
+        self.lives.insert(uid.to_owned(), life);
+    }
+
+    fn fill_in(&self, life: &mut PodLife, pod: &mut Value, hides_end: bool) {
+        let by_node = |at: u64| json!(second_of(at, self.weather.nodes_ahead));
+        let state = match &life.main {
+            Main::Waiting { .. } => match life.program.start {
+                Start::ImageMissing(_) => {
+                    json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } })
+                }
+                Start::After(_) | Start::NoSuchCommand => json!({ "waiting": { "reason": "ContainerCreating" } }),
+            },
+            Main::Running { since } => json!({ "running": { "startedAt": by_node(*since) } }),
+            Main::Ended(End { since: Some(since), .. }) if hides_end => {
+                json!({ "running": { "startedAt": by_node(*since) } })
+            }
+            Main::Ended(end) => {
+                life.is_end_told = true;
+                let started_at = end.since.map_or(json!("1970-01-01T00:00:00Z"), by_node);
+                json!({ "terminated": {
+                    "exitCode": end.code, "reason": end.reason, "message": end.report,
+                    "startedAt": started_at, "finishedAt": by_node(end.at),
+                } })
+            }
+        };
+        let status = &mut pod["status"];
+        status["phase"] = json!(life.phase);
+        status["containerStatuses"] = json!([{
+            "name": "main", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+        }]);
+        if let Some(start_time) = life.start_time {
+            status["startTime"] = by_node(start_time);
+        }
+        if let Some(reason) = life.reason.filter(|_| life.is_over()) {
+            status["reason"] = json!(reason);
+            if reason == "Evicted" {
+                disrupt(status, "TerminationByKubelet", &by_node(self.now()));
+            }
+        }
+    }
+
+    /// A kubelet, or the way to it, is well again.
+    pub(crate) fn kubelet_back(&mut self, uid: &str) {
+        let Some(life) = self.lives.get_mut(uid).filter(|life| life.node != Node::Lost) else { return };
+        life.node = Node::Works;
+        self.happen_in(0, Event::Kubelet(uid.to_owned()));
+        self.happen_in(10, Event::Publish(uid.to_owned()));
+    }
+
+    /// The kubelet of a node that is short of memory evicts the pod.
+    pub(crate) fn evict_by_kubelet(&mut self, uid: &str) {
+        if let Some(life) = self.lives.get_mut(uid) {
+            life.is_evicted = true;
+        }
+        self.happen_in(0, Event::Kubelet(uid.to_owned()));
+    }
+
+    /// The pod garbage collector ends a pod whose node is gone.
+    pub(crate) fn collect_lost(&mut self, uid: &str) {
+        let Some(mut pod) = self.store.pod_by_uid(uid).cloned() else { return };
+        let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
+        if !is_terminal(&pod) {
+            let now = json!(self.stamp());
+            pod["status"]["phase"] = json!("Failed");
+            disrupt(&mut pod["status"], "DeletionByPodGC", &now);
+            self.put(Kind::Pod, &name, pod);
+        }
+        self.tell("podgc", format!("ends {name}, whose node is gone"));
+        self.delete_pod(&name, &json!({ "gracePeriodSeconds": 0 }));
+    }
+}
+
+/// Sets the condition that says why a pod was taken away.
+pub(crate) fn disrupt(status: &mut Value, reason: &str, at: &Value) {
+    let conditions = status["conditions"].as_array_mut().expect("a pod that was scheduled");
+    if conditions.iter().all(|condition| condition["type"] != "DisruptionTarget") {
+        conditions.push(json!({
+            "type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": at,
+        }));
+    }
+}
+
+fn seen(pod: Option<&Value>) -> Seen {
+    let Some(pod) = pod else { return Seen { is_gone: true, ..Seen::default() } };
+    Seen {
+        is_gone: false,
+        deletion_grace: is_going(pod)
+            .then(|| pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) * 1000),
+        deadline: pod["spec"]["activeDeadlineSeconds"].as_u64(),
+    }
+}

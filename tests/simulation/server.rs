@@ -1,0 +1,342 @@
+//! The API server: what it stores, and what it makes of each request.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    connection::Call,
+    world::{Event, World, second_of},
+};
+
+/// A code and a body.
+pub(crate) type Answer = (u16, Value);
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Task,
+    Pod,
+    Lease,
+}
+
+impl Kind {
+    pub(crate) fn type_meta(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Task => ("longtask.dev/v1alpha1", "LongTask"),
+            Self::Pod => ("v1", "Pod"),
+            Self::Lease => ("coordination.k8s.io/v1", "Lease"),
+        }
+    }
+}
+
+/// All objects, and the history that watches are told from.
+#[derive(Default)]
+pub(crate) struct Store {
+    /// The version of the latest change.
+    pub(crate) version: u64,
+    /// Watches that have not been told of this version are told to list again.
+    pub(crate) oldest: u64,
+    /// How many changes there were, leases aside.
+    pub(crate) news: u64,
+    objects: BTreeMap<(Kind, String), Value>,
+    changes: Vec<Change>,
+}
+
+/// One change of one object.
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) at: u64,
+    pub(crate) type_: &'static str,
+    pub(crate) object: Arc<Value>,
+    kind: Kind,
+}
+
+impl Store {
+    pub(crate) fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.objects.get(&(kind, name.to_owned()))
+    }
+
+    pub(crate) fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
+        self.objects.iter().filter(move |((of, _), _)| *of == kind).map(|(_, object)| object)
+    }
+
+    pub(crate) fn pod_by_uid(&self, uid: &str) -> Option<&Value> {
+        self.all(Kind::Pod).find(|pod| pod["metadata"]["uid"] == uid)
+    }
+
+    pub(crate) fn change_after(&self, kind: Kind, version: u64) -> Option<&Change> {
+        let first = self.changes.partition_point(|change| change.version <= version);
+        self.changes[first..].iter().find(|change| change.kind == kind)
+    }
+}
+
+/// An error as the API server words it.
+pub(crate) fn failure(code: u16, reason: &str, message: &str) -> Answer {
+    let reason = match (code, reason) {
+        (409, "") => "Conflict",
+        (429, "") => "TooManyRequests",
+        (503, "") => "ServiceUnavailable",
+        (504, "") => "Timeout",
+        (_, "") => "InternalError",
+        (_, given) => given,
+    };
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
+        "code": code, "reason": reason, "message": message,
+    });
+    (code, status)
+}
+
+fn not_found(name: &str) -> Answer {
+    failure(404, "NotFound", &format!("{name} not found"))
+}
+
+fn conflict(why: &str) -> Answer {
+    failure(409, "Conflict", why)
+}
+
+pub(crate) fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+pub(crate) fn is_going(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+pub(crate) fn is_terminal(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+fn fields(object: &mut Value) -> &mut Map<String, Value> {
+    object.as_object_mut().expect("an object")
+}
+
+impl World {
+    pub(crate) fn list(&self, kind: Kind) -> Answer {
+        let items: Vec<_> = self.store.all(kind).cloned().collect();
+        let (api, of) = kind.type_meta();
+        let metadata = json!({ "resourceVersion": self.store.version.to_string() });
+        (200, json!({ "apiVersion": api, "kind": format!("{of}List"), "metadata": metadata, "items": items }))
+    }
+
+    pub(crate) fn get(&self, kind: Kind, name: &str) -> Answer {
+        self.store.get(kind, name).map_or_else(|| not_found(name), |object| (200, object.clone()))
+    }
+
+    pub(crate) fn create(&mut self, kind: Kind, name: &str, mut object: Value) -> Answer {
+        if self.store.get(kind, name).is_some() {
+            return failure(409, "AlreadyExists", &format!("{name} already exists"));
+        }
+        if kind == Kind::Pod && !self.is_peace && self.dice.happens(self.weather.requests / 2) {
+            return failure(403, "Forbidden", "exceeded quota: pods");
+        }
+        let uid = self.uid(name);
+        object["metadata"]["uid"] = json!(uid);
+        object["metadata"]["namespace"] = json!("n");
+        object["metadata"]["creationTimestamp"] = json!(self.stamp());
+        if kind == Kind::Task {
+            object["metadata"]["generation"] = json!(1);
+        }
+        if kind == Kind::Pod {
+            object["status"] = json!({ "phase": "Pending" });
+            self.pod_created(&uid, &object);
+        }
+        (201, self.put(kind, name, object))
+    }
+
+    /// Stores an object in its new state, unless that is no news.
+    pub(crate) fn put(&mut self, kind: Kind, name: &str, mut object: Value) -> Value {
+        let before = self.store.objects.get(&(kind, name.to_owned()));
+        if let Some(before) = before {
+            object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+            if *before == object {
+                return object;
+            }
+        }
+        let type_ = if before.is_some() { "MODIFIED" } else { "ADDED" };
+        self.store.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.store.version.to_string());
+        let (api, of) = kind.type_meta();
+        object["apiVersion"] = json!(api);
+        object["kind"] = json!(of);
+        self.store.objects.insert((kind, name.to_owned()), object.clone());
+        self.remember(kind, type_, object.clone());
+        let is_released = is_going(&object) && !has_finalizers(&object);
+        let has_no_grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
+        if is_released && has_no_grace {
+            self.remove(kind, name);
+        }
+        object
+    }
+
+    pub(crate) fn remove(&mut self, kind: Kind, name: &str) {
+        let Some(mut object) = self.store.objects.remove(&(kind, name.to_owned())) else { return };
+        self.store.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.store.version.to_string());
+        self.remember(kind, "DELETED", object.clone());
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        match kind {
+            Kind::Pod => {
+                self.happen_in(0, Event::Kubelet(uid));
+                let owner = object["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default().to_owned();
+                self.happen_in(50, Event::Collect(owner));
+            }
+            Kind::Task => {
+                self.tell("apiserver", format!("task {uid} is gone"));
+                self.collect_soon(&uid);
+            }
+            Kind::Lease => {}
+        }
+    }
+
+    fn remember(&mut self, kind: Kind, type_: &'static str, object: Value) {
+        let (version, at) = (self.store.version, self.now());
+        if kind != Kind::Lease {
+            self.store.news += 1;
+            self.store.changes.push(Change { version, at, type_, object: Arc::new(object), kind });
+            self.changed.notify_waiters();
+        }
+    }
+
+    fn collect_soon(&mut self, owner: &str) {
+        let delay = if self.is_peace { 500 } else { self.dice.between(100, 8000) };
+        self.happen_in(delay, Event::Collect(owner.to_owned()));
+    }
+
+    pub(crate) fn replace_status(&mut self, call: &Call) -> Answer {
+        let Some(before) = self.store.get(Kind::Task, &call.name).cloned() else { return not_found(&call.name) };
+        let asked = &call.body["metadata"];
+        if !asked["uid"].is_null() && asked["uid"] != before["metadata"]["uid"] {
+            return conflict("the UID in the precondition is another");
+        }
+        if !asked["resourceVersion"].is_null() && asked["resourceVersion"] != before["metadata"]["resourceVersion"] {
+            return conflict("the object has been modified");
+        }
+        let mut after = before.clone();
+        after["status"] = call.body["status"].clone();
+        self.judge_status(&before, &after, self.ahead(call.slot));
+        (200, self.put(Kind::Task, &call.name, after))
+    }
+
+    pub(crate) fn replace(&mut self, kind: Kind, name: &str, body: &Value) -> Answer {
+        let Some(before) = self.store.get(kind, name) else { return not_found(name) };
+        if body["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"] {
+            return conflict("the object has been modified");
+        }
+        (200, self.put(kind, name, body.clone()))
+    }
+
+    /// A strategic merge patch, as far as the operator uses it.
+    pub(crate) fn patch_pod(&mut self, name: &str, patch: &Value) -> Answer {
+        let Some(mut pod) = self.store.get(Kind::Pod, name).cloned() else { return not_found(name) };
+        let uid = &patch["metadata"]["uid"];
+        if !uid.is_null() && *uid != pod["metadata"]["uid"] {
+            return conflict("the UID in the precondition is another");
+        }
+        if let Some(gone) = patch["metadata"]["$deleteFromPrimitiveList/finalizers"].as_array()
+            && let Some(finalizers) = pod["metadata"]["finalizers"].as_array_mut()
+        {
+            finalizers.retain(|finalizer| !gone.contains(finalizer));
+        }
+        if let Some(seconds) = patch["spec"]["activeDeadlineSeconds"].as_i64() {
+            let current = pod["spec"]["activeDeadlineSeconds"].as_i64().unwrap_or(i64::MAX);
+            if seconds > current || seconds < 1 {
+                return failure(422, "Invalid", "activeDeadlineSeconds: must be less than or equal to the old value");
+            }
+            pod["spec"]["activeDeadlineSeconds"] = json!(seconds);
+        }
+        let pod = self.put(Kind::Pod, name, pod);
+        self.nudge_kubelet(&pod);
+        (200, pod)
+    }
+
+    /// The measured behaviour: a second delete only shortens the grace, and the time of the request stays what it was;
+    /// a grace of 0 rewrites it to now.
+    pub(crate) fn delete_pod(&mut self, name: &str, options: &Value) -> Answer {
+        let Some(mut pod) = self.store.get(Kind::Pod, name).cloned() else { return not_found(name) };
+        let uid = &options["preconditions"]["uid"];
+        if !uid.is_null() && *uid != pod["metadata"]["uid"] {
+            return conflict("the UID in the precondition is another");
+        }
+        let grace = options["gracePeriodSeconds"].as_i64();
+        let has_node = pod["spec"]["nodeName"].is_string();
+        let full = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+        let grace = if has_node && !is_terminal(&pod) { grace.unwrap_or(full) } else { 0 };
+        let before = pod["metadata"]["deletionGracePeriodSeconds"].as_i64().filter(|_| is_going(&pod));
+        let requested_at = match (before, grace) {
+            (Some(before), grace) if grace >= before => return (200, pod),
+            (Some(before), grace) if grace > 0 => {
+                let at = pod["metadata"]["deletionTimestamp"].as_str().expect("a time");
+                let at: jiff::Timestamp = at.parse().expect("a time");
+                at - jiff::SignedDuration::from_secs(before)
+            }
+            _ => second_of(self.now(), 0),
+        };
+        let at = requested_at + jiff::SignedDuration::from_secs(grace);
+        pod["metadata"]["deletionTimestamp"] = json!(at);
+        pod["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
+        let pod = self.put(Kind::Pod, name, pod);
+        self.nudge_kubelet(&pod);
+        (200, pod)
+    }
+
+    pub(crate) fn delete_task(&mut self, name: &str, options: &Value) -> Answer {
+        let Some(mut task) = self.store.get(Kind::Task, name).cloned() else { return not_found(name) };
+        for (asked, actual) in [("uid", "uid"), ("resourceVersion", "resourceVersion")] {
+            let asked = &options["preconditions"][asked];
+            if !asked.is_null() && *asked != task["metadata"][actual] {
+                return conflict("a precondition does not hold");
+            }
+        }
+        let finalizer = match options["propagationPolicy"].as_str() {
+            Some("Foreground") => "foregroundDeletion",
+            Some("Orphan") => "orphan",
+            _ => {
+                self.remove(Kind::Task, name);
+                return (200, json!({ "apiVersion": "v1", "kind": "Status", "status": "Success" }));
+            }
+        };
+        if !is_going(&task) {
+            task["metadata"]["deletionTimestamp"] = json!(self.stamp());
+            task["metadata"]["finalizers"] = json!([finalizer]);
+            let uid = task["metadata"]["uid"].as_str().expect("a UID").to_owned();
+            task = self.put(Kind::Task, name, task);
+            self.collect_soon(&uid);
+        }
+        (200, task)
+    }
+
+    /// The garbage collector: pods whose owner is gone are deleted; an owner that waits for its pods goes after them;
+    /// one that leaves orphans lets them go first.
+    pub(crate) fn collect_owned(&mut self, owner: &str) {
+        let task = self.store.all(Kind::Task).find(|task| task["metadata"]["uid"] == owner).cloned();
+        let is_gone = task.is_none();
+        let finalizer =
+            task.as_ref().and_then(|task| task["metadata"]["finalizers"][0].as_str()).map(ToOwned::to_owned);
+        let is_owned = |pod: &&Value| pod["metadata"]["ownerReferences"][0]["uid"] == owner;
+        let pods: Vec<_> = self.store.all(Kind::Pod).filter(is_owned).cloned().collect();
+        let has_no_pods = pods.is_empty();
+        for mut pod in pods {
+            let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
+            if finalizer.as_deref() == Some("orphan") {
+                fields(&mut pod["metadata"]).remove("ownerReferences");
+                self.put(Kind::Pod, &name, pod);
+            } else if (is_gone || finalizer.is_some()) && !is_going(&pod) {
+                self.tell("gc", format!("deletes pod {name}"));
+                self.delete_pod(&name, &Value::Null);
+            }
+        }
+        let Some(mut task) = task else { return };
+        let is_collected = match finalizer.as_deref() {
+            Some("orphan") => true,
+            Some(_) => has_no_pods,
+            None => false,
+        };
+        if is_collected {
+            task["metadata"]["finalizers"] = json!([]);
+            let name = task["metadata"]["name"].as_str().expect("a name").to_owned();
+            self.put(Kind::Task, &name, task);
+        }
+    }
+}
