@@ -9,7 +9,7 @@ use std::{
 };
 
 use longtask::telemetry::{
-    metrics::{ApiEndpoint, Code, Metrics},
+    metrics::{ApiEndpoint, Code, Metrics, SpanFate},
     task_figures::{self, TaskFigures},
 };
 
@@ -26,6 +26,7 @@ pub(crate) fn all_metrics() -> String {
     metrics.tasks([("Running", 1)]);
     metrics.tasks_with_conditions([("Blocked", 1)]);
     metrics.api_called(endpoint, Code::Status(200), second);
+    metrics.spans(SpanFate::Sent, 1);
     metrics.encode().expect("text")
 }
 
@@ -42,9 +43,19 @@ pub(crate) fn all_task_figures() -> String {
 }
 
 /// The names of our metrics in an expression.
-pub(crate) fn metrics_in(expression: &str) -> BTreeSet<String> {
+fn metrics_in(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     words.filter(|word| word.starts_with("longtask_")).map(str::to_owned).collect()
+}
+
+/// Asserts that an expression asks for our metrics, and only for known ones.
+#[track_caller]
+pub(crate) fn assert_known(expression: &str, known: &str) {
+    let asked = metrics_in(expression);
+    assert!(!asked.is_empty(), "{expression}");
+    for metric in asked {
+        assert!(known.lines().any(|line| line.starts_with(&metric)), "{metric} in {expression}");
+    }
 }
 
 #[test]
