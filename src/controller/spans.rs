@@ -21,8 +21,9 @@ pub(super) fn tell(traces: &Traces, task: &LongTask, after: &LongTaskStatus) {
         return;
     }
     let of = Of::new(task, after);
-    let before = task.status.clone().unwrap_or_default();
-    if let Some(ended) = ended_now(&before, after) {
+    let fresh = LongTaskStatus::default();
+    let before = task.status.as_ref().unwrap_or(&fresh);
+    if let Some(ended) = ended_now(before, after) {
         traces.tell(of.attempt(ended, before.current_attempt.as_ref()));
     }
     let was_over = before.phase.is_some_and(Phase::is_terminal);

@@ -316,7 +316,7 @@ fn next(watch: &mut Watch) -> Next {
         return Next::WaitUntil(watch.closes_at.min(watch.next_bookmark));
     };
     let (version, happened_at, type_, object) = (change.version, change.at, change.type_, change.object.clone());
-    if defects::hides(world, &watch.call, type_) {
+    if defects::hides(world, &watch.call) {
         watch.told = version;
         return Next::WaitUntil(now);
     }

@@ -136,8 +136,8 @@ fn after_restart(defect: Defect, call: &Call, mut object: Value) -> Value {
     object
 }
 
-/// Whether the operator does not look at this event of a watch.
-pub(crate) fn hides(world: &World, call: &Call, _type: &str) -> bool {
+/// Whether the operator does not look at an event of this watch.
+pub(crate) fn hides(world: &World, call: &Call) -> bool {
     world.defect == Some(Defect::IsBlindToPods) && call.kind == Some(Kind::Pod)
 }
 
