@@ -141,7 +141,8 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
         && end.started_at.is_some()
     {
         let ended = end.finished_at.unwrap_or(draft.now);
-        let must_stop = !is_being_stopped(pod, draft.now) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+        let must_stop = has_ended_before_deletion(pod, ended, draft.now)
+            || !is_being_stopped(pod, draft.now) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
         return must_stop.then_some(StopReason::MainEnded);
     }
     if draft.spec.cancel {
@@ -163,8 +164,20 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
 /// Whether its other containers are on their way out as well. To ask for it once more would hide who asked first, and
 /// pass off as the program's own decision what was its answer to a SIGTERM.
 fn is_being_stopped(pod: &PodFacts, now: Timestamp) -> bool {
+    pod.deletion.is_some() || is_past_deadline(pod, now)
+}
+
+fn is_past_deadline(pod: &PodFacts, now: Timestamp) -> bool {
     let deadline = pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds));
-    pod.deletion.is_some() || deadline.is_some_and(|deadline| deadline <= now)
+    deadline.is_some_and(|deadline| deadline <= now)
+}
+
+/// Whether the main container had ended by itself when somebody deleted the pod. It can be told only while the other
+/// containers use their grace: the kubelet's last delete overwrites when the first one came.
+fn has_ended_before_deletion(pod: &PodFacts, ended: Timestamp, now: Timestamp) -> bool {
+    let asked = pod.deletion.filter(|deletion| deletion.grace > 0);
+    let was_first = asked.is_some_and(|deletion| ended < after(deletion.at, deletion.grace.saturating_neg()));
+    was_first && pod.disruption.is_none() && !is_past_deadline(pod, now)
 }
 
 /// The main container does not run, and something has run out: a limit, or the time to start.
@@ -198,6 +211,10 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         attempt.state = AttemptState::Stopping;
     });
     draft.stands(Phase::Stopping, &reason.to_string());
+    if pod.deletion.is_some() {
+        // Somebody else has asked.
+        return;
+    }
     let why = match reason {
         StopReason::Suspend => "the task is suspended",
         StopReason::Cancel => "the task is cancelled",

@@ -23,6 +23,8 @@ async fn nothing_starts_a_finished_task_again_but_a_restart_token() {
                 "retry": { "budgets": { "failures": 9 } }, "suspend": true,
             });
             task.change(more).await;
+            // Events are sent after the status is written: an operator that is killed in between sends none.
+            lab.until_event_of(&task.name, "EditIgnored").await;
             task.change(json!({ "suspend": false })).await;
         }
         lab.kill_operator().await;

@@ -154,3 +154,23 @@ fn a_kubelets_eviction_with_a_slow_sidecar_is_an_interruption() {
     let over = asked.each_pod(|pod| pod.because("Evicted").disrupted("TerminationByKubelet", "10:10:09"));
     assert_eq!(outcome(over, "10:10:10"), "Interrupted Evicted");
 }
+
+#[test]
+fn a_program_that_ended_before_its_pod_was_deleted_keeps_its_outcome_through_the_grace_of_a_sidecar() {
+    for (asked, expected) in [("10:10:31", "Failed Error"), ("10:10:30", "Interrupted Deleted")] {
+        let main_failed = sliced().main_ended("10:00:00", "10:10:00", 3);
+        let going = running().pod(main_failed.deleted(asked, 30)).at("10:10:02").then();
+        let gone = going.each_pod(|pod| pod.phase("Failed").deleted("10:10:33", 0));
+        assert_eq!(outcome(gone, "10:10:34"), expected, "{asked}");
+    }
+}
+
+#[test]
+fn an_eviction_or_a_deadline_before_the_deletion_counts_although_the_program_ended_before_it() {
+    let going = |pod: PodBuilder| running().pod(pod.main_ended("10:00:00", "11:00:02", 0).deleted("11:00:33", 30));
+    let gone = |pod: PodBuilder| pod.phase("Failed").deleted("11:00:35", 0);
+    let evicted = going(sliced().disrupted("EvictionByEvictionAPI", "11:00:00")).at("11:00:04").then();
+    assert_eq!(outcome(evicted.each_pod(gone), "11:00:36"), "Interrupted Evicted");
+    let late = going(sliced()).at("11:00:04").then();
+    assert_eq!(outcome(late.each_pod(|pod| gone(pod).because("DeadlineExceeded")), "11:00:36"), "Interrupted Deleted");
+}
