@@ -1,6 +1,6 @@
 //! What every reconcile has at hand.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
@@ -16,6 +16,7 @@ use super::{
     pods::{PodIndex, TaskKey},
     spans::Sampler,
     touched::Touched,
+    written::Written,
 };
 use crate::{
     api::{LongTask, labels},
@@ -37,6 +38,7 @@ pub(super) struct Context {
     pub(super) pods: PodIndex,
     pub(super) backoffs: Backoffs,
     pub(super) touched: Touched,
+    pub(super) written: Arc<Written>,
     pub(super) traces: Traces,
     pub(super) sampler: Sampler,
     client: Client,
@@ -56,6 +58,7 @@ impl Context {
             pods,
             backoffs: Backoffs::default(),
             touched: Touched::new(operator.metrics.clone()),
+            written: Arc::default(),
             traces: operator.traces.clone(),
             sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
             client: operator.client.clone(),
@@ -73,6 +76,7 @@ impl Context {
             pods,
             backoffs: Backoffs::default(),
             touched: Touched::new(metrics),
+            written: Arc::default(),
             traces: Traces::off(),
             sampler: Sampler::new(0),
             client: client.clone(),

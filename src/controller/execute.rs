@@ -1,5 +1,7 @@
 //! Carries out a plan, word for word: status first, then the steps in order, then the events. It never decides.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt,
@@ -8,7 +10,7 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{context::Context, error::Error, figures, pods::TaskKey, spans};
+use super::{context::Context, error::Error, figures, pods::TaskKey, spans, watches::drop_ballast};
 use crate::{
     api::{LongTask, LongTaskStatus, labels},
     plan::{Plan, PodRef, Refusal, Step, Wake, Words},
@@ -21,7 +23,7 @@ pub(super) enum Executed {
     Done(Wake),
     /// The status is written, but the API server refused the pod: an observation, to be planned with. The task is as
     /// it was written.
-    Refused(Box<LongTask>, Refusal),
+    Refused(Arc<LongTask>, Refusal),
     /// The task is gone.
     TaskGone,
 }
@@ -34,11 +36,14 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
     if let Some(status) = status {
         // Status first: a plan from a stale cache must lose here, before any pod exists.
         match write_status(context, &key, task, status).await {
-            Ok(stored) => {
+            Ok(mut stored) => {
+                drop_ballast(&mut stored);
                 if let Some(after) = &stored.status {
                     figures::count(&context.metrics, task.status.as_ref(), after, context.clock.now());
                     spans::tell(&context.traces, task, after);
                 }
+                let stored = Arc::new(stored);
+                context.written.keep(key.clone(), Arc::clone(&stored));
                 written = Some(stored);
             }
             Err(error) if is_not_found(&error) => return Ok(Executed::TaskGone),
@@ -55,7 +60,7 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
         context.publish(task, event).await;
     }
     Ok(match (refused, written) {
-        (Some(refusal), Some(task)) => Executed::Refused(Box::new(task), refusal),
+        (Some(refusal), Some(task)) => Executed::Refused(task, refusal),
         (Some(_) | None, _) => Executed::Done(wake),
     })
 }
@@ -89,8 +94,14 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
 /// Creates a pod by POST, never by apply: an apply would bring back a pod that has come and gone.
 async fn create_pod(context: &Context, key: &TaskKey, task: &LongTask, pod: &Pod) -> Result<Option<Refusal>, Error> {
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
+    let lists = context.pods.lists();
     let created = context.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await;
-    let Err(Error::Call { what, source }) = created else { return created.map(|_| None) };
+    let Err(Error::Call { what, source }) = created else {
+        return created.map(|pod| {
+            context.pods.learn_created(&pod, lists);
+            None
+        });
+    };
     let kube::Error::Api(status) = &*source else { return Err(Error::Call { what, source }) };
     if status.is_already_exists() {
         return whose_name(context, key, task, &pod.name_any()).await;

@@ -16,6 +16,7 @@ mod rounds;
 mod spans;
 mod touched;
 mod watches;
+mod written;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
     let (missing, mut to_janitor) = mpsc::unbounded_channel();
 
     let to_rounds = missing.clone();
+    let written = Arc::clone(&context.written);
     let reconciles = Controller::for_stream(touched_tasks, tasks.clone())
         .with_config(controller::Config::default().concurrency(operator.settings.concurrency.get()))
         .reconcile_on(touched_pods)
@@ -64,6 +66,7 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
         .for_each(|result| {
             if let Some(task) = missing_task(result) {
                 touched.remove(&task);
+                written.forget(&task);
                 // The janitor ends only with us.
                 let _ = missing.send(task);
             }

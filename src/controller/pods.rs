@@ -25,8 +25,17 @@ pub(super) struct TaskKey {
 /// What is known of the pods that carry our labels; clones share it. As stale as its watch.
 #[derive(Clone, Debug)]
 pub(super) struct PodIndex {
-    pods: Arc<RwLock<Pods>>,
+    known: Arc<RwLock<Known>>,
     is_filled: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    pods: Pods,
+    /// The latest version that the watch has told of.
+    watched_to: Option<u64>,
+    /// How many lists were taken in. A list does not tell of what came and went before it.
+    lists: u64,
 }
 
 /// By task, then by the pod's name.
@@ -49,7 +58,7 @@ pub(super) struct Indexer {
 
 impl PodIndex {
     pub(super) fn new() -> Self {
-        Self { pods: Arc::default(), is_filled: watch::Sender::new(false) }
+        Self { known: Arc::default(), is_filled: watch::Sender::new(false) }
     }
 
     /// Waits until the first list is complete.
@@ -60,8 +69,8 @@ impl PodIndex {
 
     /// The pods of a task, in the order of their attempts.
     pub(super) fn of(&self, task: &TaskKey) -> Vec<Arc<PodFacts>> {
-        let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
-        let entries = pods.get(task).into_iter().flat_map(BTreeMap::values);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = known.pods.get(task).into_iter().flat_map(BTreeMap::values);
         let mut found: Vec<_> = entries.map(|entry| Arc::clone(&entry.facts)).collect();
         found.sort_by_key(|pod| pod.attempt);
         found
@@ -71,8 +80,8 @@ impl PodIndex {
     /// tells of it. Only over an older reading of the same pod: the watch may be ahead, and may have seen it go.
     pub(super) fn learn(&self, pod: &Pod) {
         let (Some(task), Some(version), Some(facts)) = (task_of(pod), version(pod), PodFacts::of(pod)) else { return };
-        let mut pods = self.pods.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = pods.get_mut(&task).and_then(|pods| pods.get_mut(&facts.name))
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.pods.get_mut(&task).and_then(|pods| pods.get_mut(&facts.name))
             && entry.facts.uid == facts.uid
             && entry.version.is_some_and(|known| known < version)
         {
@@ -80,10 +89,25 @@ impl PodIndex {
         }
     }
 
+    /// How many complete lists it has taken in.
+    pub(super) fn lists(&self) -> u64 {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).lists
+    }
+
+    /// Takes in a pod that was created since there were that many lists, so that nobody has to ask whether it is there.
+    /// Only if the watch has not come as far: else it has told of it, and may have seen it go.
+    pub(super) fn learn_created(&self, pod: &Pod, lists: u64) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let is_behind = version(pod).is_some_and(|version| Some(version) > known.watched_to);
+        if is_behind && known.lists == lists {
+            put(&mut known.pods, pod);
+        }
+    }
+
     /// Every task that has a pod held by our finalizer.
     pub(super) fn tasks_with_held_pods(&self) -> Vec<TaskKey> {
-        let pods = self.pods.read().unwrap_or_else(PoisonError::into_inner);
-        let held = pods.iter().filter(|(_, pods)| pods.values().any(|pod| pod.facts.has_finalizer));
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let held = known.pods.iter().filter(|(_, pods)| pods.values().any(|pod| pod.facts.has_finalizer));
         held.map(|(task, _)| task.clone()).collect()
     }
 }
@@ -115,16 +139,21 @@ impl Indexer {
         let listed = mem::take(&mut self.listed);
         let mut concerned: Vec<_> = listed.keys().cloned().collect();
         {
-            let mut pods = self.index.pods.write().unwrap_or_else(PoisonError::into_inner);
-            let before = mem::replace(&mut *pods, listed);
-            concerned.extend(before.into_keys().filter(|task| !pods.contains_key(task)));
+            let mut known = self.index.known.write().unwrap_or_else(PoisonError::into_inner);
+            let latest = listed.values().flat_map(BTreeMap::values).filter_map(|entry| entry.version).max();
+            known.watched_to = known.watched_to.max(latest);
+            known.lists += 1;
+            let before = mem::replace(&mut known.pods, listed);
+            concerned.extend(before.into_keys().filter(|task| !known.pods.contains_key(task)));
         }
         self.index.is_filled.send_replace(true);
         concerned
     }
 
     fn change(&self, pod: &Pod, change: fn(&mut Pods, &Pod)) -> Vec<TaskKey> {
-        change(&mut self.index.pods.write().unwrap_or_else(PoisonError::into_inner), pod);
+        let mut known = self.index.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.watched_to = known.watched_to.max(version(pod));
+        change(&mut known.pods, pod);
         task_of(pod).into_iter().collect()
     }
 }
@@ -212,6 +241,24 @@ mod tests {
         indexer.take(Event::Delete(read_at("6", pod("a", 1))));
         index.learn(&read_at("5", pod("a", 1)));
         assert!(attempts(&index, "a").is_empty());
+    }
+
+    #[test]
+    fn a_created_pod_is_known_at_once_unless_the_watch_is_ahead() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        indexer.take(Event::Apply(read_at("5", pod("other", 1))));
+        index.learn_created(&read_at("6", pod("a", 1)), index.lists());
+        assert_eq!(attempts(&index, "a"), [1]);
+        indexer.take(Event::Apply(read_at("7", pod("b", 1))));
+        indexer.take(Event::Delete(read_at("8", pod("b", 1))));
+        index.learn_created(&read_at("7", pod("b", 1)), index.lists());
+        assert!(attempts(&index, "b").is_empty(), "it has come and gone");
+        let lists = index.lists();
+        indexer.take(Event::Init);
+        indexer.take(Event::InitDone);
+        index.learn_created(&read_at("9", pod("c", 1)), lists);
+        assert!(attempts(&index, "c").is_empty(), "it may have gone before the list");
     }
 
     fn key(name: &str) -> TaskKey {

@@ -35,7 +35,11 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
     let began = Instant::now();
     context.touched.remove(&TaskKey::of(&*task));
     let result = match &task.0 {
-        Ok(task) => bring_on(task, &context).instrument(span(task)).await,
+        Ok(watched) => {
+            let newest = context.written.newest(&TaskKey::of(watched), watched);
+            let task = newest.as_deref().unwrap_or(watched);
+            bring_on(task, &context).instrument(span(task)).await
+        }
         Err(invalid) => {
             tell_unreadable(&task, invalid, &context).await;
             Ok(Action::await_change())

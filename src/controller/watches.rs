@@ -40,13 +40,16 @@ pub(super) fn watched_tasks(
     let touched = watcher(api, watcher::Config::default())
         .default_backoff()
         .inspect(move |event| keep_heart(&heartbeat, event))
-        .modify(|task| {
-            task.managed_fields_mut().clear();
-            task.annotations_mut().remove(LAST_APPLIED);
-        })
+        .modify(drop_ballast)
         .reflect(writer)
         .touched_objects();
     (reader, touched)
+}
+
+/// Drops what takes memory, decides nothing and need not be sent back with a write.
+pub(super) fn drop_ballast(task: &mut impl ResourceExt) {
+    task.managed_fields_mut().clear();
+    task.annotations_mut().remove(LAST_APPLIED);
 }
 
 /// Fills the index from a watch of our pods; tells the tasks that each change concerns.
