@@ -141,8 +141,8 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
         && end.started_at.is_some()
     {
         let ended = end.finished_at.unwrap_or(draft.now);
-        let must_stop = has_ended_before_deletion(pod, ended, draft.now)
-            || !is_being_stopped(pod, draft.now) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+        let must_stop = has_ended_before_deletion(pod, ended)
+            || !is_being_stopped(pod, draft.now.max(ended)) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
         return must_stop.then_some(StopReason::MainEnded);
     }
     if draft.spec.cancel {
@@ -173,11 +173,12 @@ fn is_past_deadline(pod: &PodFacts, now: Timestamp) -> bool {
 }
 
 /// Whether the main container had ended by itself when somebody deleted the pod. It can be told only while the other
-/// containers use their grace: the kubelet's last delete overwrites when the first one came.
-fn has_ended_before_deletion(pod: &PodFacts, ended: Timestamp, now: Timestamp) -> bool {
+/// containers use their grace: the kubelet's last delete overwrites when the first one came. Whether it had come to its
+/// deadline is told by the kubelet's clock alone, which may be ahead of ours.
+fn has_ended_before_deletion(pod: &PodFacts, ended: Timestamp) -> bool {
     let asked = pod.deletion.filter(|deletion| deletion.grace > 0);
     let was_first = asked.is_some_and(|deletion| ended < after(deletion.at, deletion.grace.saturating_neg()));
-    was_first && pod.disruption.is_none() && !is_past_deadline(pod, now)
+    was_first && pod.disruption.is_none() && !is_past_deadline(pod, ended)
 }
 
 /// The main container does not run, and something has run out: a limit, or the time to start.
