@@ -149,6 +149,8 @@ pub struct ConditionFacts {
     pub status: String,
     /// Such as `EvictionByEvictionAPI`; empty when there is none.
     pub reason: String,
+    /// When its status became what it is.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// The state of the main container.
@@ -302,6 +304,7 @@ fn conditions(pod: &Pod, status: &PodStatus) -> Vec<ConditionFacts> {
         type_: condition.type_.clone(),
         status: condition.status.clone(),
         reason: condition.reason.clone().unwrap_or_default(),
+        changed_at: turned_at(condition),
     })
     .collect()
 }

@@ -61,6 +61,7 @@ pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Times
         pod.disruption.as_ref().map(|disruption| disruption.at),
         pod.deletion.map(|deletion| deletion.at),
         pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds)),
+        unready_since(pod).filter(|_| is_evicted_by_kubelet(pod)),
     ];
     let stopping_began = stopping_began.into_iter().flatten().filter(|began| *began <= now).max()?;
     Some(after(stopping_began, pod.grace.saturating_add(LAST_WORD_SECONDS))).filter(|due| *due > now)
@@ -270,6 +271,13 @@ impl Facts<'_> {
             Outcome::Failed => Some(program()).filter(|words| !words.is_empty()).unwrap_or_else(cluster),
         }
     }
+}
+
+/// When the pod stopped being ready. That is all that tells when an eviction for the pod's own storage limit began: it
+/// comes without the condition of a disruption.
+fn unready_since(pod: &PodFacts) -> Option<Timestamp> {
+    let ready = pod.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "False");
+    ready.and_then(|condition| condition.changed_at)
 }
 
 /// The kubelet says that it took the pod away itself.

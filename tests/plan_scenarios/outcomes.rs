@@ -363,6 +363,16 @@ fn row_11_any_other_exit_is_a_failure_with_the_programs_words() {
 }
 
 #[test]
+fn an_eviction_for_local_storage_waits_for_the_kubelets_last_word_and_its_report() {
+    let evicted = || sliced().runs("10:00:00").because("Evicted").unready("10:01:00");
+    let early = running().pod(evicted()).at("10:01:01");
+    early.expect_without(&["outcome"]);
+    let told = sliced().ran("10:00:00", "10:01:02", 137).because("Evicted").unready("10:01:00");
+    running().pod(told).at("10:01:02").expect_containing(&["outcome Failed Evicted exit 137"]);
+    running().pod(evicted()).at("10:01:50").expect_containing(&["outcome Failed Evicted"]);
+}
+
+#[test]
 fn row_11_too_much_local_storage_is_the_programs_failure() {
     for exit_code in [0, 137] {
         let pod = sliced().ran("10:00:00", "10:01:00", exit_code).because("Evicted");

@@ -555,6 +555,11 @@ impl PodBuilder {
                                "message": "the cluster's words", "lastTransitionTime": t(at) }))
     }
 
+    /// No longer ready since then.
+    pub(crate) fn unready(self, at: &str) -> Self {
+        self.condition(json!({ "type": "Ready", "status": "False", "lastTransitionTime": t(at) }))
+    }
+
     /// Being deleted: to be gone by that time, after that many seconds.
     pub(crate) fn deleted(self, by: &str, grace: i64) -> Self {
         self.merged(json!({ "metadata": { "deletionTimestamp": t(by), "deletionGracePeriodSeconds": grace } }))
