@@ -75,6 +75,15 @@ fn a_requested_stop_begins_with_the_request() {
 }
 
 #[test]
+fn a_stop_that_is_asked_for_after_the_deadline_began_with_the_deadline() {
+    let silent = running().pod(sliced().runs("10:00:00")).edited(json!({ "suspend": true })).at("11:00:10").then();
+    let lost = silent.each_pod(|pod| {
+        pod.main_ended("10:00:00", "11:00:02", 143).phase("Failed").disrupted("DeletionByPodGC", "11:05:00")
+    });
+    assert_eq!(outcome(lost, "11:05:01"), "Stopped Suspend", "not Failed: the program was told to stop at 11:00:00");
+}
+
+#[test]
 fn a_slice_ends_at_the_deadline() {
     for (ended, expected) in [("10:59:59", "Completed"), ("11:00:00", "TimeLimit")] {
         let pod = sliced().ran("10:00:00", ended, 0).because("DeadlineExceeded");

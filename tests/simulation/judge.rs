@@ -183,10 +183,12 @@ impl World {
 
     /// Whether an operator can know what came first, the program's exit or the request to stop. Two clocks do not tell
     /// when they differ; and the last delete of a pod overwrites the time of the request, so that a kubelet which has
-    /// been away leaves no trace of it, nor of an eviction of its own that it had no time to publish.
+    /// been away leaves no trace of it, nor of an eviction of its own that it had no time to publish. Of a deadline the
+    /// kubelet tells, unless its node is lost before.
     fn is_certain(&self, life: &PodLife) -> bool {
         match life.stop.map(|stop| stop.by) {
-            None | Some(StopCause::Deadline) => true,
+            None => true,
+            Some(StopCause::Deadline) => self.weather.nodes_ahead == 0 || life.is_over(),
             Some(StopCause::Deletion | StopCause::Eviction) => self.weather.nodes_ahead == 0 && !life.was_away,
         }
     }

@@ -246,7 +246,7 @@ impl PodLife {
         matches!(self.main, Main::Running { .. })
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.phase == "Succeeded" || self.phase == "Failed"
     }
 
