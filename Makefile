@@ -4,6 +4,7 @@
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
 ACTIONLINT := v1.7.12
+KWOK_VERSION := v0.8.0
 CYCLONEDX  := 0.5.9
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
@@ -140,6 +141,26 @@ e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it need
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test chart --test install -- --test-threads=1
+
+KWOK_TOOL := $(CACHE)/bin/kwok-$(KWOK_VERSION)
+$(KWOK_TOOL):
+	@echo "building kwok, which plays the kubelet (once, 2 minutes)"
+	@GOBIN=$(CACHE)/bin CGO_ENABLED=0 go install sigs.k8s.io/kwok/cmd/kwok@$(KWOK_VERSION)
+	@mv $(CACHE)/bin/kwok $@
+
+.PHONY: bench bench-micro
+bench-micro: ## measure what one look at a task costs
+	cargo bench --locked --bench micro
+
+# The order is that of docs/benchmarks.md. RUNS=1 COUNT=200 tries it out.
+RUNS  ?= 5
+bench: export KWOK := $(KWOK_TOOL)
+bench: tools cluster-up bench-micro $(KWOK_TOOL) ## measure the operator beside the Job controller, on kwok (hours; RUNS=5)
+	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
+	cargo bench --locked --bench cluster -- start --runs $(RUNS) --count $(or $(COUNT),300)
+	cargo bench --locked --bench cluster -- chains killed --runs $(RUNS) --count $(or $(COUNT),1000) --run 60s
+	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- report
 
 demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml

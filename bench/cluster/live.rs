@@ -1,0 +1,122 @@
+//! B4: many tasks at once: memory, start-up, and what they cost while nothing happens. And from create to pod.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    figures::{Run, name, percentile},
+    load::{self, Load},
+    operator,
+    pods::Bystander,
+    rig::{Rig, Running, until},
+};
+
+const NAMESPACE: &str = "bench-live";
+/// How long idleness is watched.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// Tasks whose pods run on and on; the operator is started anew for each run.
+pub(crate) async fn live(rig: &Rig, count: usize, runs: usize) -> Result<()> {
+    population(rig, "live", count, runs, "Running", |number| load::task_of(&format!("live-{number}"), json!({}))).await
+}
+
+/// Tasks that wait for a time that is far away.
+pub(crate) async fn waiting(rig: &Rig, count: usize, runs: usize) -> Result<()> {
+    let annotations =
+        json!({ "bench.longtask.dev/run": "1s", "bench.longtask.dev/report": r#"{"resumeAfter": "24h"}"# });
+    let task = |number| load::task_of(&format!("waiting-{number}"), annotations.clone());
+    population(rig, "waiting", count, runs, "Waiting", task).await
+}
+
+async fn population(
+    rig: &Rig,
+    scenario: &str,
+    count: usize,
+    runs: usize,
+    phase: &str,
+    task: impl Fn(usize) -> Value,
+) -> Result<()> {
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    let operator = rig.start_operator()?;
+    load.create(count, task).await?;
+    let words = format!("phase=\"{phase}\"");
+    until("all are there", Duration::from_mins(40), async || {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(operator::sum("longtask_tasks", &[&words])? >= count as f64)
+    })
+    .await?;
+    println!("    all {count} are {phase}; {:.0} MiB", operator.process().resident()?);
+    operator.kill();
+    for _ in 0..runs {
+        let (operator, ready_after) = start(rig).await?;
+        until("it is quiet", Duration::from_mins(5), async || is_quiet(&operator).await).await?;
+        let (writes, cpu) = (operator::writes()?, operator.process().cpu()?);
+        tokio::time::sleep(IDLE).await;
+        let used = operator.process().cpu()?.saturating_sub(cpu);
+        let figures = [
+            name("tasks", count as f64),
+            name("start until ready, s", ready_after.as_secs_f64()),
+            name("memory, MiB", operator.process().resident()?),
+            name("memory peak, MiB", operator.process().resident_peak()?),
+            name("idle writes in a minute", operator::writes()? - writes),
+            name("idle cpu, % of a core", 100.0 * used.as_secs_f64() / IDLE.as_secs_f64()),
+        ];
+        Run::of(scenario, "LongTask", figures).record()?;
+    }
+    // Pods that run are held until somebody has recorded how they ended.
+    let (operator, _) = start(rig).await?;
+    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
+    drop((manager, operator));
+    Ok(())
+}
+
+async fn start(rig: &Rig) -> Result<(Running, Duration)> {
+    let began = Instant::now();
+    let operator = rig.start_operator()?;
+    until("the operator is ready", Duration::from_mins(5), async || Ok(operator::is_ready())).await?;
+    Ok((operator, began.elapsed()))
+}
+
+/// Whether all that a start has to look at is done.
+async fn is_quiet(operator: &Running) -> Result<bool> {
+    let before = operator.process().cpu()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(operator.process().cpu()?.saturating_sub(before) < Duration::from_millis(100))
+}
+
+/// From the create of a task to that of its pod, on a cluster that has little to do.
+pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    let (operator, _) = start(rig).await?;
+    let bystander = Bystander::of(&rig.client, NAMESPACE)?;
+    let mut asked = Vec::new();
+    for number in 0..count {
+        let task_name = format!("start-{number}");
+        let object = serde_json::from_value(load::task(&task_name, "1s"))?;
+        asked.push((task_name, Instant::now()));
+        load.api().create(&kube::api::PostParams::default(), &object).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    load.until_ended(count, Duration::from_mins(5)).await?;
+    let seen = bystander.seen.lock().expect("no panic");
+    let took = |(task, asked): &(String, Instant)| {
+        let came = seen.first_of(task).context("each has a pod")?;
+        Ok(came.saturating_duration_since(*asked).as_secs_f64() * 1000.0)
+    };
+    let mut took = asked.iter().map(took).collect::<Result<Vec<_>>>()?;
+    drop(seen);
+    took.sort_by(f64::total_cmp);
+    let figures = [
+        name("tasks", count as f64),
+        name("create of the task to its pod p50, ms", percentile(&took, 0.5)),
+        name("create of the task to its pod p99, ms", percentile(&took, 0.99)),
+    ];
+    Run::of("start", "LongTask", figures).record()?;
+    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
+    drop((manager, operator));
+    Ok(())
+}

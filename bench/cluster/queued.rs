@@ -1,0 +1,81 @@
+//! B1: single-segment tasks that wait when the operator starts, against as many Jobs that wait for the Job controller.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::{
+    figures::{Process, Run, Writes, name},
+    load::{self, Load},
+    operator,
+    rig::{Rig, Running},
+};
+
+const NAMESPACE: &str = "bench-queued";
+/// How long each pod runs.
+const RUN: &str = "1s";
+
+pub(crate) async fn tasks(rig: &Rig, count: usize) -> Result<()> {
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    load.create(count, |number| load::task(&format!("queued-{number}"), RUN)).await?;
+    let operator = measure(rig, &load, "LongTask", count, || rig.start_operator()).await?;
+    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
+    drop((manager, operator));
+    Ok(())
+}
+
+pub(crate) async fn jobs(rig: &Rig, count: usize) -> Result<()> {
+    // Namespaces need a controller manager to go; the Jobs wait for one with a Job controller.
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_jobs(&rig.client, NAMESPACE).await?;
+    load.create(count, |number| load::job(&format!("queued-{number}"), RUN)).await?;
+    manager.kill();
+    let manager = measure(rig, &load, "Job", count, || rig.start_controller_manager(true)).await?;
+    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
+    drop(manager);
+    Ok(())
+}
+
+async fn measure(
+    rig: &Rig,
+    load: &Load,
+    side: &str,
+    count: usize,
+    start: impl FnOnce() -> Result<Running>,
+) -> Result<Running> {
+    let before = Writes::now(&rig.client).await?;
+    let others = [rig.component("kube-apiserver")?, rig.component("etcd")?];
+    let used = |processes: &[Process]| -> Result<f64> {
+        processes.iter().map(|process| Ok(process.cpu()?.as_secs_f64())).sum()
+    };
+    let used_before = used(&others)?;
+    let began = Instant::now();
+    let controller = start()?;
+    load.until_ended(count, Duration::from_mins(20)).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let mut figures = vec![
+        name("objects", count as f64),
+        name("seconds", seconds),
+        name("objects per second", count as f64 / seconds),
+        name("controller cpu, s", controller.process().cpu()?.as_secs_f64()),
+        name("controller memory peak, MiB", controller.process().resident_peak()?),
+        name("API server and etcd cpu, s", used(&others)? - used_before),
+    ];
+    let writes = Writes::now(&rig.client).await?.since(&before);
+    figures.extend(
+        writes
+            .into_iter()
+            .filter(|(_, writes)| *writes >= 0.05 * count as f64)
+            .map(|(what, writes)| (format!("{what}, per object"), writes / count as f64)),
+    );
+    if side == "LongTask" {
+        let of = |words: &[&str]| {
+            Ok::<_, anyhow::Error>(operator::sum("longtask_api_requests_total", words)? / count as f64)
+        };
+        figures.push(name("operator: reads of a pod, per object", of(&["verb=\"get\"", "resource=\"pods\""])?));
+        figures.push(name("operator: conflicts, per object", of(&["code=\"409\""])?));
+    }
+    Run::of("queued", side, figures).record()?;
+    Ok(controller)
+}

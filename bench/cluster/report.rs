@@ -1,0 +1,193 @@
+//! Makes the figures of docs/benchmarks.md from bench/results, and the plots beside it.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use plotters::prelude::*;
+
+use crate::figures::{Run, percentile, results_folder};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
+const PLOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks");
+const BEGIN: &str = "<!-- figures: written by `cargo bench --bench cluster -- report` -->\n";
+const END: &str = "<!-- end of figures -->";
+
+/// A number that the design promises.
+struct Target {
+    what: &'static str,
+    scenario: &'static str,
+    figure: &'static str,
+    at_most: f64,
+    unit: &'static str,
+}
+
+const TARGETS: [Target; 7] = [
+    Target {
+        what: "hand-over, operator's share, p50",
+        scenario: "chains",
+        figure: "hand-over, operator's share p50 at most, ms",
+        at_most: 50.0,
+        unit: "ms",
+    },
+    Target {
+        what: "hand-over, operator's share, p99",
+        scenario: "chains",
+        figure: "hand-over, operator's share p99 at most, ms",
+        at_most: 250.0,
+        unit: "ms",
+    },
+    Target {
+        what: "API writes of the operator per segment, events aside",
+        scenario: "chains",
+        figure: "operator writes per segment, events aside",
+        at_most: 6.0,
+        unit: "",
+    },
+    Target {
+        what: "resident memory at 10,000 live tasks with pods",
+        scenario: "live",
+        figure: "memory, MiB",
+        at_most: 200.0,
+        unit: "MiB",
+    },
+    Target {
+        what: "10,000 waiting tasks: writes in a minute",
+        scenario: "waiting",
+        figure: "idle writes in a minute",
+        at_most: 0.0,
+        unit: "",
+    },
+    Target {
+        what: "10,000 waiting tasks: share of a core",
+        scenario: "waiting",
+        figure: "idle cpu, % of a core",
+        at_most: 1.0,
+        unit: "%",
+    },
+    Target {
+        what: "create of a task to that of its pod, p99",
+        scenario: "start",
+        figure: "create of the task to its pod p99, ms",
+        at_most: 250.0,
+        unit: "ms",
+    },
+];
+
+/// All runs, by scenario and side.
+type Results = BTreeMap<(String, String), Vec<Run>>;
+
+pub(crate) fn report() -> Result<()> {
+    let results = read()?;
+    fs::create_dir_all(PLOTS)?;
+    let page = fs::read_to_string(PAGE)?;
+    let (before, rest) = page.split_once(BEGIN).context("docs/benchmarks.md has a place for the figures")?;
+    let (_, after) = rest.split_once(END).context("docs/benchmarks.md has an end of the figures")?;
+    let figures = [targets(&results), against_jobs(&results)?, all(&results)].concat();
+    fs::write(PAGE, [before, BEGIN, &figures, END, after].concat())?;
+    println!("{PAGE}");
+    Ok(())
+}
+
+fn read() -> Result<Results> {
+    let mut results = Results::new();
+    for file in fs::read_dir(results_folder())? {
+        let file = file?.path();
+        for line in fs::read_to_string(&file)?.lines() {
+            let run: Run = serde_json::from_str(line).with_context(|| file.display().to_string())?;
+            results.entry((run.scenario.clone(), run.side.clone())).or_default().push(run);
+        }
+    }
+    Ok(results)
+}
+
+/// The values of a figure over the runs, sorted.
+fn values(runs: &[Run], figure: &str) -> Vec<f64> {
+    let mut values: Vec<f64> = runs.iter().filter_map(|run| run.figures.get(figure).copied()).collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Median, and the spread behind it.
+fn spread(values: &[f64]) -> String {
+    let digits = if percentile(values, 0.5) < 10.0 { 2 } else { 0 };
+    let (median, least, most) = (percentile(values, 0.5), percentile(values, 0.0), percentile(values, 1.0));
+    format!("{median:.digits$} ({least:.digits$} to {most:.digits$})")
+}
+
+fn targets(results: &Results) -> String {
+    let mut text =
+        String::from("\n| target | at most | seen: median (least to most) | runs | met |\n|---|---|---|---|---|\n");
+    for target in &TARGETS {
+        let runs = results.get(&(target.scenario.into(), "LongTask".into())).map(Vec::as_slice).unwrap_or_default();
+        let values = values(runs, target.figure);
+        let (seen, met) = match values.last() {
+            None => ("not measured".into(), "?"),
+            Some(most) => (spread(&values), if *most <= target.at_most { "yes" } else { "no" }),
+        };
+        let Target { what, at_most, unit, .. } = target;
+        text += &format!("| {what} | {at_most} {unit} | {seen} | {} | {met} |\n", values.len());
+    }
+    text
+}
+
+fn against_jobs(results: &Results) -> Result<String> {
+    let figure = "objects per second";
+    let of = |side: &str| {
+        let runs = results.get(&("queued".into(), side.into())).map(Vec::as_slice).unwrap_or_default();
+        values(runs, figure)
+    };
+    let (tasks, jobs) = (of("LongTask"), of("Job"));
+    if tasks.is_empty() || jobs.is_empty() {
+        return Ok(String::new());
+    }
+    let sides = [("LongTask", tasks.as_slice()), ("Job", jobs.as_slice())];
+    plot("queued", "Queued before the controller starts: objects done per second", &sides)?;
+    let ratio = percentile(&tasks, 0.5) / percentile(&jobs, 0.5);
+    Ok(format!(
+        "\nQueued tasks against queued Jobs: {} against {} objects per second, {ratio:.2} times as many.\n\n\
+         ![queued tasks and Jobs](benchmarks/queued.svg)\n",
+        spread(&tasks),
+        spread(&jobs),
+    ))
+}
+
+fn all(results: &Results) -> String {
+    let mut text = String::new();
+    for ((scenario, side), runs) in results {
+        text += &format!(
+            "\n### {scenario}, {side}: {} runs\n\n| figure | median (least to most) |\n|---|---|\n",
+            runs.len()
+        );
+        let names: std::collections::BTreeSet<_> = runs.iter().flat_map(|run| run.figures.keys()).collect();
+        for name in names {
+            text += &format!("| {name} | {} |\n", spread(&values(runs, name)));
+        }
+    }
+    text + "\n"
+}
+
+/// A bar for each side, from nothing to the median, with every run as a point.
+fn plot(name: &str, title: &str, sides: &[(&str, &[f64])]) -> Result<()> {
+    let file = Path::new(PLOTS).join(name).with_extension("svg");
+    let most = sides.iter().flat_map(|(_, values)| values.iter().copied()).fold(0.0, f64::max) * 1.15;
+    let area = SVGBackend::new(&file, (640, 60 + 60 * u32::try_from(sides.len())?)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let rows = sides.len() as f64;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, ("sans-serif", 16))
+        .margin(8)
+        .y_label_area_size(80)
+        .x_label_area_size(24)
+        .build_cartesian_2d(0.0..most, 0.0..rows)?;
+    chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
+    for (row, (side, values)) in sides.iter().enumerate() {
+        let top = rows - row as f64;
+        let bar = [(0.0, top - 0.8), (percentile(values, 0.5), top - 0.2)];
+        chart.draw_series([Rectangle::new(bar, RGBColor(90, 130, 200).mix(0.6).filled())])?;
+        chart.draw_series(values.iter().map(|value| Circle::new((*value, top - 0.5), 3, BLACK.filled())))?;
+        let (left, y) = chart.backend_coord(&(0.0, top - 0.5));
+        area.draw_text(side, &("sans-serif", 14).into_text_style(&area), (left - 75, y - 7))?;
+    }
+    area.present()?;
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! The control plane that is measured on: the local cluster's, without its kubelet, with kwok in its place.
+//!
+//! Controller manager and scheduler are started anew with the limits of a large cluster; when the rig is dropped, they
+//! and kwok end, and `make cluster-up` brings back what the local cluster had.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::{
+    api::{
+        authentication::v1::TokenRequest,
+        core::v1::{Namespace, Node, ServiceAccount},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, Config,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{conditions, wait::await_condition},
+};
+use serde_json::{Value, json};
+
+use crate::{figures::Process, operator::LISTEN};
+
+/// The local cluster's own places, as in `tests/cluster`.
+const STATE: &str = "/var/lib/longtask-cluster";
+const RUN: &str = "/run/longtask-cluster";
+const STAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/cluster/stages.yaml");
+const CLUSTER_TOOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/cluster");
+/// How many nodes kwok plays.
+const NODES: usize = 50;
+/// The namespace that the operator's account is in.
+const OPERATOR_NAMESPACE: &str = "bench-operator";
+
+/// The limits that every client of the control plane has, ours and the peers' alike.
+const LIMITS: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=1000"];
+/// For the Job controller, as a large cluster would set it.
+const WORKERS: &str = "--concurrent-job-syncs=50";
+
+pub(crate) struct Rig {
+    pub(crate) client: Client,
+    folder: PathBuf,
+    kubeconfig: PathBuf,
+    manager: Vec<String>,
+    /// Ended, in this order, when the rig goes.
+    running: Vec<Running>,
+}
+
+/// A program that ends with its owner.
+pub(crate) struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn start(program: &Path, arguments: &[String], log: &Path, kubeconfig: &Path) -> Result<Self> {
+        let log = fs::File::create(log).with_context(|| log.display().to_string())?;
+        let mut command = Command::new(program);
+        command.args(arguments).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log);
+        Ok(Self { child: command.spawn().with_context(|| format!("start {}", program.display()))? })
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process { id: self.child.id() }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // Gone already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Rig {
+    /// Takes the local cluster over.
+    pub(crate) async fn set_up() -> Result<Self> {
+        let kubeconfig = PathBuf::from(env::var("KUBECONFIG").context("KUBECONFIG")?);
+        let config = Kubeconfig::read_from(&kubeconfig)?;
+        let is_local = config.current_context.as_deref() == Some("longtask-cluster");
+        ensure!(is_local, "this takes a control plane apart: it runs on the local cluster only (make cluster-up)");
+        let client = Client::try_default().await?;
+        let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench"));
+        fs::create_dir_all(&folder)?;
+        cluster_tool(&["up"])?;
+        let (manager, scheduler) = (command_line("kube-controller-manager")?, command_line("kube-scheduler")?);
+        for component in ["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"] {
+            cluster_tool(&["stop", component])?;
+        }
+        let mut rig = Self { client, folder, kubeconfig, manager, running: Vec::new() };
+        rig.leave_the_real_node_out().await?;
+        rig.install_definition().await?;
+        let scheduler = with(&scheduler, &LIMITS);
+        rig.run("kube-scheduler", &scheduler)?;
+        rig.start_kwok().await?;
+        rig.make_operators_account().await?;
+        Ok(rig)
+    }
+
+    /// kube-controller-manager, with the Job controller at its best; `false` leaves that one out.
+    pub(crate) fn start_controller_manager(&self, with_jobs: bool) -> Result<Running> {
+        let mut line = with(&self.manager, &LIMITS);
+        line.push(WORKERS.into());
+        if !with_jobs {
+            line.push("--controllers=*,-job-controller".into());
+        }
+        self.start("kube-controller-manager", &line)
+    }
+
+    /// The operator, as a service account with the rights of its chart.
+    pub(crate) fn start_operator(&self) -> Result<Running> {
+        let mut line = vec![env!("CARGO_BIN_EXE_longtask").to_owned()];
+        line.extend(["run", "--listen", LISTEN, "--log=warn", "--concurrency=50"].map(str::to_owned));
+        line.push(LIMITS[0].replace("--kube-api-qps", "--api-qps"));
+        if let Ok(more) = env::var("BENCH_OPERATOR_ARGUMENTS") {
+            line.extend(more.split_whitespace().map(str::to_owned));
+        }
+        Running::start(Path::new(&line[0]), &line[1..], &self.log("longtask"), &self.operators_kubeconfig())
+    }
+
+    pub(crate) fn component(&self, name: &str) -> Result<Process> {
+        let text = fs::read_to_string(format!("{RUN}/{name}.pid"))?;
+        let id = text.split_whitespace().next().context("a pid file has a pid")?;
+        Ok(Process { id: id.parse()? })
+    }
+
+    fn start(&self, name: &str, line: &[String]) -> Result<Running> {
+        Running::start(Path::new(&line[0]), &line[1..], &self.log(name), &self.kubeconfig)
+    }
+
+    fn run(&mut self, name: &str, line: &[String]) -> Result<()> {
+        let running = self.start(name, line)?;
+        self.running.push(running);
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    async fn leave_the_real_node_out(&self) -> Result<()> {
+        let cordon = Patch::Merge(json!({ "spec": { "unschedulable": true } }));
+        Api::<Node>::all(self.client.clone()).patch("local", &PatchParams::default(), &cordon).await?;
+        Ok(())
+    }
+
+    async fn install_definition(&self) -> Result<()> {
+        let definition: Value = serde_saphyr::from_str(include_str!("../../crds/longtask.dev_longtasks.yaml"))?;
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let name = "longtasks.longtask.dev";
+        api.patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(definition)).await?;
+        await_condition(api, name, conditions::is_crd_established()).await?;
+        Ok(())
+    }
+
+    async fn start_kwok(&mut self) -> Result<()> {
+        let kwok = kwok()?;
+        let line = [
+            kwok.as_str(),
+            "--manage-all-nodes=false",
+            "--manage-nodes-with-label-selector=bench.longtask.dev/node=kwok",
+            "--config",
+            STAGES,
+        ];
+        self.run("kwok", &line.map(str::to_owned))?;
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        for number in 0..NODES {
+            let name = format!("kwok-{number}");
+            let node = json!({
+                "apiVersion": "v1", "kind": "Node",
+                "metadata": { "name": name, "labels": { "bench.longtask.dev/node": "kwok" } },
+            });
+            nodes.patch(&name, &PatchParams::apply("bench").force(), &Patch::Apply(node)).await?;
+        }
+        Ok(())
+    }
+
+    /// As an administrator the operator would be exempt from the API server's flow control, which the Job controller
+    /// is not.
+    async fn make_operators_account(&self) -> Result<()> {
+        let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": OPERATOR_NAMESPACE } }))?;
+        create_unless_there(Api::all(self.client.clone()), &namespace).await?;
+        let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "operator" } }))?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE);
+        create_unless_there(accounts.clone(), &account).await?;
+        kubectl(&[
+            "create",
+            "clusterrolebinding",
+            "bench-operator",
+            "--clusterrole=cluster-admin",
+            "--serviceaccount=bench-operator:operator",
+            "--dry-run=client",
+            "--output=yaml",
+        ])
+        .and_then(|binding| apply(&binding))?;
+        let request: TokenRequest =
+            serde_json::from_value(json!({ "spec": { "audiences": [], "expirationSeconds": 6 * 3600 } }))?;
+        let answer = accounts.create_token_request("operator", &PostParams::default(), &request).await?;
+        let token = answer.status.context("a token")?.token;
+        let mut config = Kubeconfig::read_from(&self.kubeconfig)?;
+        for user in &mut config.auth_infos {
+            user.auth_info = Some(serde_json::from_value(json!({ "token": token }))?);
+        }
+        fs::write(self.operators_kubeconfig(), serde_json::to_vec(&config)?)?;
+        // It is read as it will be by the operator.
+        Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+        Ok(())
+    }
+
+    fn operators_kubeconfig(&self) -> PathBuf {
+        self.folder.join("operator.kubeconfig")
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.running.clear();
+        let undo = [
+            kubectl(&["delete", "nodes", "-l", "bench.longtask.dev/node=kwok"]),
+            kubectl(&["uncordon", "local"]),
+            cluster_tool(&["up"]).map(|()| String::new()),
+        ];
+        for failure in undo.into_iter().filter_map(Result::err) {
+            eprintln!("could not put the cluster back in order: {failure:#}; `make cluster-purge cluster-up` does");
+        }
+    }
+}
+
+/// Waits until it is so, for as long as that may take.
+pub(crate) async fn until(what: &str, limit: Duration, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !is_so().await? {
+        ensure!(began.elapsed() < limit, "waited {limit:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Deletes a namespace and all that is in it, and waits until it is gone.
+pub(crate) async fn delete_namespace(client: &Client, name: &str) -> Result<()> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    if api.get_opt(name).await?.is_some() {
+        api.delete(name, &DeleteParams::default()).await?;
+        until("the namespace is gone", Duration::from_mins(20), async || Ok(api.get_opt(name).await?.is_none()))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn create_unless_there<K>(api: Api<K>, object: &K) -> Result<()>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+{
+    match api.create(&PostParams::default(), object).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+        result => result.map(|_| ()).map_err(Into::into),
+    }
+}
+
+/// `make bench` builds it.
+fn kwok() -> Result<String> {
+    env::var("KWOK").context("KWOK names the program that plays the kubelet; `make bench` sets it")
+}
+
+/// How a component of the local cluster was started.
+fn command_line(component: &str) -> Result<Vec<String>> {
+    let text = fs::read_to_string(format!("{RUN}/{component}.pid"))?;
+    let id = text.split_whitespace().next().context("a pid file has a pid")?;
+    let line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
+    let line: Vec<_> = line.split('\0').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    ensure!(line.len() > 2 && Path::new(STATE).is_dir(), "{component} does not run");
+    Ok(line)
+}
+
+fn with(line: &[String], more: &[&str]) -> Vec<String> {
+    line.iter().cloned().chain(more.iter().map(|&word| word.to_owned())).collect()
+}
+
+fn cluster_tool(arguments: &[&str]) -> Result<()> {
+    output(Command::new(CLUSTER_TOOL).args(arguments)).map(|_| ())
+}
+
+fn kubectl(arguments: &[&str]) -> Result<String> {
+    output(Command::new("kubectl").args(arguments))
+}
+
+fn apply(manifest: &str) -> Result<String> {
+    let file = tempfile(manifest)?;
+    kubectl(&["apply", "-f", &file.display().to_string()])
+}
+
+fn tempfile(text: &str) -> Result<PathBuf> {
+    let file = env::temp_dir().join("longtask-bench.yaml");
+    fs::write(&file, text)?;
+    Ok(file)
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

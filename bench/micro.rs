@@ -1,0 +1,168 @@
+//! What one look at a task costs, without the API server: plan, outcome, rendering, status merge.
+//!
+//! `cargo bench --bench micro`. The last group is a yardstick: a task read from JSON, as every watch event is.
+
+use std::{hint::black_box, sync::Arc};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use longtask::{
+    api::{LongTask, LongTaskStatus},
+    plan::{Observed, Plan, PodFacts, Sight, Step, plan},
+    render,
+};
+use serde_json::{Value, json};
+
+fn at(time: &str) -> Timestamp {
+    format!("2026-11-24T{time}Z").parse().expect("a time of day")
+}
+
+/// A task with a policy of five rules and some environment, as a user would have it.
+fn task() -> LongTask {
+    let rule = |number: i64| {
+        json!({ "name": format!("rule-{number}"), "onExitCodes": { "operator": "In", "values": [number] },
+                                     "action": "Retry", "delay": "5s", "limit": 3 })
+    };
+    let env: Vec<_> =
+        (0..20).map(|number| json!({ "name": format!("SETTING_{number}"), "value": "some value" })).collect();
+    let task = json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+        "metadata": { "name": "t", "namespace": "n", "uid": "task-uid", "generation": 1, "resourceVersion": "1" },
+        "spec": {
+            "segment": { "duration": "10m" },
+            "failurePolicy": { "rules": (2..=6).map(rule).collect::<Vec<_>>() },
+            "template": { "spec": { "containers": [{ "name": "main", "image": "registry.example/worker:1", "env": env }] } },
+        },
+    });
+    serde_json::from_value(task).expect("a task")
+}
+
+/// What is observed at a time.
+struct Scene {
+    task: LongTask,
+    pods: Vec<Arc<PodFacts>>,
+    now: Timestamp,
+}
+
+impl Scene {
+    fn observed(&self) -> Observed<'_> {
+        let has_attempt = self.task.status.as_ref().is_some_and(|status| status.current_attempt.is_some());
+        let current = match self.pods.last() {
+            Some(pod) => Sight::Seen(Arc::clone(pod)),
+            None if has_attempt => Sight::Gone,
+            None => Sight::NotAsked,
+        };
+        let pods = self.pods.clone();
+        Observed { task: &self.task, uid: "task-uid", pods, foreign: Vec::new(), current, refusal: None }
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.observed(), self.now)
+    }
+}
+
+fn new_task() -> Scene {
+    Scene { task: task(), pods: Vec::new(), now: at("10:00:00") }
+}
+
+/// The pod that a plan creates, as a kubelet then shows it.
+fn pod_of(plan: &Plan, state: &Value, phase: &str) -> Pod {
+    let created = plan.steps.iter().find_map(|step| if let Step::CreatePod(pod) = step { Some(pod) } else { None });
+    let mut pod = serde_json::to_value(created.expect("the plan creates a pod")).expect("a pod is JSON");
+    pod["metadata"]["uid"] = json!("pod-uid");
+    pod["metadata"]["creationTimestamp"] = json!("2026-11-24T10:00:00Z");
+    pod["spec"]["nodeName"] = json!("node-1");
+    pod["status"] = json!({
+        "phase": phase, "startTime": "2026-11-24T10:00:01Z",
+        "conditions": [{ "type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-24T10:00:01Z" }],
+        "containerStatuses": [{ "name": "main", "image": "i", "imageID": "i", "ready": false, "restartCount": 0, "state": state }],
+    });
+    serde_json::from_value(pod).expect("a pod")
+}
+
+fn with_pod(before: &Scene, status: Option<LongTaskStatus>, pod: &Pod, time: &str) -> Scene {
+    let mut task = before.task.clone();
+    task.status = status.or_else(|| task.status.clone());
+    let facts = PodFacts::of(pod).expect("a pod of a task");
+    Scene { task, pods: vec![Arc::new(facts)], now: at(time) }
+}
+
+/// A task through its life: new, its container started, quiet, ended in one of two ways.
+struct Life {
+    new: Scene,
+    started: Scene,
+    quiet: Scene,
+    yielded: Scene,
+    failed: Scene,
+    ended_pod: Pod,
+}
+
+fn life() -> Life {
+    let new = new_task();
+    let first = new.plan();
+    let running = json!({ "running": { "startedAt": "2026-11-24T10:00:02Z" } });
+    let started = with_pod(&new, first.status.clone(), &pod_of(&first, &running, "Running"), "10:00:03");
+    let recorded = started.plan().status.expect("the start is recorded");
+    let mut lowered = pod_of(&first, &running, "Running");
+    lowered.spec.as_mut().expect("a spec").active_deadline_seconds = Some(601);
+    let quiet = with_pod(&new, Some(recorded.clone()), &lowered, "10:05:00");
+    assert_eq!(quiet.plan().status, None, "nothing has happened");
+    let end = |code: i64, message: &str| {
+        let state = json!({ "terminated": { "exitCode": code, "reason": "Error", "message": message,
+                            "startedAt": "2026-11-24T10:00:02Z", "finishedAt": "2026-11-24T10:05:00Z" } });
+        pod_of(&first, &state, "Failed")
+    };
+    let step = r#"{"checkpoint": {"offset": 1048576, "rows": 40123}, "progress": {"completed": 40123, "total": 90000, "unit": "rows"}}"#;
+    let ended_pod = end(75, step);
+    let yielded = with_pod(&new, Some(recorded.clone()), &ended_pod, "10:05:01");
+    let failed = with_pod(&new, Some(recorded), &end(4, step), "10:05:01");
+    Life { new, started, quiet, yielded, failed, ended_pod }
+}
+
+fn plans(criterion: &mut Criterion) {
+    let life = life();
+    let mut group = criterion.benchmark_group("plan");
+    for (name, scene) in [
+        ("a new task: its first attempt", &life.new),
+        ("its container has started", &life.started),
+        ("nothing has happened", &life.quiet),
+        ("outcome of a yield, and the next attempt", &life.yielded),
+        ("outcome of a failure by five rules, and its delay", &life.failed),
+    ] {
+        let observed = scene.observed();
+        group.bench_function(name, |bencher| bencher.iter(|| plan(black_box(&observed), scene.now)));
+    }
+    group.finish();
+}
+
+fn pods(criterion: &mut Criterion) {
+    let life = life();
+    let status = life.started.task.status.clone().expect("a status");
+    let attempt = status.current_attempt.clone().expect("an attempt");
+    criterion.bench_function("render the pod of an attempt", |bencher| {
+        bencher.iter(|| render::pod(black_box(&life.new.task), "task-uid", &status, &attempt, 600));
+    });
+    criterion.bench_function("the facts of a pod", |bencher| bencher.iter(|| PodFacts::of(black_box(&life.ended_pod))));
+}
+
+fn statuses(criterion: &mut Criterion) {
+    let life = life();
+    let status = life.yielded.plan().status.expect("the end is recorded");
+    let mut written = life.yielded.task.clone();
+    written.status = Some(status.clone());
+    let text = serde_json::to_vec(&written).expect("a task is JSON");
+    criterion.bench_function("merge the status and write it as JSON", |bencher| {
+        bencher.iter(|| {
+            let mut task = black_box(&life.yielded.task).clone();
+            task.status = Some(status.clone());
+            serde_json::to_vec(&task)
+        });
+    });
+    criterion.bench_function("yardstick: read the task from JSON", |bencher| {
+        bencher.iter(|| serde_json::from_slice::<LongTask>(black_box(&text)));
+    });
+}
+
+criterion_group!(benches, plans, pods, statuses);
+criterion_main!(benches);
