@@ -19,7 +19,7 @@ const KILLED_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn chains(rig: &Rig, count: usize, run: &str, is_killed: bool) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
-    let bystander = Bystander::of(&rig.client, NAMESPACE)?;
+    let bystander = Bystander::of(&rig.client, NAMESPACE);
     let before = Writes::now(&rig.client).await?;
     let operator = rig.start_operator()?;
     let began = Instant::now();
@@ -40,14 +40,16 @@ pub(crate) async fn chains(rig: &Rig, count: usize, run: &str, is_killed: bool) 
         operator
     };
     let seconds = began.elapsed().as_secs_f64();
-    let seen = bystander.seen.lock().expect("no panic");
-    let hand_overs = seen.hand_overs();
+    let (attempts, doubled, hand_overs) = {
+        let seen = bystander.seen.lock().expect("no panic");
+        (seen.attempts(), seen.doubled(), seen.hand_overs())
+    };
     let segments = (count * SEGMENTS) as f64;
     let mut figures = vec![
         name("tasks", count as f64),
         name("segments", segments),
-        name("attempts", seen.attempts() as f64),
-        name("attempts with two pods", seen.doubled() as f64),
+        name("attempts", attempts as f64),
+        name("attempts with two pods", doubled as f64),
         name("operator kills", f64::from(kills)),
         name("seconds", seconds),
         name("segments per second", segments / seconds),
@@ -55,7 +57,6 @@ pub(crate) async fn chains(rig: &Rig, count: usize, run: &str, is_killed: bool) 
         name("hand-over as a watch sees it p99, ms", percentile(&hand_overs, 0.99)),
         name("operator memory peak, MiB", operator.process().resident_peak()?),
     ];
-    drop(seen);
     if !is_killed {
         let writes = operator::writes()? - operator::sum("longtask_api_requests_total", &["resource=\"events\""])?;
         figures.push(name("operator writes per segment, events aside", writes / segments));

@@ -100,7 +100,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn of(scenario: &str, side: &str, figures: impl IntoIterator<Item = (String, f64)>) -> Self {
-        let at = jiff::Timestamp::now().round(jiff::Unit::Second).expect("a time of today").to_string();
+        let at = longtask::clock::Clock::wall().now().to_string();
         Self { scenario: scenario.into(), side: side.into(), at, figures: figures.into_iter().collect() }
     }
 

@@ -19,14 +19,14 @@ const IDLE: Duration = Duration::from_mins(1);
 
 /// Tasks whose pods run on and on; the operator is started anew for each run.
 pub(crate) async fn live(rig: &Rig, count: usize, runs: usize) -> Result<()> {
-    population(rig, "live", count, runs, "Running", |number| load::task_of(&format!("live-{number}"), json!({}))).await
+    population(rig, "live", count, runs, "Running", |number| load::task_of(&format!("live-{number}"), &json!({}))).await
 }
 
 /// Tasks that wait for a time that is far away.
 pub(crate) async fn waiting(rig: &Rig, count: usize, runs: usize) -> Result<()> {
     let annotations =
         json!({ "bench.longtask.dev/run": "1s", "bench.longtask.dev/report": r#"{"resumeAfter": "24h"}"# });
-    let task = |number| load::task_of(&format!("waiting-{number}"), annotations.clone());
+    let task = |number| load::task_of(&format!("waiting-{number}"), &annotations);
     population(rig, "waiting", count, runs, "Waiting", task).await
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     let (operator, _) = start(rig).await?;
-    let bystander = Bystander::of(&rig.client, NAMESPACE)?;
+    let bystander = Bystander::of(&rig.client, NAMESPACE);
     let mut asked = Vec::new();
     for number in 0..count {
         let task_name = format!("start-{number}");
@@ -102,13 +102,14 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     load.until_ended(count, Duration::from_mins(5)).await?;
-    let seen = bystander.seen.lock().expect("no panic");
-    let took = |(task, asked): &(String, Instant)| {
-        let came = seen.first_of(task).context("each has a pod")?;
-        Ok(came.saturating_duration_since(*asked).as_secs_f64() * 1000.0)
+    let mut took = {
+        let seen = bystander.seen.lock().expect("no panic");
+        let took = |(task, asked): &(String, Instant)| {
+            let came = seen.first_of(task).context("each has a pod")?;
+            Ok(came.saturating_duration_since(*asked).as_secs_f64() * 1000.0)
+        };
+        asked.iter().map(took).collect::<Result<Vec<_>>>()?
     };
-    let mut took = asked.iter().map(took).collect::<Result<Vec<_>>>()?;
-    drop(seen);
     took.sort_by(f64::total_cmp);
     let figures = [
         name("tasks", count as f64),

@@ -87,17 +87,17 @@ impl Load {
 
 /// A task whose pods run that long, as one segment.
 pub(crate) fn task(name: &str, run: &str) -> Value {
-    task_of(name, json!({ "bench.longtask.dev/run": run }))
+    task_of(name, &json!({ "bench.longtask.dev/run": run }))
 }
 
 /// A task of so many segments, each that long.
 pub(crate) fn chain(name: &str, run: &str, segments: usize) -> Value {
     let annotations = json!({ "bench.longtask.dev/run": run, "bench.longtask.dev/segments": segments.to_string() });
-    task_of(name, annotations)
+    task_of(name, &annotations)
 }
 
 /// A task whose pods are as these annotations say; see stages.yaml.
-pub(crate) fn task_of(name: &str, annotations: Value) -> Value {
+pub(crate) fn task_of(name: &str, annotations: &Value) -> Value {
     json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": name },
         "spec": { "segment": { "duration": "1h" }, "template": template(annotations, None) },
@@ -108,11 +108,11 @@ pub(crate) fn task_of(name: &str, annotations: Value) -> Value {
 pub(crate) fn job(name: &str, run: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
-        "spec": { "template": template(json!({ "bench.longtask.dev/run": run }), Some("Never")) },
+        "spec": { "template": template(&json!({ "bench.longtask.dev/run": run }), Some("Never")) },
     })
 }
 
-fn template(annotations: Value, restart_policy: Option<&str>) -> Value {
+fn template(annotations: &Value, restart_policy: Option<&str>) -> Value {
     let mut spec = json!({
         "automountServiceAccountToken": false,
         "containers": [{ "name": "main", "image": "kwok", "command": ["work"],

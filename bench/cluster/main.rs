@@ -2,6 +2,8 @@
 //!
 //! See bench/README.md. Every run is added to bench/results; `report` makes docs/benchmarks.md from them.
 
+#![expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+
 mod chains;
 mod figures;
 mod live;

@@ -6,7 +6,6 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -72,7 +71,7 @@ pub(crate) struct Bystander {
 }
 
 impl Bystander {
-    pub(crate) fn of(client: &Client, namespace: &str) -> Result<Self> {
+    pub(crate) fn of(client: &Client, namespace: &str) -> Self {
         let seen = Arc::new(Mutex::new(Sightings::default()));
         let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let noted = Arc::clone(&seen);
@@ -85,7 +84,7 @@ impl Bystander {
                 }
             }
         });
-        Ok(Self { seen, watching })
+        Self { seen, watching }
     }
 }
 

@@ -45,7 +45,7 @@ async fn measure(
     start: impl FnOnce() -> Result<Running>,
 ) -> Result<Running> {
     let before = Writes::now(&rig.client).await?;
-    let others = [rig.component("kube-apiserver")?, rig.component("etcd")?];
+    let others = [Rig::component("kube-apiserver")?, Rig::component("etcd")?];
     let used = |processes: &[Process]| -> Result<f64> {
         processes.iter().map(|process| Ok(process.cpu()?.as_secs_f64())).sum()
     };

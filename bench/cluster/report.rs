@@ -1,6 +1,11 @@
 //! Makes the figures of docs/benchmarks.md from bench/results, and the plots beside it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use plotters::prelude::*;
@@ -125,7 +130,7 @@ fn targets(results: &Results) -> String {
             Some(most) => (spread(&values), if *most <= target.at_most { "yes" } else { "no" }),
         };
         let Target { what, at_most, unit, .. } = target;
-        text += &format!("| {what} | {at_most} {unit} | {seen} | {} | {met} |\n", values.len());
+        add(&mut text, format_args!("| {what} | {at_most} {unit} | {seen} | {} | {met} |\n", values.len()));
     }
     text
 }
@@ -154,16 +159,23 @@ fn against_jobs(results: &Results) -> Result<String> {
 fn all(results: &Results) -> String {
     let mut text = String::new();
     for ((scenario, side), runs) in results {
-        text += &format!(
-            "\n### {scenario}, {side}: {} runs\n\n| figure | median (least to most) |\n|---|---|\n",
-            runs.len()
+        add(
+            &mut text,
+            format_args!(
+                "\n### {scenario}, {side}: {} runs\n\n| figure | median (least to most) |\n|---|---|\n",
+                runs.len()
+            ),
         );
         let names: std::collections::BTreeSet<_> = runs.iter().flat_map(|run| run.figures.keys()).collect();
         for name in names {
-            text += &format!("| {name} | {} |\n", spread(&values(runs, name)));
+            add(&mut text, format_args!("| {name} | {} |\n", spread(&values(runs, name))));
         }
     }
     text + "\n"
+}
+
+fn add(text: &mut String, line: fmt::Arguments<'_>) {
+    text.write_fmt(line).expect("a string takes everything");
 }
 
 /// A bar for each side, from nothing to the median, with every run as a point.

@@ -134,7 +134,7 @@ impl Rig {
         Running::start(Path::new(&line[0]), &line[1..], &self.log("longtask"), &self.operators_kubeconfig())
     }
 
-    pub(crate) fn component(&self, name: &str) -> Result<Process> {
+    pub(crate) fn component(name: &str) -> Result<Process> {
         let text = fs::read_to_string(format!("{RUN}/{name}.pid"))?;
         let id = text.split_whitespace().next().context("a pid file has a pid")?;
         Ok(Process { id: id.parse()? })
