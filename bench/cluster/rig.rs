@@ -20,7 +20,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{conditions, wait::await_condition},
 };
@@ -170,6 +170,8 @@ impl Rig {
     }
 
     async fn start_kwok(&mut self) -> Result<()> {
+        // What a run that was cut off has left: the leases of its kwok go with the nodes.
+        kubectl(&["delete", "nodes", "-l", "bench.longtask.dev/node=kwok"])?;
         let kwok = kwok()?;
         let line = [
             kwok.as_str(),
@@ -188,6 +190,15 @@ impl Rig {
             });
             nodes.patch(&name, &PatchParams::apply("bench").force(), &Patch::Apply(node)).await?;
         }
+        let ready = ListParams::default().labels("bench.longtask.dev/node=kwok");
+        until("all nodes are ready", Duration::from_mins(2), async || {
+            let is_ready = |node: &Node| {
+                let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+                conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+            };
+            Ok(nodes.list(&ready).await?.iter().filter(|node| is_ready(node)).count() == NODES)
+        })
+        .await?;
         Ok(())
     }
 
