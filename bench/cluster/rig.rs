@@ -123,7 +123,7 @@ impl Rig {
         self.start("kube-controller-manager", &line)
     }
 
-    /// The operator, as a service account with the rights of its chart.
+    /// The operator, under a service account.
     pub(crate) fn start_operator(&self) -> Result<Running> {
         let mut line = vec![env!("CARGO_BIN_EXE_longtask").to_owned()];
         line.extend(["run", "--listen", LISTEN, "--log=warn", "--concurrency=50"].map(str::to_owned));
@@ -291,9 +291,7 @@ fn kwok() -> Result<String> {
 
 /// How a component of the local cluster was started.
 fn command_line(component: &str) -> Result<Vec<String>> {
-    let text = fs::read_to_string(format!("{RUN}/{component}.pid"))?;
-    let id = text.split_whitespace().next().context("a pid file has a pid")?;
-    let line = fs::read_to_string(format!("/proc/{id}/cmdline"))?;
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", Rig::component(component)?.id))?;
     let line: Vec<_> = line.split('\0').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     ensure!(line.len() > 2 && Path::new(STATE).is_dir(), "{component} does not run");
     Ok(line)

@@ -168,11 +168,7 @@ fn is_being_stopped(pod: &PodFacts, now: Timestamp) -> bool {
 }
 
 fn is_past_deadline(pod: &PodFacts, now: Timestamp) -> bool {
-    deadline(pod).is_some_and(|deadline| deadline <= now)
-}
-
-fn deadline(pod: &PodFacts) -> Option<Timestamp> {
-    Some(after(pod.start_time?, pod.active_deadline?))
+    pod.deadline().is_some_and(|deadline| deadline <= now)
 }
 
 /// Whether the main container had ended by itself when somebody deleted the pod. It can be told only while the other
@@ -210,7 +206,7 @@ fn is_due(draft: &mut Draft<'_>, moment: Timestamp) -> bool {
 fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     // A deadline that has passed is what stops the pod, and the request rewrites it: on a node that is silent since, it is
     // all that would tell that the program did not end by itself.
-    let requested_at = deadline(pod).map_or(draft.now, |deadline| deadline.min(draft.now));
+    let requested_at = pod.deadline().map_or(draft.now, |deadline| deadline.min(draft.now));
     record_pod(draft, pod);
     draft.update_attempt(|attempt| {
         attempt.stop = Some(RequestedStop { reason, requested_at });

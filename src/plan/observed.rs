@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
+use super::time::after;
 use crate::api::{CurrentAttempt, LongTask, MemorySize, labels};
 
 /// Everything that a plan is made from, beside the time.
@@ -230,6 +231,11 @@ impl PodFacts {
             failed_init: status.init_container_statuses.iter().flatten().find_map(failed_init_container),
             main: main_container(pod, status),
         })
+    }
+
+    /// When the kubelet stops it, by its own clock; unknown before it has seen the pod.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        Some(after(self.start_time?, self.active_deadline?))
     }
 
     /// Whether its containers have ended for good.

@@ -60,7 +60,7 @@ pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Times
         attempt.stop.as_ref().map(|stop| stop.requested_at),
         pod.disruption.as_ref().map(|disruption| disruption.at),
         pod.deletion.map(|deletion| deletion.at),
-        pod.start_time.zip(pod.active_deadline).map(|(start, seconds)| after(start, seconds)),
+        pod.deadline(),
         unready_since(pod).filter(|_| is_evicted_by_kubelet(pod)),
     ];
     let stopping_began = stopping_began.into_iter().flatten().filter(|began| *began <= now).max()?;
@@ -242,7 +242,7 @@ impl Facts<'_> {
     /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline: one that had passed
     /// before, on a node that nobody heard of, is told by the kubelet's own word only.
     fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let Some(stop) = &self.attempt.stop else { return Some(after(pod.start_time?, pod.active_deadline?)) };
+        let Some(stop) = &self.attempt.stop else { return pod.deadline() };
         let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_out_of_time(pod));
         Some(finished_at.map_or(stop.requested_at, |finished_at| finished_at.min(stop.requested_at)))
     }

@@ -30,7 +30,6 @@ async fn the_payment_goes_through_at_its_third_try_five_seconds_apart() {
     .await;
 }
 
-/// The memory limits of its pods, in the order of the attempts.
 /// The memory limits that the task's pods had, one after the other.
 fn memory_limits(task: &Task<'_>) -> Vec<String> {
     let limit = |pod: &PodHistory| {
