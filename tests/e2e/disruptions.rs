@@ -167,7 +167,12 @@ async fn a_pod_that_exceeds_its_own_limit_of_storage_has_failed() {
         assert_eq!((failure.outcome, failure.reason.as_str()), (Outcome::Failed, "Evicted"), "{}", failure.message);
         assert!(failure.message.contains("ephemeral"), "the kubelet's own words: {}", failure.message);
         assert_eq!((status.totals.failures, status.totals.interruptions, status.retries), (1, 0, 1));
-        assert_eq!(task.journal().start_of(2).step, 2);
+        // A busy kubelet removes the container of a pod that it evicts before it has read how it ended.
+        let pods = task.pods();
+        let end = pods[0].latest().end_of("main");
+        let is_report_lost = end.is_none_or(|end| end.reason.as_deref() == Some("ContainerStatusUnknown"));
+        println!("the kubelet has lost the report: {is_report_lost}");
+        assert_eq!(task.journal().start_of(2).step, if is_report_lost { 0 } else { 2 });
     })
     .await;
 }
