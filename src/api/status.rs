@@ -241,9 +241,9 @@ pub enum AttemptState {
     Running,
     /// Asked to stop.
     Stopping,
-    /// Ended and counted.
+    /// Ended and counted; or withdrawn in an earlier run.
     Ended,
-    /// Given up before its pod was created; not counted.
+    /// Not wanted any more before its pod was created; not counted. The next attempt has its number.
     Withdrawn,
 }
 

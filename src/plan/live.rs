@@ -26,6 +26,7 @@ pub(super) const EDIT_WAITS: &str = "EditWaits";
 
 /// Keeps the record of a living attempt true and the attempt within its bounds.
 pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
+    know_generation(draft, pod);
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     match main_started_at(pod) {
         Some(started_at) => main_runs(draft, &attempt, pod, started_at),
@@ -40,6 +41,13 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     enforce(draft, pod);
     watch_for_overdue(draft, pod);
     show_waiting_edit(draft, &attempt);
+}
+
+/// An edit came while the pod was being created, and the create from before it was first.
+fn know_generation(draft: &mut Draft<'_>, pod: &PodFacts) {
+    if let Some(generation) = pod.generation {
+        draft.update_attempt(|attempt| attempt.generation = generation);
+    }
 }
 
 /// A change of the template and the like has no effect on an attempt that runs: say so, or it looks forgotten.

@@ -82,6 +82,8 @@ pub struct PodFacts {
     pub start_time: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`
     pub active_deadline: Option<i64>,
+    /// The generation of the task from which it was made.
+    pub generation: Option<i64>,
     /// The duration of the segment that it was made for, in seconds.
     pub segment_seconds: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`
@@ -216,6 +218,7 @@ impl PodFacts {
             words: words(status.reason.as_ref(), status.message.as_ref()),
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
+            generation: annotation(pod, labels::GENERATION).and_then(|generation| generation.parse().ok()),
             segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             deletion: deletion(pod),

@@ -43,24 +43,45 @@ pub(super) fn go_on(draft: &mut Draft<'_>) {
         || starts_an_attempt(draft);
 }
 
-/// An attempt whose pod does not exist is created, unless something has changed since it was decided: then its number
-/// is given up, never to be used again, and the question is open anew.
+/// An attempt whose pod does not exist is created, unless it is not wanted any more.
 pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     let limit = limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now);
-    let is_outdated = attempt.generation != draft.seen.generation();
-    if draft.spec.cancel || draft.spec.suspend || limit.is_some() || is_outdated {
+    if draft.spec.cancel || draft.spec.suspend || limit.is_some() {
         draft.set_attempt_state(AttemptState::Withdrawn);
-        if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
-            unblock(draft, "Withdrawn");
-            draft.status.next_attempt_time = None;
-        }
-        go_on(draft);
-    } else if let Some(refusal) = draft.seen.refusal.clone() {
+        forget_refusal(draft, "Withdrawn");
+        return go_on(draft);
+    }
+    let is_edited = attempt.generation != draft.seen.generation();
+    if is_edited {
+        follow_edit(draft);
+    }
+    // A refusal was of the specification before the edit.
+    if let Some(refusal) = draft.seen.refusal.clone().filter(|_| !is_edited) {
         is_refused(draft, &refusal);
     } else if !must_let_old_pods_end(draft) && !must_wait_to_create(draft) {
-        create(draft, &attempt);
+        create(draft);
     }
+}
+
+/// The pod is made from the edited specification, under the number and the name that it has. A create from the one
+/// before may be on its way, from another operator or in a request that was given up; two pods cannot have one name.
+fn follow_edit(draft: &mut Draft<'_>) {
+    adjust::forget_outdone_memory(draft);
+    let generation = draft.seen.generation();
+    draft.update_attempt(|attempt| attempt.generation = generation);
+    if forget_refusal(draft, "Edited") {
+        draft.stands(Phase::Pending, "");
+    }
+}
+
+fn forget_refusal(draft: &mut Draft<'_>, reason: &str) -> bool {
+    let is_blocked = is_condition_true(&draft.status.conditions, ConditionType::Blocked);
+    if is_blocked {
+        unblock(draft, reason);
+        draft.status.next_attempt_time = None;
+    }
+    is_blocked
 }
 
 fn has_ended(draft: &mut Draft<'_>) -> bool {
@@ -196,7 +217,7 @@ fn must_wait_to_create(draft: &mut Draft<'_>) -> bool {
 }
 
 fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
-    let number = latest_number(draft).saturating_add(1);
+    let number = next_number(draft);
     let name = draft.seen.task.metadata.name.as_deref().unwrap_or_default();
     let attempt = CurrentAttempt {
         number,
@@ -214,11 +235,11 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     adjust::forget_outdone_memory(draft);
     edit_waits_no_more(draft);
     draft.status.next_attempt_time = None;
-    draft.status.current_attempt = Some(attempt.clone());
-    draft.stands(Phase::Pending, "");
     let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
     draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
-    create(draft, &attempt);
+    draft.status.current_attempt = Some(attempt);
+    draft.stands(Phase::Pending, "");
+    create(draft);
     true
 }
 
@@ -229,17 +250,23 @@ fn edit_waits_no_more(draft: &mut Draft<'_>) {
     }
 }
 
-/// The highest number ever used, as far as can be known.
-fn latest_number(draft: &Draft<'_>) -> i64 {
-    let recorded = draft.status.current_attempt.as_ref().map(|attempt| attempt.number);
-    draft.seen.pods.iter().map(|pod| pod.attempt).chain(recorded).fold(0, i64::max)
+/// One more than the highest number ever used, as far as can be known. A number that was withdrawn in this run is used
+/// still, as long as no pod has it: a create under it may be on its way (see [`follow_edit`]).
+fn next_number(draft: &Draft<'_>) -> i64 {
+    let current = draft.status.current_attempt.as_ref();
+    let used = current.map(|attempt| match attempt.state {
+        AttemptState::Withdrawn => attempt.number.saturating_sub(1),
+        _ => attempt.number,
+    });
+    draft.seen.pods.iter().map(|pod| pod.attempt).chain(used).fold(0, i64::max).saturating_add(1)
 }
 
-fn create(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
+fn create(draft: &mut Draft<'_>) {
+    let Some(attempt) = draft.status.current_attempt.clone() else { return };
     let duration = draft.spec.segment.duration.as_secs();
     let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
-    let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
+    let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, &attempt, slice_seconds);
     draft.step(Step::CreatePod(Box::new(pod)));
     // The pod's own watch brings the news; this is for the day that it does not.
     draft.wake.no_later_than(after(draft.now, 30));

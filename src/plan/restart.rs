@@ -1,7 +1,9 @@
 //! Another run of a task that has ended, by a new `spec.restart.token`.
 
 use super::{blocked, decision::EventReason, draft::Draft, policy};
-use crate::api::{Checkpoint, ConditionType, LongTaskStatus, Phase, Restart, RestartFrom, Run};
+use crate::api::{
+    AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTaskStatus, Phase, Restart, RestartFrom, Run,
+};
 
 /// The reason of the condition `Blocked` when the checkpoint to begin with does not exist.
 const UNKNOWN_CHECKPOINT: &str = "UnknownCheckpoint";
@@ -86,6 +88,11 @@ fn sequences(status: &LongTaskStatus) -> String {
     if all.is_empty() { "none exists".to_owned() } else { format!("these exist: {}", all.join(", ")) }
 }
 
+/// What was withdrawn in an earlier run is of no use in this one: a pod under its number would have other checkpoints.
+fn over(attempt: CurrentAttempt) -> CurrentAttempt {
+    CurrentAttempt { state: AttemptState::Ended, ..attempt }
+}
+
 /// A status with everything of the run set back. Attempt numbers and checkpoint sequences go on.
 fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp, token: &str) -> LongTaskStatus {
     let mut kept = kept.into_iter();
@@ -98,7 +105,7 @@ fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp,
             high_water: None,
         },
         segment: 1,
-        current_attempt: before.current_attempt,
+        current_attempt: before.current_attempt.map(over),
         checkpoint_sequence: before.checkpoint_sequence,
         checkpoint: kept.next(),
         checkpoint_history: kept.collect(),

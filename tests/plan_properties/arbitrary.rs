@@ -320,7 +320,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
     let deletions =
         (times(), prop_oneof![Just(0_i64), Just(30), numbers()]).prop_map(|(at, grace)| Deletion { at, grace });
     let phases = select(vec![PodPhase::Pending, PodPhase::Running, PodPhase::Succeeded, PodPhase::Failed]);
-    let bounds = (option::of(times()), option::of(numbers()), numbers(), option::of(numbers()));
+    let bounds = (option::of(times()), option::of(numbers()), numbers(), option::of(numbers()), option::of(1..4_i64));
     let maybe = || option::weighted(0.2, words());
     let trouble = (maybe(), maybe(), maybe(), maybe());
     let ends = (option::weighted(0.2, deletions), option::weighted(0.2, disruptions));
@@ -349,6 +349,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
             active_deadline: bounds.1,
             grace: bounds.2,
             segment_seconds: bounds.3,
+            generation: bounds.4,
             deletion: ends.0,
             disruption: ends.1,
             conditions: Vec::new(),

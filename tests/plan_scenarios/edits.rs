@@ -1,5 +1,6 @@
 //! Edits of a task whose attempt is under way.
 
+use longtask::plan::Step;
 use serde_json::json;
 
 use crate::support::{given, pod};
@@ -21,9 +22,23 @@ fn an_edit_leaves_a_pod_alone_that_gets_on() {
 }
 
 #[test]
-fn an_edit_withdraws_an_attempt_whose_pod_does_not_exist() {
+fn an_edit_before_the_pod_exists_changes_the_pod_and_not_its_number() {
     let edited = given().creating(1).edited(json!({ "segment": { "duration": "2h" } })).at("10:00:05");
-    edited.expect_containing(&["attempt 2 Creating", "create pod t-2"]);
+    let planned = edited.expect(["create pod t-1", "wake 10:00:35"]);
+    assert_eq!(planned.status().current_attempt.expect("one").generation, 2);
+    let [Step::CreatePod(pod)] = &planned.plan.steps[..] else { panic!("{:?}", planned.plan.steps) };
+    assert_eq!(pod.metadata.annotations.as_ref().expect("some")["longtask.dev/segment-seconds"], "7200");
+}
+
+#[test]
+fn an_edit_waits_for_the_next_attempt_when_the_create_from_before_it_was_first() {
+    let made_before = pod(1).runs("10:00:05").merged(json!({ "metadata": { "annotations": {
+        "longtask.dev/generation": "1"
+    } } }));
+    let edited = given().creating(1).edited(json!({ "segment": { "duration": "2h" } })).at("10:00:05").then();
+    let status = edited.only(made_before).at("10:00:06").expect_containing(&["attempt 1 Running"]).status();
+    assert_eq!(status.current_attempt.expect("one").generation, 1);
+    assert!(status.conditions.iter().any(|condition| condition.reason == "EditWaits"));
 }
 
 #[test]

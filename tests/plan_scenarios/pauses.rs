@@ -90,15 +90,15 @@ fn a_refused_create_is_withdrawn() {
 }
 
 #[test]
-fn resuming_counts_the_pause_and_uses_a_new_number() {
+fn resuming_counts_the_pause_and_uses_a_withdrawn_number_again() {
     let suspended = given().attempt(3, AttemptState::Withdrawn, "").edited(suspend()).at("10:00:00").then();
     suspended.clone().at("10:00:30").expect([]);
     suspended.edited(json!({ "suspend": false })).at("10:02:00").expect([
         "phase Pending",
-        "attempt 4 Creating",
+        "attempt 3 Creating",
         "suspended 120",
         "Suspended False",
-        "create pod t-4",
+        "create pod t-3",
         "Normal Resumed",
         "Normal AttemptStarting",
         "wake 10:02:30",

@@ -80,12 +80,14 @@ fn a_pod_of_an_earlier_attempt_that_still_runs_is_deleted_and_waited_for() {
 #[test]
 fn the_pod_of_a_withdrawn_attempt_is_deleted_and_waited_for() {
     let given = given().attempt(2, AttemptState::Withdrawn, "").pod(pod(2).runs("09:59:59"));
-    given.at("10:00:00").expect([
+    given.clone().at("10:00:00").expect([
         "phase Pending WaitingForOldPod",
         "delete pod t-2",
         "release pod t-2",
         "wake 10:00:01",
     ]);
+    let over = given.each_pod(|_| finished(2)).at("10:00:01");
+    over.expect_containing(&["attempt 3 Creating", "create pod t-3"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Another run of a task that has ended.
 
-use longtask::api::{Checkpoint, LongTaskStatus, Phase};
+use longtask::api::{AttemptState, Checkpoint, LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
 use crate::support::{Given, given, t};
@@ -47,6 +47,14 @@ fn the_token_that_a_task_is_created_with_is_only_recorded() {
     let status =
         planned.expect_containing(&["create pod t-1"]).expect_without(&["Warning", "Normal Restarted"]).status();
     assert_eq!((status.run.number, status.run.restart_token.as_deref()), (1, Some("v1")));
+}
+
+#[test]
+fn another_run_does_not_use_the_number_that_was_withdrawn_in_the_one_before() {
+    let withdrawn =
+        failed().attempt(5, AttemptState::Withdrawn, "").status(|status| status.phase = Some(Phase::Failed));
+    let planned = withdrawn.edited(json!({ "restart": { "token": "v2" } })).at("10:00:00");
+    planned.expect_containing(&["attempt 6 Creating", "create pod t-6"]);
 }
 
 #[test]
