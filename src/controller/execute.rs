@@ -1,4 +1,4 @@
-//! Carries out a plan, word for word: status first, then the steps in order, then the events. It never decides.
+//! Carries out a plan, word for word: status first, then the steps in order; events follow behind. It never decides.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
     }
     for event in events {
         info!(reason = %event.reason, pod = event.pod.as_ref().map(|pod| pod.name.as_str()), "{}", event.note);
-        context.publish(task, event).await;
+        context.events.publish(task, event);
     }
     Ok(match (refused, written) {
         (Some(refusal), Some(task)) => Executed::Refused(task, refusal),

@@ -5,6 +5,7 @@
 
 mod context;
 mod error;
+mod events;
 mod execute;
 mod figures;
 mod janitor;
@@ -42,7 +43,8 @@ use watches::Guarded;
 /// Works until `shutdown`, then finishes the reconciles in flight.
 pub async fn run(operator: Operator, shutdown: Shutdown) {
     let index = PodIndex::new();
-    let context = Arc::new(Context::new(&operator, index.clone()));
+    let (events, publisher) = events::queue(&operator);
+    let context = Arc::new(Context::new(&operator, index.clone(), events));
     figures::foresee(&operator.metrics);
     let (tasks, touched_tasks) = watches::watched_tasks(&operator);
     let touched = context.touched.clone();
@@ -78,11 +80,14 @@ pub async fn run(operator: Operator, shutdown: Shutdown) {
         rounds::make_rounds(tasks, index, &operator, to_rounds).await;
     };
     // In a fixed order, so that a simulation of it can be repeated.
-    select! {
-        biased;
-        () = reconciles => {}
-        ((), ()) = async { join!(janitor, rounds) } => {}
-    }
+    let work = async {
+        select! {
+            biased;
+            () = reconciles => {}
+            ((), ()) = async { join!(janitor, rounds) } => {}
+        }
+    };
+    publisher.publish_during(work).await;
 }
 
 async fn become_ready(tasks: &Store<Guarded>, index: &PodIndex, operator: &Operator) {

@@ -41,7 +41,7 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
             bring_on(task, &context).instrument(span(task)).await
         }
         Err(invalid) => {
-            tell_unreadable(&task, invalid, &context).await;
+            tell_unreadable(&task, invalid, &context);
             Ok(Action::await_change())
         }
     };
@@ -58,7 +58,7 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
 
 /// The API server admits what the definition allows, which may be more than we can read: a port beyond 32 bits, or
 /// what another version of the definition has.
-async fn tell_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject, context: &Context) {
+fn tell_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject, context: &Context) {
     let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
     warn!(task = name, namespace, error = invalid.error, "cannot read this task");
     let note = format!("Cannot run this task, since it cannot be read: {}. Correct that field.", invalid.error);
@@ -69,7 +69,7 @@ async fn tell_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObj
         note: cut(&note, LONGEST_NOTE).into(),
         pod: None,
     };
-    context.publish(task, event).await;
+    context.events.publish(task, event);
 }
 
 /// How soon to try again after an error.

@@ -46,24 +46,35 @@ pub struct Metrics {
     queue_depth: Gauge,
     api_requests: Family<ApiCallLabels, Counter>,
     api_request_duration: Family<ApiEndpoint, Histogram, fn() -> Histogram>,
-    trace_spans: Family<SpanLabels, Counter>,
+    events: Family<FateLabels, Counter>,
+    trace_spans: Family<FateLabels, Counter>,
     leader: Gauge,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
-struct SpanLabels {
+struct FateLabels {
     result: &'static str,
 }
 
-/// What became of spans.
+/// What became of something that is sent behind the work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SpanFate {
-    /// The collector has them.
+pub enum Fate {
+    /// It has arrived.
     Sent,
-    /// The collector did not take them.
+    /// It was not taken.
     Failed,
     /// Too many were waiting.
     Dropped,
+}
+
+impl Fate {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
@@ -159,6 +170,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             api_requests: Family::default(),
             api_request_duration: Family::new_with_constructor(in_seconds),
+            events: Family::default(),
             trace_spans: Family::default(),
             leader: Gauge::default(),
         };
@@ -188,6 +200,7 @@ impl Metrics {
             queue_depth,
             api_requests,
             api_request_duration,
+            events,
             trace_spans,
             leader,
         } = self.clone();
@@ -252,6 +265,7 @@ impl Metrics {
             Unit::Seconds,
             api_request_duration,
         );
+        all.register("events", "Events on tasks, by what became of them", events);
         all.register("trace_spans", "Spans of traces, by what became of them", trace_spans);
         all.register("leader", "1 while this replica is the one that works", leader);
         all.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -348,13 +362,14 @@ impl Metrics {
     }
 
     /// Counts spans by what became of them.
-    pub fn spans(&self, fate: SpanFate, count: usize) {
-        let result = match fate {
-            SpanFate::Sent => "sent",
-            SpanFate::Failed => "failed",
-            SpanFate::Dropped => "dropped",
-        };
-        self.trace_spans.get_or_create(&SpanLabels { result }).inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    pub fn spans(&self, fate: Fate, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.trace_spans.get_or_create(&FateLabels { result: fate.word() }).inc_by(count);
+    }
+
+    /// Counts an event on a task by what became of it.
+    pub fn events(&self, fate: Fate) {
+        self.events.get_or_create(&FateLabels { result: fate.word() }).inc();
     }
 
     /// Tells whether this replica is the one that works.

@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::metrics::{Metrics, SpanFate};
+use super::metrics::{Fate, Metrics};
 
 /// How many spans may wait to be sent.
 const QUEUE: usize = 4096;
@@ -98,7 +98,7 @@ impl Traces {
     pub fn tell(&self, span: Span) {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(span).is_err() {
-            self.metrics.spans(SpanFate::Dropped, 1);
+            self.metrics.spans(Fate::Dropped, 1);
         }
     }
 }
@@ -112,11 +112,11 @@ async fn send_all(mut waiting: mpsc::Receiver<Span>, exporter: impl SpanExporter
         }
         match exporter.export(batch.drain(..).filter_map(data).collect()).await {
             Ok(()) => {
-                metrics.spans(SpanFate::Sent, count);
+                metrics.spans(Fate::Sent, count);
                 fails = false;
             }
             Err(error) => {
-                metrics.spans(SpanFate::Failed, count);
+                metrics.spans(Fate::Failed, count);
                 if fails {
                     debug!(%error, spans = count, "could not send spans");
                 } else {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use longtask::telemetry::{
-    metrics::{ApiEndpoint, Code, Metrics, SpanFate},
+    metrics::{ApiEndpoint, Code, Fate, Metrics},
     task_figures::{self, TaskFigures},
 };
 
@@ -26,7 +26,8 @@ pub(crate) fn all_metrics() -> String {
     metrics.tasks([("Running", 1)]);
     metrics.tasks_with_conditions([("Blocked", 1)]);
     metrics.api_called(endpoint, Code::Status(200), second);
-    metrics.spans(SpanFate::Sent, 1);
+    metrics.events(Fate::Sent);
+    metrics.spans(Fate::Sent, 1);
     metrics.encode().expect("text")
 }
 

@@ -29,10 +29,6 @@ async fn assert_nothing_was_charged(task: &Task<'_>) {
     assert_eq!((totals.failures, totals.start_failures, totals.stalls, status.retries), (0, 0, 0, 0), "{totals:?}");
 }
 
-async fn events(lab: &Lab) -> String {
-    lab.kubectl_output(&["get", "events", "-o", "jsonpath={range .items[*]}{.reason} {.message}{'\\n'}{end}"]).await
-}
-
 // === the task's own fault: each burns the budget of starts
 
 fn one_start() -> Value {
@@ -212,19 +208,14 @@ async fn a_template_that_the_api_server_refuses_is_no_attempt_and_an_edit_mends_
         assert!(message.contains("nodeSelector"), "the API server's own words: {message}");
         let columns = lab.kubectl_output(&["get", "lt", "refused", "-o", "wide", "--no-headers"]).await;
         assert!(columns.contains("Invalid"), "{columns}");
-        assert!(events(lab).await.contains("Blocked"), "it is an event, too");
+        lab.until_event_of("refused", "Blocked").await;
         assert!(task.pods().is_empty());
         task.change(json!({ "template": { "spec": { "nodeSelector": null } } })).await;
-        task.until_pod(task_attempts(&task) + 1, "is made", 5, |_| true).await;
+        task.until_pod(1, "is made", 5, |_| true).await;
         assert_nothing_was_charged(&task).await;
         assert_eq!(task.statuses().last().map(|status| status.totals.attempts), Some(1));
     })
     .await;
-}
-
-fn task_attempts(task: &Task<'_>) -> i64 {
-    let last = task.statuses().last().and_then(|status| status.current_attempt.clone());
-    last.map_or(0, |attempt| attempt.number)
 }
 
 #[tokio::test]

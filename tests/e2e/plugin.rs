@@ -104,6 +104,7 @@ async fn a_drill_resumes_from_the_checkpoint_and_the_log_goes_on_across_pods() {
         }
         let refused = refusal(lab, &["drill", "drilled"]).await;
         assert!(refused.contains("nothing of drilled runs that could be interrupted (it is Succeeded)"), "{refused}");
+        lab.until_event_of("drilled", "Succeeded").await;
         let events = said(lab, &["events", "drilled"]).await;
         let at = |word: &str| events.find(word).unwrap_or_else(|| panic!("{word}: {events}"));
         assert!(at("AttemptInterrupted") < at("AttemptFailed") && at("AttemptFailed") < at("Succeeded"), "{events}");

@@ -15,7 +15,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    controller::{leader::Leadership, pods::PodIndex},
+    controller::{events, leader::Leadership, pods::PodIndex},
     plan::Wake,
     telemetry::metrics::Metrics,
 };
@@ -43,7 +43,9 @@ impl Server {
             async move { Ok::<_, Infallible>(server.answer(request).await) }
         });
         let client = Client::new(service, "default");
-        Context::of(client, leadership, PodIndex::new(), Metrics::new())
+        let metrics = Metrics::new();
+        let (events, _publisher) = events::queue_of(client.clone(), labels::FIELD_MANAGER.into(), metrics.clone());
+        Context::of(client, leadership, PodIndex::new(), metrics, events)
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
