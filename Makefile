@@ -155,11 +155,12 @@ bench-micro: ## measure what one look at a task costs
 # The order is that of docs/benchmarks.md. RUNS=1 COUNT=200 tries it out.
 RUNS  ?= 5
 bench: export KWOK := $(KWOK_TOOL)
-bench: tools cluster-up bench-micro $(KWOK_TOOL) ## measure the operator beside the Job controller, on kwok (hours; RUNS=5)
+bench: tools cluster-up images bench-micro $(KWOK_TOOL) ## measure the operator beside the Job controller, on kwok (hours; RUNS=5)
 	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
 	cargo bench --locked --bench cluster -- start --runs $(RUNS) --count $(or $(COUNT),300)
 	cargo bench --locked --bench cluster -- chains killed --runs $(RUNS) --count $(or $(COUNT),1000) --run 60s
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
 	cargo bench --locked --bench cluster -- report
 
 demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart

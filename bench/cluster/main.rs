@@ -5,6 +5,7 @@
 #![expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
 mod chains;
+mod evicted;
 mod figures;
 mod live;
 mod load;
@@ -52,6 +53,8 @@ enum Scenario {
     Waiting,
     /// From a task to its pod.
     Start,
+    /// Work that is evicted again and again, on the real kubelet, beside the same as a Job.
+    Evicted,
     /// None: writes docs/benchmarks.md.
     Report,
 }
@@ -62,9 +65,21 @@ async fn main() -> Result<()> {
     if arguments.scenarios.iter().any(|scenario| matches!(scenario, Scenario::Report)) {
         return report::report();
     }
+    let (with_kubelet, on_rig): (Vec<_>, Vec<_>) =
+        arguments.scenarios.iter().partition(|scenario| matches!(scenario, Scenario::Evicted));
+    if !with_kubelet.is_empty() {
+        let local = rig::Local::up().await?;
+        for run in 1..=arguments.runs {
+            println!("run {run} of {}", arguments.runs);
+            evicted::evicted(&local).await?;
+        }
+    }
+    if on_rig.is_empty() {
+        return Ok(());
+    }
     let rig = rig::Rig::set_up().await?;
     for run in 1..=arguments.runs {
-        for scenario in &arguments.scenarios {
+        for scenario in &on_rig {
             println!("run {run} of {}", arguments.runs);
             match scenario {
                 Scenario::Queued => queued::tasks(&rig, arguments.count).await?,
@@ -73,7 +88,7 @@ async fn main() -> Result<()> {
                 Scenario::Killed => chains::chains(&rig, arguments.count, &arguments.run, true).await?,
                 Scenario::Live if run == 1 => live::live(&rig, arguments.count, arguments.runs).await?,
                 Scenario::Waiting if run == 1 => live::waiting(&rig, arguments.count, arguments.runs).await?,
-                Scenario::Live | Scenario::Waiting | Scenario::Report => {}
+                Scenario::Live | Scenario::Waiting | Scenario::Evicted | Scenario::Report => {}
                 Scenario::Start => live::start_of_a_task(&rig, arguments.count).await?,
             }
         }

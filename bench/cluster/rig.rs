@@ -15,13 +15,14 @@ use k8s_openapi::{
     api::{
         authentication::v1::TokenRequest,
         core::v1::{Namespace, Node, ServiceAccount},
+        rbac::v1::ClusterRoleBinding,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, Config,
+    Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::Kubeconfig,
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::{Value, json};
@@ -35,6 +36,8 @@ const STAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/cluster/stages.
 const CLUSTER_TOOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/cluster");
 /// How many nodes kwok plays.
 const NODES: usize = 50;
+/// Selects them.
+const NODES_OF_KWOK: &str = "bench.longtask.dev/node=kwok";
 /// The namespace that the operator's account is in.
 const OPERATOR_NAMESPACE: &str = "bench-operator";
 
@@ -43,10 +46,17 @@ const LIMITS: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=1000"];
 /// For the Job controller, as a large cluster would set it.
 const WORKERS: &str = "--concurrent-job-syncs=50";
 
-pub(crate) struct Rig {
+/// The local cluster of the tests.
+pub(crate) struct Local {
     pub(crate) client: Client,
     folder: PathBuf,
     kubeconfig: PathBuf,
+}
+
+/// The same, taken apart.
+pub(crate) struct Rig {
+    pub(crate) client: Client,
+    local: Local,
     manager: Vec<String>,
     /// Ended, in this order, when the rig goes.
     running: Vec<Running>,
@@ -88,24 +98,60 @@ impl Drop for Running {
     }
 }
 
-impl Rig {
-    /// Takes the local cluster over.
-    pub(crate) async fn set_up() -> Result<Self> {
+impl Local {
+    /// The local cluster, up, with the definition of this build.
+    pub(crate) async fn up() -> Result<Self> {
         let kubeconfig = PathBuf::from(env::var("KUBECONFIG").context("KUBECONFIG")?);
         let config = Kubeconfig::read_from(&kubeconfig)?;
         let is_local = config.current_context.as_deref() == Some("longtask-cluster");
         ensure!(is_local, "this takes a control plane apart: it runs on the local cluster only (make cluster-up)");
-        let client = Client::try_default().await?;
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench"));
         fs::create_dir_all(&folder)?;
         cluster_tool(&["up"])?;
+        let local = Self { client: Client::try_default().await?, folder, kubeconfig };
+        local.install_definition().await?;
+        Ok(local)
+    }
+
+    /// The operator, with the rights of whoever runs the benchmark.
+    pub(crate) fn start_operator(&self) -> Result<Running> {
+        self.start_operator_as(&self.kubeconfig, &[])
+    }
+
+    fn start_operator_as(&self, kubeconfig: &Path, more: &[String]) -> Result<Running> {
+        let line = ["run", "--listen", LISTEN, "--log=warn"].map(str::to_owned);
+        let program = Path::new(env!("CARGO_BIN_EXE_longtask"));
+        Running::start(program, &[&line, more].concat(), &self.log("longtask"), kubeconfig)
+    }
+
+    fn start(&self, name: &str, line: &[String]) -> Result<Running> {
+        Running::start(Path::new(&line[0]), &line[1..], &self.log(name), &self.kubeconfig)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    async fn install_definition(&self) -> Result<()> {
+        let definition: Value = serde_saphyr::from_str(include_str!("../../crds/longtask.dev_longtasks.yaml"))?;
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let name = "longtasks.longtask.dev";
+        api.patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(definition)).await?;
+        await_condition(api, name, conditions::is_crd_established()).await?;
+        Ok(())
+    }
+}
+
+impl Rig {
+    /// Takes the local cluster over.
+    pub(crate) async fn set_up() -> Result<Self> {
+        let local = Local::up().await?;
         let (manager, scheduler) = (command_line("kube-controller-manager")?, command_line("kube-scheduler")?);
         for component in ["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"] {
             cluster_tool(&["stop", component])?;
         }
-        let mut rig = Self { client, folder, kubeconfig, manager, running: Vec::new() };
+        let mut rig = Self { client: local.client.clone(), local, manager, running: Vec::new() };
         rig.leave_the_real_node_out().await?;
-        rig.install_definition().await?;
         let scheduler = with(&scheduler, &LIMITS);
         rig.run("kube-scheduler", &scheduler)?;
         rig.start_kwok().await?;
@@ -120,18 +166,16 @@ impl Rig {
         if !with_jobs {
             line.push("--controllers=*,-job-controller".into());
         }
-        self.start("kube-controller-manager", &line)
+        self.local.start("kube-controller-manager", &line)
     }
 
     /// The operator, under a service account.
     pub(crate) fn start_operator(&self) -> Result<Running> {
-        let mut line = vec![env!("CARGO_BIN_EXE_longtask").to_owned()];
-        line.extend(["run", "--listen", LISTEN, "--log=warn", "--concurrency=50"].map(str::to_owned));
-        line.push(LIMITS[0].replace("--kube-api-qps", "--api-qps"));
-        if let Ok(more) = env::var("BENCH_OPERATOR_ARGUMENTS") {
-            line.extend(more.split_whitespace().map(str::to_owned));
+        let mut more = vec!["--concurrency=50".to_owned(), LIMITS[0].replace("--kube-api-qps", "--api-qps")];
+        if let Ok(tried) = env::var("BENCH_OPERATOR_ARGUMENTS") {
+            more.extend(tried.split_whitespace().map(str::to_owned));
         }
-        Running::start(Path::new(&line[0]), &line[1..], &self.log("longtask"), &self.operators_kubeconfig())
+        self.local.start_operator_as(&self.operators_kubeconfig(), &more)
     }
 
     pub(crate) fn component(name: &str) -> Result<Process> {
@@ -140,18 +184,10 @@ impl Rig {
         Ok(Process { id: id.parse()? })
     }
 
-    fn start(&self, name: &str, line: &[String]) -> Result<Running> {
-        Running::start(Path::new(&line[0]), &line[1..], &self.log(name), &self.kubeconfig)
-    }
-
     fn run(&mut self, name: &str, line: &[String]) -> Result<()> {
-        let running = self.start(name, line)?;
+        let running = self.local.start(name, line)?;
         self.running.push(running);
         Ok(())
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.log"))
     }
 
     async fn leave_the_real_node_out(&self) -> Result<()> {
@@ -160,26 +196,12 @@ impl Rig {
         Ok(())
     }
 
-    async fn install_definition(&self) -> Result<()> {
-        let definition: Value = serde_saphyr::from_str(include_str!("../../crds/longtask.dev_longtasks.yaml"))?;
-        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let name = "longtasks.longtask.dev";
-        api.patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(definition)).await?;
-        await_condition(api, name, conditions::is_crd_established()).await?;
-        Ok(())
-    }
-
     async fn start_kwok(&mut self) -> Result<()> {
         // What a run that was cut off has left: the leases of its kwok go with the nodes.
-        kubectl(&["delete", "nodes", "-l", "bench.longtask.dev/node=kwok"])?;
+        kubectl(&["delete", "nodes", "-l", NODES_OF_KWOK])?;
         let kwok = kwok()?;
-        let line = [
-            kwok.as_str(),
-            "--manage-all-nodes=false",
-            "--manage-nodes-with-label-selector=bench.longtask.dev/node=kwok",
-            "--config",
-            STAGES,
-        ];
+        let selector = format!("--manage-nodes-with-label-selector={NODES_OF_KWOK}");
+        let line = [kwok.as_str(), "--manage-all-nodes=false", &selector, "--config", STAGES];
         self.run("kwok", &line.map(str::to_owned))?;
         let nodes: Api<Node> = Api::all(self.client.clone());
         for number in 0..NODES {
@@ -190,7 +212,7 @@ impl Rig {
             });
             nodes.patch(&name, &PatchParams::apply("bench").force(), &Patch::Apply(node)).await?;
         }
-        let ready = ListParams::default().labels("bench.longtask.dev/node=kwok");
+        let ready = ListParams::default().labels(NODES_OF_KWOK);
         until("all nodes are ready", Duration::from_mins(2), async || {
             let is_ready = |node: &Node| {
                 let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
@@ -210,32 +232,26 @@ impl Rig {
         let account: ServiceAccount = serde_json::from_value(json!({ "metadata": { "name": "operator" } }))?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE);
         create_unless_there(accounts.clone(), &account).await?;
-        kubectl(&[
-            "create",
-            "clusterrolebinding",
-            "bench-operator",
-            "--clusterrole=cluster-admin",
-            "--serviceaccount=bench-operator:operator",
-            "--dry-run=client",
-            "--output=yaml",
-        ])
-        .and_then(|binding| apply(&binding))?;
+        let binding: ClusterRoleBinding = serde_json::from_value(json!({
+            "metadata": { "name": OPERATOR_NAMESPACE },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": OPERATOR_NAMESPACE }],
+        }))?;
+        create_unless_there(Api::all(self.client.clone()), &binding).await?;
         let request: TokenRequest =
             serde_json::from_value(json!({ "spec": { "audiences": [], "expirationSeconds": 6 * 3600 } }))?;
         let answer = accounts.create_token_request("operator", &PostParams::default(), &request).await?;
         let token = answer.status.context("a token")?.token;
-        let mut config = Kubeconfig::read_from(&self.kubeconfig)?;
+        let mut config = Kubeconfig::read_from(&self.local.kubeconfig)?;
         for user in &mut config.auth_infos {
             user.auth_info = Some(serde_json::from_value(json!({ "token": token }))?);
         }
         fs::write(self.operators_kubeconfig(), serde_json::to_vec(&config)?)?;
-        // It is read as it will be by the operator.
-        Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         Ok(())
     }
 
     fn operators_kubeconfig(&self) -> PathBuf {
-        self.folder.join("operator.kubeconfig")
+        self.local.folder.join("operator.kubeconfig")
     }
 }
 
@@ -243,7 +259,7 @@ impl Drop for Rig {
     fn drop(&mut self) {
         self.running.clear();
         let undo = [
-            kubectl(&["delete", "nodes", "-l", "bench.longtask.dev/node=kwok"]),
+            kubectl(&["delete", "nodes", "-l", NODES_OF_KWOK]),
             kubectl(&["uncordon", "local"]),
             cluster_tool(&["up"]).map(|()| String::new()),
         ];
@@ -307,17 +323,6 @@ fn cluster_tool(arguments: &[&str]) -> Result<()> {
 
 fn kubectl(arguments: &[&str]) -> Result<String> {
     output(Command::new("kubectl").args(arguments))
-}
-
-fn apply(manifest: &str) -> Result<String> {
-    let file = tempfile(manifest)?;
-    kubectl(&["apply", "-f", &file.display().to_string()])
-}
-
-fn tempfile(text: &str) -> Result<PathBuf> {
-    let file = env::temp_dir().join("longtask-bench.yaml");
-    fs::write(&file, text)?;
-    Ok(file)
 }
 
 fn output(command: &mut Command) -> Result<String> {

@@ -1,0 +1,147 @@
+//! B6: two minutes of work whose pod is evicted again and again, on the real kubelet: as a LongTask, and as a Job that does
+//! not count evictions as failures, with and without a volume for what it has done.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use futures::future;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt,
+    api::{EvictParams, ListParams},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    figures::{Run, Writes, name},
+    load::Load,
+    rig::{Local, delete_namespace, until},
+};
+
+const NAMESPACE: &str = "bench-evicted";
+/// Of a second each.
+const STEPS: usize = 120;
+/// How long the program runs before each eviction, in seconds: drawn once, exponential with a mean of 15 s. Together less
+/// than the work.
+const UNTIL_EVICTED: [u64; 6] = [21, 6, 33, 12, 4, 14];
+
+#[derive(Clone, Copy)]
+enum Side {
+    LongTask,
+    JobWithVolume,
+    Job,
+}
+
+impl Side {
+    fn title(self) -> &'static str {
+        match self {
+            Self::LongTask => "LongTask",
+            Self::JobWithVolume => "Job with a volume",
+            Self::Job => "Job",
+        }
+    }
+
+    fn manifest(self, journals: &str) -> Value {
+        let resume = match self {
+            Self::LongTask => "report",
+            Self::JobWithVolume => "journal",
+            Self::Job => "none",
+        };
+        let mut pod = json!({
+            "automountServiceAccountToken": false,
+            "containers": [{
+                "name": "main", "image": "localhost/longtask-e2e-program:dev",
+                "args": [format!("--steps={STEPS}"), "--journal=/journals/work.jsonl", format!("--resume={resume}")],
+                "volumeMounts": [{ "name": "journals", "mountPath": "/journals" }],
+            }],
+            "volumes": [{ "name": "journals", "hostPath": { "path": journals, "type": "DirectoryOrCreate" } }],
+        });
+        if matches!(self, Self::LongTask) {
+            return json!({
+                "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "work" },
+                "spec": { "template": { "spec": pod } },
+            });
+        }
+        pod["restartPolicy"] = json!("Never");
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "work" },
+            "spec": {
+                "template": { "spec": pod },
+                "podFailurePolicy": { "rules": [
+                    { "action": "Ignore", "onPodConditions": [{ "type": "DisruptionTarget" }] },
+                ] },
+            },
+        })
+    }
+}
+
+/// All sides, one after the other.
+pub(crate) async fn evicted(local: &Local) -> Result<()> {
+    let _operator = local.start_operator()?;
+    for side in [Side::LongTask, Side::JobWithVolume, Side::Job] {
+        measure(&local.client, side).await?;
+    }
+    Ok(())
+}
+
+async fn measure(client: &Client, side: Side) -> Result<()> {
+    let load = match side {
+        Side::LongTask => Load::of_tasks(client, NAMESPACE).await?,
+        Side::JobWithVolume | Side::Job => Load::of_jobs(client, NAMESPACE).await?,
+    };
+    let journals = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/journals"));
+    if journals.exists() {
+        fs::remove_dir_all(&journals)?;
+    }
+    let manifest = side.manifest(&journals.display().to_string());
+    let before = Writes::now(client).await?;
+    let began = Instant::now();
+    load.create(1, |_| manifest.clone()).await?;
+    let (pods, ended) =
+        future::try_join(evict_again_and_again(client), load.until_ended(1, Duration::from_mins(20))).await?;
+    let () = ended;
+    let seconds = began.elapsed().as_secs_f64();
+    let steps = fs::read_to_string(journals.join("work.jsonl"))?;
+    let steps = steps.lines().filter(|line| line.contains(r#""event":"step""#)).count();
+    let is_idle_noise = |what: &str| what.contains("leases") || what.contains("nodes");
+    let writes = Writes::now(client).await?.since(&before);
+    let writes: f64 = writes.iter().filter(|(what, _)| !is_idle_noise(what)).map(|(_, writes)| writes).sum();
+    let figures = [
+        name("work, s", STEPS as f64),
+        name("evictions", UNTIL_EVICTED.len() as f64),
+        name("from create to done, s", seconds),
+        name("work done twice, s", steps.saturating_sub(STEPS) as f64),
+        name("pods", pods as f64 + 1.0),
+        name("requests that wrote", writes),
+    ];
+    Run::of("evicted", side.title(), figures).record()?;
+    delete_namespace(client, NAMESPACE).await
+}
+
+/// Evicts the pod that runs, each time after its own while; the number of pods that were evicted.
+async fn evict_again_and_again(client: &Client) -> Result<usize> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    for (evicted, while_) in UNTIL_EVICTED.into_iter().enumerate() {
+        let mut running = None;
+        until("a pod runs", Duration::from_mins(15), async || {
+            running = pods.list(&ListParams::default()).await?.into_iter().find(runs).map(|pod| pod.name_any());
+            Ok(running.is_some())
+        })
+        .await?;
+        tokio::time::sleep(Duration::from_secs(while_)).await;
+        let pod = running.context("it runs")?;
+        println!("    {:>6} s into pod {}: evicted", while_, evicted + 1);
+        pods.evict(&pod, &EvictParams::default()).await?;
+    }
+    Ok(UNTIL_EVICTED.len())
+}
+
+fn runs(pod: &Pod) -> bool {
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !is_going && phase == Some("Running")
+}
