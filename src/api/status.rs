@@ -241,7 +241,7 @@ pub enum AttemptState {
     Running,
     /// Asked to stop.
     Stopping,
-    /// Ended and counted; or withdrawn in an earlier run.
+    /// Ended and counted; or withdrawn, and its number is given up.
     Ended,
     /// Not wanted any more before its pod was created; not counted. The next attempt has its number.
     Withdrawn,

@@ -29,6 +29,7 @@ const SHORT: usize = 128;
 
 /// Asks, in this order, what comes next; the first answer wins.
 pub(super) fn go_on(draft: &mut Draft<'_>) {
+    give_up_number_with_pod(draft);
     if has_ended(draft) || is_cancelled(draft) {
         return;
     }
@@ -250,8 +251,17 @@ fn edit_waits_no_more(draft: &mut Draft<'_>) {
     }
 }
 
+/// A create that was withdrawn came through after all: a number is for one pod only, also when that is gone.
+fn give_up_number_with_pod(draft: &mut Draft<'_>) {
+    let Some(attempt) = &draft.status.current_attempt else { return };
+    let has_pod = draft.seen.pods.iter().any(|pod| pod.attempt == attempt.number);
+    if attempt.state == AttemptState::Withdrawn && has_pod {
+        draft.set_attempt_state(AttemptState::Ended);
+    }
+}
+
 /// One more than the highest number ever used, as far as can be known. A number that was withdrawn in this run is used
-/// still, as long as no pod has it: a create under it may be on its way (see [`follow_edit`]).
+/// still: a create under it may be on its way (see [`follow_edit`]).
 fn next_number(draft: &Draft<'_>) -> i64 {
     let current = draft.status.current_attempt.as_ref();
     let used = current.map(|attempt| match attempt.state {

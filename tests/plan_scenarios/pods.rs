@@ -80,14 +80,24 @@ fn a_pod_of_an_earlier_attempt_that_still_runs_is_deleted_and_waited_for() {
 #[test]
 fn the_pod_of_a_withdrawn_attempt_is_deleted_and_waited_for() {
     let given = given().attempt(2, AttemptState::Withdrawn, "").pod(pod(2).runs("09:59:59"));
-    given.clone().at("10:00:00").expect([
+    let going = given.at("10:00:00").expect([
         "phase Pending WaitingForOldPod",
+        "attempt 2 Ended",
         "delete pod t-2",
         "release pod t-2",
         "wake 10:00:01",
     ]);
-    let over = given.each_pod(|_| finished(2)).at("10:00:01");
+    let over = going.then().each_pod(|_| finished(2)).at("10:00:01");
     over.expect_containing(&["attempt 3 Creating", "create pod t-3"]);
+}
+
+#[test]
+fn a_withdrawn_number_that_had_a_pod_after_all_is_not_used_again() {
+    let suspended = given().attempt(2, AttemptState::Withdrawn, "").edited(json!({ "suspend": true })).at("10:00:00");
+    let came = suspended.then().pod(pod(2).runs("10:00:00")).at("10:00:01");
+    let came = came.expect(["attempt 2 Ended", "delete pod t-2", "release pod t-2"]);
+    let resumed = came.then().gone().edited(json!({ "suspend": false })).at("10:01:00");
+    resumed.expect_containing(&["attempt 3 Creating", "create pod t-3"]);
 }
 
 #[test]

@@ -218,6 +218,12 @@ impl Given {
         self
     }
 
+    /// Its pods are gone.
+    pub(crate) fn gone(mut self) -> Self {
+        self.pods.clear();
+        self
+    }
+
     /// Changes every pod of the task.
     pub(crate) fn each_pod(mut self, change: impl Fn(PodBuilder) -> PodBuilder) -> Self {
         self.pods = self.pods.into_iter().map(change).collect();
