@@ -1,7 +1,7 @@
 //! What a program gets told in its environment.
 
 use k8s_openapi::api::core::v1::{Container, EnvVar};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::api::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus};
@@ -22,17 +22,17 @@ pub(super) fn for_every_container(
         variable("LONGTASK_NAME", task.metadata.name.as_deref().unwrap_or_default()),
         variable("LONGTASK_NAMESPACE", task.metadata.namespace.as_deref().unwrap_or_default()),
         variable("LONGTASK_UID", uid),
-        variable("LONGTASK_RUN", &run.to_string()),
-        variable("LONGTASK_SEGMENT", &attempt.segment.to_string()),
-        variable("LONGTASK_ATTEMPT", &attempt.number.to_string()),
-        variable("LONGTASK_SEGMENT_SECONDS", &segment.duration.as_secs().to_string()),
-        variable("LONGTASK_GRACE_SECONDS", &segment.grace_period.as_secs().to_string()),
-        variable("LONGTASK_IDEMPOTENCY_PREFIX", &format!("{uid}/{run}")),
-        variable("TRACEPARENT", &traceparent(uid, run, attempt.number)),
+        variable("LONGTASK_RUN", run.to_string()),
+        variable("LONGTASK_SEGMENT", attempt.segment.to_string()),
+        variable("LONGTASK_ATTEMPT", attempt.number.to_string()),
+        variable("LONGTASK_SEGMENT_SECONDS", segment.duration.as_secs().to_string()),
+        variable("LONGTASK_GRACE_SECONDS", segment.grace_period.as_secs().to_string()),
+        variable("LONGTASK_IDEMPOTENCY_PREFIX", format!("{uid}/{run}")),
+        variable("TRACEPARENT", traceparent(uid, run, attempt.number)),
     ];
     if let Some(checkpoint) = &status.checkpoint {
-        env.push(variable("LONGTASK_CHECKPOINT", &as_reported(checkpoint).to_string()));
-        env.push(variable("LONGTASK_CHECKPOINT_SEQUENCE", &checkpoint.sequence.to_string()));
+        env.push(variable("LONGTASK_CHECKPOINT", as_reported(checkpoint)));
+        env.push(variable("LONGTASK_CHECKPOINT_SEQUENCE", checkpoint.sequence.to_string()));
     }
     env
 }
@@ -45,9 +45,10 @@ pub(super) fn report_path(main: &Container) -> EnvVar {
 /// Adds the variables that the template does not set itself. In front, so that the template's may refer to them.
 pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvVar>) {
     let theirs = container.env.take().unwrap_or_default();
-    let ours = ours.into_iter().filter(|ours| theirs.iter().all(|theirs| theirs.name != ours.name));
-    let all: Vec<_> = ours.collect();
-    container.env = Some(all.into_iter().chain(theirs).collect());
+    let is_new = |ours: &EnvVar| theirs.iter().all(|theirs| theirs.name != ours.name);
+    let mut all: Vec<_> = ours.into_iter().filter(is_new).collect();
+    all.extend(theirs);
+    container.env = Some(all);
 }
 
 /// The W3C trace of the run: one trace per run, one parent span per attempt.
@@ -85,9 +86,9 @@ fn digest(text: &str) -> [u32; 4] {
 }
 
 /// A checkpoint in the form in which the program reported it.
-fn as_reported(checkpoint: &Checkpoint) -> Value {
+fn as_reported(checkpoint: &Checkpoint) -> String {
     if let Some(data) = &checkpoint.data {
-        return data.clone();
+        return data.to_string();
     }
     let mut reference = json!({ "uri": checkpoint.uri });
     if let Some(digest) = &checkpoint.digest {
@@ -96,10 +97,12 @@ fn as_reported(checkpoint: &Checkpoint) -> Value {
     if let Some(size_bytes) = checkpoint.size_bytes {
         reference["sizeBytes"] = json!(size_bytes);
     }
-    reference
+    reference.to_string()
 }
 
 /// A variable with a literal value: the kubelet expands `$(NAME)` and reads `$$` as `$`.
-fn variable(name: &str, value: &str) -> EnvVar {
-    EnvVar { name: name.to_owned(), value: Some(value.replace('$', "$$")), value_from: None }
+fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    let value = value.into();
+    let value = if value.contains('$') { value.replace('$', "$$") } else { value };
+    EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
 }
