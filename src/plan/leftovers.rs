@@ -7,8 +7,14 @@ use super::{
     draft::Draft,
     observed::{Observed, PodFacts},
     outcome,
+    time::after,
 };
 use crate::api::AttemptState;
+
+/// How long a pod keeps its name after its creation, in seconds: as long as somebody else's create can be on its way, an
+/// operator's that works beside us, or one that we gave up. From the look that saw no pod to the create there are three
+/// calls of 10 s at the most.
+const NAME_HELD: i64 = 30;
 
 /// The task is going: nobody will record outcomes any more. The garbage collector deletes the pods.
 pub(super) fn release_all(seen: &Observed<'_>) -> Plan {
@@ -30,7 +36,8 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
         if is_stray && pod.deletion.is_none() {
             draft.step(Step::DeletePod(PodRef::to(pod)));
         }
-        if pod.has_finalizer {
+        let vanishes = is_stray || pod.deletion.is_some();
+        if pod.has_finalizer && !(vanishes && must_hold_name(draft, pod)) {
             draft.step(Step::ReleasePod(PodRef::to(pod)));
         }
     }
@@ -39,8 +46,21 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
     let finished = served.into_iter().rev().filter(|pod| outcome::has_ended(pod, draft.now));
     let too_many: Vec<_> = finished.skip(kept).filter(|pod| pod.deletion.is_none()).collect();
     for pod in too_many {
-        draft.step(Step::DeletePod(PodRef::to(pod)));
+        if !must_hold_name(draft, pod) {
+            draft.step(Step::DeletePod(PodRef::to(pod)));
+        }
     }
+}
+
+/// Whether the pod must not vanish yet, since its name is all that stands in the way of another create under it. Looks
+/// again when the name is free.
+fn must_hold_name(draft: &mut Draft<'_>, pod: &PodFacts) -> bool {
+    let free = after(pod.created_at, NAME_HELD);
+    let must_hold = free > draft.now;
+    if must_hold {
+        draft.wake.no_later_than(free);
+    }
+    must_hold
 }
 
 /// Whether the status is done with this pod: an earlier attempt's, or the latest one's once that is counted.

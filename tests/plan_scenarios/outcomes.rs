@@ -114,6 +114,7 @@ fn row_5a_a_pod_that_never_ran_and_was_taken_away_is_an_interruption() {
         (bound().because("UnexpectedAdmissionError"), "Rejected"),
         (bound().because("TopologyAffinityError"), "Rejected"),
     ] {
+        let pod = pod.merged(json!({ "metadata": { "creationTimestamp": "2026-11-24T09:59:00Z" } }));
         given().creating(1).pod(pod).at("10:00:10").expect_all(&interrupted(reason));
     }
 }
