@@ -45,10 +45,12 @@ async fn sight(
     attempt: &CurrentAttempt,
     known: &[Arc<PodFacts>],
 ) -> Result<Sight, Error> {
-    if let Some(pod) = known.iter().find(|pod| pod.is_of(attempt)) {
+    let cached = known.iter().find(|pod| pod.is_of(attempt));
+    if let Some(pod) = cached.filter(|pod| !pod.lacks_last_word()) {
         return Ok(Sight::Seen(Arc::clone(pod)));
     }
-    // The task's watch and the pods' watch lag independently: only the API server can say that it is not there.
+    // The task's watch and the pods' watch lag independently: only the API server can say that it is not there, or that
+    // nothing more was heard of it.
     let name = &attempt.pod_name;
     let pod = context.call("read pod", context.pods_api(&key.namespace).get_opt(name)).await?;
     let ours = pod

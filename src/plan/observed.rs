@@ -246,6 +246,14 @@ impl PodFacts {
         matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
     }
 
+    /// Whether it is over, or as good as, while the kubelet has not told how its main container ended: the attempt is
+    /// given up in the end, so it must be certain that nothing was told.
+    pub fn lacks_last_word(&self) -> bool {
+        let is_removed = self.deletion.is_some_and(|deletion| deletion.grace == 0) && self.node.is_some();
+        let is_running = matches!(self.main, MainContainer::Running { .. });
+        if self.is_terminal() { is_running } else { is_removed }
+    }
+
     /// Whether its main container has ever run, as far as the pod tells.
     pub fn has_main_run(&self) -> bool {
         match &self.main {

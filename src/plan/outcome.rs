@@ -403,7 +403,9 @@ mod tests {
         let pod = terminal_pod(&running, &json!([]));
         assert_eq!(last_word_due(&attempt(), &pod, at("10:00:12")), Some(at("10:00:35")));
         assert_eq!(last_word_due(&attempt(), &pod, at("10:00:35")), None, "the kubelet may be gone");
+        assert!(pod.lacks_last_word());
         let ended = json!({ "terminated": { "exitCode": 75, "finishedAt": "2026-11-24T10:00:11Z" } });
+        assert!(!terminal_pod(&ended, &json!([])).lacks_last_word());
         assert_eq!(last_word_due(&attempt(), &terminal_pod(&ended, &json!([])), at("10:00:12")), None, "said");
         let lost = json!([{
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",

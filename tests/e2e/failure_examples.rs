@@ -43,7 +43,7 @@ fn memory_limits(task: &Task<'_>) -> Vec<String> {
 
 /// On a busy node, containerd now and then learns of a kill for memory only after the end that it brought, and tells of
 /// a plain SIGKILL. The rule does not match then, and the segment is tried again with the memory that it had.
-fn is_untold_kill_for_memory(end: &EndedAttempt) -> bool {
+pub(crate) fn is_untold_kill_for_memory(end: &EndedAttempt) -> bool {
     (end.outcome, end.reason.as_str(), end.exit_code) == (Outcome::Failed, "Error", Some(137))
 }
 
