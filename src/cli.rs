@@ -1,6 +1,6 @@
 //! The command line: arguments and environment, checked once and handed on as [`Settings`].
 //!
-//! The `--help` texts are the manual. No other module reads the environment.
+//! The `--help` texts are the manual. Only `settings` reads the environment.
 
 mod settings;
 
