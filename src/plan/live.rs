@@ -101,7 +101,7 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, &shown);
         }
-    } else if is_over(draft, attempt) {
+    } else if pod.unscheduled.is_none() && is_over(draft, attempt) {
         record_pod(draft, pod);
         draft.status.next_attempt_time = None;
         unblock(draft, "Created");

@@ -45,7 +45,9 @@ fn an_edit_waits_for_the_next_attempt_when_the_create_from_before_it_was_first()
 fn a_short_wait_for_the_scheduler_is_not_shown() {
     let waiting = || given().creating(1).pod(pod(1).unschedulable("no room"));
     waiting().at("10:00:02").expect(["wake 10:00:03"]);
-    waiting().at("10:00:03").expect_containing(&["phase Pending Unschedulable"]);
+    let shown = waiting().at("10:00:03").expect_containing(&["phase Pending Unschedulable"]).then();
+    // By the clock of another operator the wait is still short.
+    shown.at("10:00:02").expect(["wake 10:00:03"]);
 }
 
 #[test]

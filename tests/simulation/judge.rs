@@ -21,6 +21,8 @@ const TOO_MANY_IDLE_WRITES: u32 = 15;
 #[derive(Default)]
 pub(crate) struct Judge {
     records: BTreeMap<String, Record>,
+    /// Pods that somebody vouched for when the next one was created: their node may come back before that one starts.
+    vouched_for: BTreeSet<String>,
     idle_writes: u32,
     news: u64,
     /// How many writes the operators have sent, leases aside.
@@ -58,6 +60,10 @@ impl World {
         if !record.created.insert(attempt) {
             self.accuse(format!("I2: attempt {attempt} is created twice"));
         }
+        let of_task = self.lives.iter().filter(|(_, one)| one.task_uid == life.task_uid && one.is_running());
+        let dead = of_task.filter(|(uid, one)| self.is_presumed_dead(uid, one)).map(|(uid, _)| uid.clone());
+        let dead: Vec<_> = dead.collect();
+        self.judge.vouched_for.extend(dead);
     }
 
     /// A main container starts.
@@ -65,8 +71,9 @@ impl World {
         let others = self.lives.iter().filter(|(other, one)| {
             *other != uid && one.task_uid == life.task_uid && one.is_running() && one.node != Node::Lost
         });
-        let others: Vec<_> =
-            others.filter(|(uid, one)| !self.is_presumed_dead(uid, one)).map(|(_, one)| &one.name).collect();
+        let is_dead =
+            |uid: &str, one: &PodLife| self.is_presumed_dead(uid, one) || self.judge.vouched_for.contains(uid);
+        let others: Vec<_> = others.filter(|(uid, one)| !is_dead(uid, one)).map(|(_, one)| &one.name).collect();
         if life.is_running()
             && let Some(other) = others.first()
         {
