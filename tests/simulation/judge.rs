@@ -21,7 +21,7 @@ const TOO_MANY_IDLE_WRITES: u32 = 15;
 #[derive(Default)]
 pub(crate) struct Judge {
     records: BTreeMap<String, Record>,
-    /// Pods that somebody vouched for when the next one was created: their node may come back before that one starts.
+    /// Pods that somebody vouched for when their attempt was counted: their node may come back afterwards.
     vouched_for: BTreeSet<String>,
     idle_writes: u32,
     news: u64,
@@ -60,10 +60,6 @@ impl World {
         if !record.created.insert(attempt) {
             self.accuse(format!("I2: attempt {attempt} is created twice"));
         }
-        let of_task = self.lives.iter().filter(|(_, one)| one.task_uid == life.task_uid && one.is_running());
-        let dead = of_task.filter(|(uid, one)| self.is_presumed_dead(uid, one)).map(|(uid, _)| uid.clone());
-        let dead: Vec<_> = dead.collect();
-        self.judge.vouched_for.extend(dead);
     }
 
     /// A main container starts.
@@ -101,6 +97,7 @@ impl World {
         let is_same_run = before.run.number == after.run.number && before.run.restart_token == after.run.restart_token;
         self.judge_numbers(&uid, &before, &after);
         self.judge_counts(&uid, &before, &after, is_same_run);
+        self.note_who_is_vouched_for(&uid, &after);
         if is_same_run {
             self.judge_checkpoint(&before, &after);
             self.judge_wait(&before, &after, ahead);
@@ -120,6 +117,14 @@ impl World {
         if is_certain && after.phase == Some(Phase::Succeeded) && before.phase != after.phase && !is_done() {
             self.accuse("the task succeeds although its program has not reached its end".to_owned());
         }
+    }
+
+    fn note_who_is_vouched_for(&mut self, task_uid: &str, status: &LongTaskStatus) {
+        let counted = status.recent_attempts.first().map(|ended| ended.number);
+        let counted = self.lives.iter().filter(|(_, one)| one.task_uid == task_uid && Some(one.attempt) == counted);
+        let dead = counted.filter(|(uid, one)| one.is_running() && self.is_presumed_dead(uid, one));
+        let dead: Vec<_> = dead.map(|(uid, _)| uid.clone()).collect();
+        self.judge.vouched_for.extend(dead);
     }
 
     fn judge_numbers(&mut self, uid: &str, before: &LongTaskStatus, after: &LongTaskStatus) {
