@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -58,7 +59,7 @@ impl Side {
                 "args": [format!("--steps={STEPS}"), "--journal=/journals/work.jsonl", format!("--resume={resume}")],
                 "volumeMounts": [{ "name": "journals", "mountPath": "/journals" }],
             }],
-            "volumes": [{ "name": "journals", "hostPath": { "path": journals, "type": "DirectoryOrCreate" } }],
+            "volumes": [{ "name": "journals", "hostPath": { "path": journals, "type": "Directory" } }],
         });
         if matches!(self, Self::LongTask) {
             return json!({
@@ -97,6 +98,9 @@ async fn measure(client: &Client, side: Side) -> Result<()> {
     if journals.exists() {
         fs::remove_dir_all(&journals)?;
     }
+    fs::create_dir_all(&journals)?;
+    // The program is nobody.
+    fs::set_permissions(&journals, fs::Permissions::from_mode(0o777))?;
     let manifest = side.manifest(&journals.display().to_string());
     let before = Writes::now(client).await?;
     let began = Instant::now();
