@@ -12,8 +12,11 @@ use super::{
 };
 
 /// Where the work stands, why it stopped and when it goes on.
+// Atomic: it has one writer, which always writes all of it. Otherwise the API server tracks the owner of every field of it
+// at every write, in managed fields as long as the status itself.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LongTaskStatus {
     /// The `metadata.generation` that this status takes into account.
     pub observed_generation: i64,

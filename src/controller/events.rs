@@ -159,27 +159,26 @@ mod tests {
         line.map_or("none", |line| line.rsplit(' ').next().expect("a number")).to_owned()
     }
 
+    /// What a server that answers so was sent, and what was counted, when two events wait as the work ends.
+    async fn two_published(code: u16) -> (Vec<String>, Metrics) {
+        let (events, publisher, notes, metrics) = served(code);
+        let work = async move { (0..2).for_each(|number| publish(&events, number)) };
+        publisher.publish_during(work).await;
+        let notes = notes.lock().expect("no panic").clone();
+        (notes, metrics)
+    }
+
     #[tokio::test]
     async fn events_that_wait_when_the_work_ends_are_published_in_their_order() {
-        let (events, publisher, notes, metrics) = served(201);
-        let work = async move {
-            publish(&events, 0);
-            publish(&events, 1);
-        };
-        publisher.publish_during(work).await;
-        assert_eq!(*notes.lock().expect("no panic"), ["note 0", "note 1"]);
+        let (notes, metrics) = two_published(201).await;
+        assert_eq!(notes, ["note 0", "note 1"]);
         assert_eq!(counted(&metrics, "sent"), "2");
     }
 
     #[tokio::test]
     async fn an_event_that_the_server_refuses_is_counted_and_the_next_one_goes_on() {
-        let (events, publisher, notes, metrics) = served(403);
-        let work = async move {
-            publish(&events, 0);
-            publish(&events, 1);
-        };
-        publisher.publish_during(work).await;
-        assert_eq!(notes.lock().expect("no panic").len(), 2);
+        let (notes, metrics) = two_published(403).await;
+        assert_eq!(notes.len(), 2);
         assert_eq!((counted(&metrics, "failed").as_str(), counted(&metrics, "sent").as_str()), ("2", "none"));
     }
 
