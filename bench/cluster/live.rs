@@ -92,6 +92,9 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     let (operator, _) = start(rig).await?;
+    // A controller manager uses all it can get in its first seconds.
+    until("it is quiet", Duration::from_mins(2), async || Ok(is_quiet(&manager).await? && is_quiet(&operator).await?))
+        .await?;
     let bystander = Bystander::of(&rig.client, NAMESPACE);
     let mut asked = Vec::new();
     for number in 0..count {
