@@ -45,8 +45,10 @@ pub(super) fn report_path(main: &Container) -> EnvVar {
 /// Adds the variables that the template does not set itself. In front, so that the template's may refer to them.
 pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvVar>) {
     let theirs = container.env.take().unwrap_or_default();
-    let is_new = |ours: &EnvVar| theirs.iter().all(|theirs| theirs.name != ours.name);
-    let mut all: Vec<_> = ours.into_iter().filter(is_new).collect();
+    let ours = ours.into_iter();
+    // Variables are large: a vector that grows would move each of them several times.
+    let mut all = Vec::with_capacity(ours.size_hint().0 + theirs.len());
+    all.extend(ours.filter(|ours| theirs.iter().all(|theirs| theirs.name != ours.name)));
     all.extend(theirs);
     container.env = Some(all);
 }

@@ -30,13 +30,12 @@ pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curren
     let deadline = segment.start_timeout.as_secs().saturating_add(slice_seconds);
     spec.active_deadline_seconds = Some(deadline.clamp(1, i64::from(i32::MAX)));
     spec.automount_service_account_token = Some(spec.automount_service_account_token.unwrap_or(false));
-    let ours = env::for_every_container(task, uid, status, attempt);
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-        env::add(container, ours.iter().cloned());
+        let report = (container.name == main).then(|| env::report_path(container));
+        let ours = env::for_every_container(task, uid, status, attempt);
+        env::add(container, report.into_iter().chain(ours));
     }
     if let Some(container) = spec.containers.iter_mut().find(|container| container.name == main) {
-        let report = env::report_path(container);
-        env::add(container, [report]);
         raise_memory(container, status.memory);
     }
     avoid_nodes(&mut spec, &status.avoid_nodes);
