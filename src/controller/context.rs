@@ -85,11 +85,6 @@ impl Context {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Awaits a call, for a limited time.
-    pub(super) async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        limited(what, call).await
-    }
-
     /// Awaits a create, which must be over before another replica could be leading.
     pub(super) async fn create<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
         let left = self.leadership.remaining().saturating_sub(LEASE_MARGIN);
@@ -101,8 +96,8 @@ impl Context {
 }
 
 /// Awaits a call, for a limited time.
-pub(super) async fn limited<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-    within(CALL_LIMIT, what, call).await
+pub(super) async fn call<T>(what: &str, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    within(CALL_LIMIT, what, request).await
 }
 
 async fn within<T>(limit: Duration, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {

@@ -10,7 +10,7 @@ use kube::{
 use tokio::{select, sync::mpsc, time};
 use tracing::warn;
 
-use super::context::limited;
+use super::context::call;
 use crate::{
     api::labels,
     operator::Operator,
@@ -97,7 +97,7 @@ impl Publisher {
     }
 
     async fn publish(&self, event: &Event, task: &ObjectReference) {
-        let published = limited("publish event", self.recorder.publish(event, task)).await;
+        let published = call("publish event", self.recorder.publish(event, task)).await;
         self.metrics.events(if published.is_ok() { Fate::Sent } else { Fate::Failed });
         if let Err(error) = published {
             let (task, namespace) = (task.name.as_deref(), task.namespace.as_deref());

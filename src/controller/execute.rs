@@ -10,7 +10,14 @@ use kube::{
 use serde_json::{Value, json};
 use tracing::{debug, info};
 
-use super::{context::Context, error::Error, figures, pods::TaskKey, spans, watches::drop_ballast};
+use super::{
+    context::{Context, call},
+    error::Error,
+    figures,
+    pods::TaskKey,
+    spans,
+    watches::drop_ballast,
+};
 use crate::{
     api::{LongTask, LongTaskStatus, labels},
     plan::{Plan, PodRef, Refusal, Step, Wake, Words},
@@ -75,7 +82,7 @@ async fn write_status(
     task.status = Some(status);
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let api = context.tasks_api(&key.namespace);
-    context.call("write status", api.replace_status(&key.name, &params, &task)).await
+    call("write status", api.replace_status(&key.name, &params, &task)).await
 }
 
 async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> Result<Option<Refusal>, Error> {
@@ -115,7 +122,7 @@ async fn create_pod(context: &Context, key: &TaskKey, task: &LongTask, pod: &Pod
 
 /// The name is taken: by this very attempt, whose answer got lost; by a pod on its way out; or by somebody else's.
 async fn whose_name(context: &Context, key: &TaskKey, task: &LongTask, name: &str) -> Result<Option<Refusal>, Error> {
-    let Some(pod) = context.call("read pod", context.pods_api(&key.namespace).get_opt(name)).await? else {
+    let Some(pod) = call("read pod", context.pods_api(&key.namespace).get_opt(name)).await? else {
         return Ok(Some(Refusal::NameOfGoingPod));
     };
     let is_ours = pod.owner_references().iter().any(|owner| Some(&owner.uid) == task.metadata.uid.as_ref());
@@ -143,7 +150,7 @@ async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<()
     let preconditions = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let api = context.pods_api(&key.namespace);
-    let answer = context.call("delete pod", api.delete(&pod.name, &params)).await;
+    let answer = call("delete pod", api.delete(&pod.name, &params)).await;
     done_or_gone(answer.map(|answer| {
         if let Some(pod) = answer.left() {
             context.pods.learn(&pod);
@@ -157,7 +164,7 @@ async fn delete_task(context: &Context, key: &TaskKey, task: &LongTask) -> Resul
     let preconditions = Preconditions { uid, resource_version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     let api = context.tasks_api(&key.namespace);
-    match context.call("delete task", api.delete(&key.name, &params)).await {
+    match call("delete task", api.delete(&key.name, &params)).await {
         Err(error) if is_not_found(&error) => Ok(()),
         result => result.map(|_| ()),
     }
@@ -174,7 +181,7 @@ async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, m
     patch["metadata"]["uid"] = json!(pod.uid);
     let params = PatchParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PatchParams::default() };
     let api = context.pods_api(&key.namespace);
-    let answer = context.call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await;
+    let answer = call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await;
     done_or_gone(answer.map(|pod| context.pods.learn(&pod)))
 }
 

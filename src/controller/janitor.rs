@@ -10,7 +10,12 @@ use kube::ResourceExt;
 use tokio::time;
 use tracing::{info, warn};
 
-use super::{context::Context, error::Error, execute::release_pod, pods::TaskKey};
+use super::{
+    context::{Context, call},
+    error::Error,
+    execute::release_pod,
+    pods::TaskKey,
+};
 use crate::plan::PodRef;
 
 /// How many tasks are looked after at the same time.
@@ -38,7 +43,7 @@ async fn release_orphans(context: &Context, task: &TaskKey) -> Result<(), Error>
     if held.is_empty() {
         return Ok(());
     }
-    let live = context.call("read task", context.tasks_api(&task.namespace).get_metadata_opt(&task.name)).await?;
+    let live = call("read task", context.tasks_api(&task.namespace).get_metadata_opt(&task.name)).await?;
     let live_uid = live.and_then(|task| task.uid());
     for pod in held.iter().filter(|pod| Some(&pod.task_uid) != live_uid.as_ref()) {
         info!(task = task.name, namespace = task.namespace, pod = pod.name, "letting go of a pod whose task is gone");

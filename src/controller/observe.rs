@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::{context::Context, error::Error, pods::TaskKey};
+use super::{
+    context::{Context, call},
+    error::Error,
+    pods::TaskKey,
+};
 use crate::{
     api::{AttemptState, CurrentAttempt, LongTask},
     plan::{Observed, PodFacts, Sight},
@@ -52,7 +56,7 @@ async fn sight(
     // The task's watch and the pods' watch lag independently: only the API server can say that it is not there, or that
     // nothing more was heard of it.
     let name = &attempt.pod_name;
-    let pod = context.call("read pod", context.pods_api(&key.namespace).get_opt(name)).await?;
+    let pod = call("read pod", context.pods_api(&key.namespace).get_opt(name)).await?;
     let ours = pod
         .and_then(|pod| PodFacts::of(&pod))
         .filter(|pod| pod.is_of(attempt) && pod.task_uid == uid && pod.owner_uid.as_deref() == Some(uid));
@@ -61,6 +65,6 @@ async fn sight(
 
 /// Whether the task of this name is, right now, the one with this UID.
 async fn is_live(context: &Context, key: &TaskKey, uid: &str) -> Result<bool, Error> {
-    let live = context.call("read task", context.tasks_api(&key.namespace).get_metadata_opt(&key.name)).await?;
+    let live = call("read task", context.tasks_api(&key.namespace).get_metadata_opt(&key.name)).await?;
     Ok(live.is_some_and(|task| task.uid().as_deref() == Some(uid)))
 }
