@@ -2,6 +2,7 @@
 //!
 //! Texts carry the codes of colours; whoever prints takes them out where no person reads.
 
+mod next;
 mod style;
 mod table;
 mod time;

@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use super::{
     counted,
+    next::next,
     style::{BOLD, BUSY, DIM, WARNING, of_outcome, of_phase, paint},
     table::{Cell, table},
     time::{ago, between, span},
 };
 use crate::api::{
-    AttemptState, Checkpoint, ConditionType, CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, MANAGED_BY_US,
-    Outcome, Phase, Progress, find_condition,
+    AttemptState, Checkpoint, ConditionType, CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, Outcome, Phase,
+    Progress, find_condition,
 };
 
 /// The facts that `status` tells, as `-o json` prints them.
@@ -230,7 +231,8 @@ fn attempts(status: &LongTaskStatus, now: Timestamp) -> Vec<Attempt> {
     ended.chain(under_way(status).map(|attempt| Attempt::under_way(attempt, now))).collect()
 }
 
-fn under_way(status: &LongTaskStatus) -> Option<&CurrentAttempt> {
+/// The attempt that has a pod, or is about to have one.
+pub(super) fn under_way(status: &LongTaskStatus) -> Option<&CurrentAttempt> {
     status.current_attempt.as_ref().filter(|attempt| match attempt.state {
         AttemptState::Ended | AttemptState::Withdrawn => false,
         AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
@@ -306,96 +308,6 @@ fn why(status: &LongTaskStatus, now: Timestamp) -> Vec<String> {
         format!("attempt {} ended with {}", last.number, ending(last.outcome, &last.reason, last.exit_code))
     });
     conditions.chain(waits).collect()
-}
-
-/// What happens next, or what the user can do.
-fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let name = task.name_any();
-    if task.spec.managed_by != MANAGED_BY_US {
-        return format!("another operator runs it: spec.managedBy is {}", task.spec.managed_by);
-    }
-    let Some(phase) = status.phase else {
-        return "the operator has not taken it up yet; does one run? kubectl get pods -A -l app.kubernetes.io/name=longtask"
-            .to_owned();
-    };
-    match phase {
-        Phase::Pending => pending(status, now),
-        Phase::Running => running(task, status, now),
-        Phase::Stopping => stopping(task, status, now),
-        Phase::Waiting => waiting(status, now),
-        Phase::Suspended if status.reason == "Held" => {
-            format!("`kubectl longtask restart {name}` lets it go on from {}, when the cause is removed", start(status))
-        }
-        Phase::Suspended => format!("`kubectl longtask resume {name}` lets it go on from {}", start(status)),
-        Phase::Succeeded => format!("nothing: it is done{}", removal(task, status, now)),
-        Phase::Failed | Phase::Cancelled => {
-            let removal = removal(task, status, now);
-            format!(
-                "nothing by itself{removal}; `kubectl longtask restart {name}` runs it again from {}",
-                start(status)
-            )
-        }
-    }
-}
-
-fn pending(status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return "its first pod".to_owned() };
-    let pod = &attempt.pod_name;
-    let again = status.next_attempt_time.map(|time| match between(now, time) {
-        ..=0 => ", which is tried again now".to_owned(),
-        seconds => format!(", which is tried again in {}", span(seconds)),
-    });
-    let step = match attempt.state {
-        AttemptState::Creating => format!("pod {pod} is created"),
-        _ => format!("pod {pod} is scheduled and started"),
-    };
-    format!("attempt {} of segment {} runs once {step}{}", attempt.number, attempt.segment, again.unwrap_or_default())
-}
-
-fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return String::new() };
-    if let Some(limit) = attempt.cut_by {
-        return format!("it has time until the limit {limit} is reached, which fails the task");
-    }
-    let started = attempt.started_at.unwrap_or(now);
-    let left = task.spec.segment.duration.as_secs().saturating_sub(between(started, now));
-    let when = if left > 0 { format!("in {}", span(left)) } else { "now".to_owned() };
-    format!(
-        "the time of segment {} is up {when}; segment {} goes on from its checkpoint",
-        attempt.segment,
-        attempt.segment + 1
-    )
-}
-
-fn stopping(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return String::new() };
-    let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.requested_at, now), stop.reason));
-    let grace = task.spec.segment.grace_period;
-    let number = attempt.number;
-    format!("attempt {number} was asked to stop{}, and has {grace} for its last checkpoint", asked.unwrap_or_default())
-}
-
-fn waiting(status: &LongTaskStatus, now: Timestamp) -> String {
-    let number = status.current_attempt.as_ref().map_or(1, |attempt| attempt.number.saturating_add(1));
-    let when = status.next_attempt_time.map_or_else(String::new, |time| match between(now, time) {
-        ..=0 => " now".to_owned(),
-        seconds => format!(" in {} ({time})", span(seconds)),
-    });
-    format!("attempt {number} of segment {} starts{when}, from {}", status.segment, start(status))
-}
-
-/// Where the next attempt starts.
-fn start(status: &LongTaskStatus) -> String {
-    let checkpoint = status.checkpoint.as_ref();
-    checkpoint.map_or_else(|| "the beginning".to_owned(), |checkpoint| format!("checkpoint {}", checkpoint.sequence))
-}
-
-fn removal(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let due = task.spec.ttl_after_finished.zip(status.completion_time);
-    due.map_or_else(String::new, |(ttl, end)| {
-        let left = ttl.as_secs().saturating_sub(between(end, now));
-        format!("; it is deleted in {} (ttlAfterFinished)", span(left))
-    })
 }
 
 #[cfg(test)]
