@@ -1,30 +1,32 @@
-//! B3: chains of segments: hand-over and writes per segment. B7: the same while the operator is killed every 10 s.
+//! B3: chains of segments: hand-over and writes per segment, also as retries of Argo Workflows. B7: the same while the operator is killed every 10 s.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::{
+    argo,
     figures::{Run, Writes, name, percentile},
     load::{self, Load},
     operator,
     pods::Bystander,
-    rig::Rig,
+    rig::{Rig, Running},
 };
 
 const NAMESPACE: &str = "bench-chains";
 const SEGMENTS: usize = 20;
 const KILLED_EVERY: Duration = Duration::from_secs(10);
+/// How long all chains may take.
+const LIMIT: Duration = Duration::from_hours(1);
 
-pub(crate) async fn chains(rig: &Rig, count: usize, run: &str, is_killed: bool) -> Result<()> {
+pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, is_killed: bool) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
-    let bystander = Bystander::of(&rig.client, NAMESPACE);
-    let before = Writes::now(&rig.client).await?;
+    let started = Started::now(rig).await?;
     let operator = rig.start_operator()?;
-    let began = Instant::now();
-    load.create(count, |number| load::chain(&format!("chain-{number}"), run, SEGMENTS)).await?;
-    let ended = load.until_ended(count, Duration::from_mins(40));
+    let run = load::about(run);
+    load.create(count, |number| load::chain(&format!("chain-{number}"), &run, SEGMENTS)).await?;
+    let ended = load.until_ended(count, LIMIT);
     let mut kills = 0;
     let operator = if is_killed {
         let mut operator = Some(operator);
@@ -39,46 +41,88 @@ pub(crate) async fn chains(rig: &Rig, count: usize, run: &str, is_killed: bool) 
         ended.await?;
         operator
     };
-    let seconds = began.elapsed().as_secs_f64();
-    let (attempts, doubled, hand_overs) = {
-        let seen = bystander.seen.lock().expect("no panic");
-        (seen.attempts(), seen.doubled(), seen.hand_overs())
-    };
-    let segments = (count * SEGMENTS) as f64;
-    let mut figures = vec![
-        name("tasks", count as f64),
-        name("segments", segments),
-        name("attempts", attempts as f64),
-        name("attempts with two pods", doubled as f64),
-        name("operator kills", f64::from(kills)),
-        name("seconds", seconds),
-        name("segments per second", segments / seconds),
-        name("hand-over as a watch sees it p50, ms", percentile(&hand_overs, 0.5)),
-        name("hand-over as a watch sees it p99, ms", percentile(&hand_overs, 0.99)),
-        name("operator memory peak, MiB", operator.process().resident_peak()?),
-    ];
-    if !is_killed {
+    let mut figures = started.until_now(rig, count, &operator).await?;
+    figures.push(name("operator kills", f64::from(kills)));
+    if is_killed {
+        figures.retain(|(name, _)| !name.starts_with("controller")); // those of the last of many
+    } else {
+        let segments = (count * SEGMENTS) as f64;
         let writes = operator::writes()? - operator::sum("longtask_api_requests_total", &["resource=\"events\""])?;
         figures.push(name("operator writes per segment, events aside", writes / segments));
-        figures.push(name(
-            "hand-over, operator's share p50 at most, ms",
-            1000.0 * operator::histogram_bound("longtask_hand_over_seconds", 0.5)?,
-        ));
-        figures.push(name(
-            "hand-over, operator's share p99 at most, ms",
-            1000.0 * operator::histogram_bound("longtask_hand_over_seconds", 0.99)?,
-        ));
-        figures.push(name("operator cpu per segment, ms", 1000.0 * operator.process().cpu()?.as_secs_f64() / segments));
+        for (share, title) in [(0.5, "p50"), (0.99, "p99")] {
+            let bound = operator::histogram_bound("longtask_hand_over_seconds", share)?;
+            figures.push(name(&format!("hand-over, operator's share {title} at most, ms"), 1000.0 * bound));
+        }
     }
-    let writes = Writes::now(&rig.client).await?.since(&before);
-    figures.extend(
-        writes
-            .into_iter()
-            .filter(|(_, writes)| *writes >= 0.02 * segments)
-            .map(|(what, writes)| (format!("{what}, per segment"), writes / segments)),
-    );
     Run::of(if is_killed { "killed" } else { "chains" }, "LongTask", figures).record()?;
-    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
     drop((manager, operator));
     Ok(())
+}
+
+/// The same as workflows whose step is tried again.
+pub(crate) async fn workflows(rig: &Rig, count: usize, run: u32) -> Result<()> {
+    argo::install(&rig.client).await?;
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_workflows(&rig.client, NAMESPACE).await?;
+    let started = Started::now(rig).await?;
+    let controller = rig.start_argo()?;
+    let run = load::about(run);
+    load.create(count, |number| argo::chain(&format!("chain-{number}"), &run, SEGMENTS)).await?;
+    load.until_ended(count, LIMIT).await?;
+    let figures = started.until_now(rig, count, &controller).await?;
+    Run::of("chains", "Argo Workflows", figures).record()?;
+    drop((manager, controller));
+    Ok(())
+}
+
+/// What is counted from a start.
+struct Started {
+    bystander: Bystander,
+    writes: Writes,
+    cpu: Duration,
+    at: Instant,
+}
+
+impl Started {
+    async fn now(rig: &Rig) -> Result<Self> {
+        let bystander = Bystander::of(&rig.client, NAMESPACE);
+        let writes = Writes::now(&rig.client).await?;
+        Ok(Self { bystander, writes, cpu: Rig::cpu_of_control_plane()?, at: Instant::now() })
+    }
+
+    async fn until_now(&self, rig: &Rig, count: usize, controller: &Running) -> Result<Vec<(String, f64)>> {
+        let seconds = self.at.elapsed().as_secs_f64();
+        let segments = (count * SEGMENTS) as f64;
+        let per_segment = |used: Duration| 1000.0 * used.as_secs_f64() / segments;
+        let mut figures = vec![
+            name("tasks", count as f64),
+            name("segments", segments),
+            name("seconds", seconds),
+            name("segments per second", segments / seconds),
+            name("controller memory peak, MiB", controller.process().resident_peak()?),
+            name("controller cpu per segment, ms", per_segment(controller.process().cpu()?)),
+            name(
+                "API server and etcd cpu per segment, ms",
+                per_segment(Rig::cpu_of_control_plane()?.saturating_sub(self.cpu)),
+            ),
+        ];
+        {
+            let seen = self.bystander.seen.lock().expect("no panic");
+            let hand_overs = seen.hand_overs();
+            figures.extend([
+                name("attempts", seen.attempts() as f64),
+                name("attempts with two pods", seen.doubled() as f64),
+                name("hand-over as a watch sees it p50, ms", percentile(&hand_overs, 0.5)),
+                name("hand-over as a watch sees it p99, ms", percentile(&hand_overs, 0.99)),
+            ]);
+        }
+        let writes = Writes::now(&rig.client).await?.since(&self.writes);
+        figures.extend(
+            writes
+                .into_iter()
+                .filter(|(_, writes)| *writes >= 0.02 * segments)
+                .map(|(what, writes)| (format!("{what}, per segment"), writes / segments)),
+        );
+        Ok(figures)
+    }
 }

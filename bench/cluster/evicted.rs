@@ -1,5 +1,5 @@
-//! B6: two minutes of work whose pod is evicted again and again, on the real kubelet: as a LongTask, and as a Job that does
-//! not count evictions as failures, with and without a volume for what it has done.
+//! B6: two minutes of work whose pod is evicted again and again, on the real kubelet: as a LongTask, as a Job that does not
+//! count evictions as failures, with and without a volume for what it has done, and as a step that Argo tries again, with one.
 
 use std::{
     fs,
@@ -18,6 +18,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
+    argo,
     figures::{Run, Writes, name},
     load::Load,
     rig::{Local, delete_namespace, until},
@@ -26,15 +27,16 @@ use crate::{
 const NAMESPACE: &str = "bench-evicted";
 /// Of a second each.
 const STEPS: usize = 120;
-/// How long the program runs before each eviction, in seconds: drawn once, exponential with a mean of 15 s. Together less
+/// How long the program runs before each eviction, in seconds: drawn once, exponential with a mean of 20 s. Together less
 /// than the work.
-const UNTIL_EVICTED: [u64; 6] = [21, 6, 33, 12, 4, 14];
+const UNTIL_EVICTED: [u64; 4] = [21, 6, 33, 12];
 
 #[derive(Clone, Copy)]
 enum Side {
     LongTask,
     JobWithVolume,
     Job,
+    ArgoWithVolume,
 }
 
 impl Side {
@@ -43,24 +45,38 @@ impl Side {
             Self::LongTask => "LongTask",
             Self::JobWithVolume => "Job with a volume",
             Self::Job => "Job",
+            Self::ArgoWithVolume => "Argo Workflows with a volume",
+        }
+    }
+
+    async fn load(self, client: &Client) -> Result<Load> {
+        match self {
+            Self::LongTask => Load::of_tasks(client, NAMESPACE).await,
+            Self::JobWithVolume | Self::Job => Load::of_jobs(client, NAMESPACE).await,
+            Self::ArgoWithVolume => {
+                let load = Load::of_workflows(client, NAMESPACE).await?;
+                argo::let_pods_report(client, NAMESPACE).await?;
+                Ok(load)
+            }
         }
     }
 
     fn manifest(self, journals: &str) -> Value {
         let resume = match self {
             Self::LongTask => "report",
-            Self::JobWithVolume => "journal",
+            Self::JobWithVolume | Self::ArgoWithVolume => "journal",
             Self::Job => "none",
         };
-        let mut pod = json!({
-            "automountServiceAccountToken": false,
-            "containers": [{
-                "name": "main", "image": "localhost/longtask-e2e-program:dev",
-                "args": [format!("--steps={STEPS}"), "--journal=/journals/work.jsonl", format!("--resume={resume}")],
-                "volumeMounts": [{ "name": "journals", "mountPath": "/journals" }],
-            }],
-            "volumes": [{ "name": "journals", "hostPath": { "path": journals, "type": "Directory" } }],
+        let container = json!({
+            "name": "main", "image": "localhost/longtask-e2e-program:dev", "command": ["/bin/program"],
+            "args": [format!("--steps={STEPS}"), "--journal=/journals/work.jsonl", format!("--resume={resume}")],
+            "volumeMounts": [{ "name": "journals", "mountPath": "/journals" }],
         });
+        let volumes = json!([{ "name": "journals", "hostPath": { "path": journals, "type": "Directory" } }]);
+        if matches!(self, Self::ArgoWithVolume) {
+            return argo::tried_again("work", &container, &volumes);
+        }
+        let mut pod = json!({ "automountServiceAccountToken": false, "containers": [container], "volumes": volumes });
         if matches!(self, Self::LongTask) {
             return json!({
                 "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "work" },
@@ -82,18 +98,16 @@ impl Side {
 
 /// All sides, one after the other.
 pub(crate) async fn evicted(local: &Local) -> Result<()> {
-    let _operator = local.start_operator()?;
-    for side in [Side::LongTask, Side::JobWithVolume, Side::Job] {
+    argo::install(&local.client).await?;
+    let _controllers = [local.start_operator()?, local.start_argo()?];
+    for side in [Side::LongTask, Side::JobWithVolume, Side::Job, Side::ArgoWithVolume] {
         measure(&local.client, side).await?;
     }
     Ok(())
 }
 
 async fn measure(client: &Client, side: Side) -> Result<()> {
-    let load = match side {
-        Side::LongTask => Load::of_tasks(client, NAMESPACE).await?,
-        Side::JobWithVolume | Side::Job => Load::of_jobs(client, NAMESPACE).await?,
-    };
+    let load = side.load(client).await?;
     let journals = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/journals"));
     if journals.exists() {
         fs::remove_dir_all(&journals)?;

@@ -66,10 +66,7 @@ async fn population(
         ];
         Run::of(scenario, "LongTask", figures).record()?;
     }
-    // Pods that run are held until somebody has recorded how they ended.
-    let (operator, _) = start(rig).await?;
-    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
-    drop((manager, operator));
+    drop(manager);
     Ok(())
 }
 
@@ -120,7 +117,6 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
         name("create of the task to its pod p99, ms", percentile(&took, 0.99)),
     ];
     Run::of("start", "LongTask", figures).record()?;
-    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
     drop((manager, operator));
     Ok(())
 }

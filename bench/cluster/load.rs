@@ -24,21 +24,40 @@ pub(crate) struct Load {
     pub(crate) namespace: String,
     resource: ApiResource,
     /// Selects those that have ended well.
-    ended: &'static str,
+    ended: Ended,
+}
+
+/// What an object that has ended well is known by.
+#[derive(Clone, Copy)]
+enum Ended {
+    Field(&'static str),
+    Label(&'static str),
 }
 
 impl Load {
     pub(crate) async fn of_tasks(client: &Client, namespace: &str) -> Result<Self> {
         let kind = GroupVersionKind::gvk("longtask.dev", "v1alpha1", "LongTask");
-        Self::open(client, namespace, ApiResource::from_gvk(&kind), "status.phase=Succeeded").await
+        Self::open(client, namespace, ApiResource::from_gvk(&kind), Ended::Field("status.phase=Succeeded")).await
     }
 
     pub(crate) async fn of_jobs(client: &Client, namespace: &str) -> Result<Self> {
         let kind = GroupVersionKind::gvk("batch", "v1", "Job");
-        Self::open(client, namespace, ApiResource::from_gvk(&kind), "status.successful=1").await
+        Self::open(client, namespace, ApiResource::from_gvk(&kind), Ended::Field("status.successful=1")).await
     }
 
-    async fn open(client: &Client, namespace: &str, resource: ApiResource, ended: &'static str) -> Result<Self> {
+    pub(crate) async fn of_workflows(client: &Client, namespace: &str) -> Result<Self> {
+        let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Workflow");
+        // Its definitions have no selectable fields; its controller tells the phase by a label.
+        Self::open(
+            client,
+            namespace,
+            ApiResource::from_gvk(&kind),
+            Ended::Label("workflows.argoproj.io/phase=Succeeded"),
+        )
+        .await
+    }
+
+    async fn open(client: &Client, namespace: &str, resource: ApiResource, ended: Ended) -> Result<Self> {
         super::rig::delete_namespace(client, namespace).await?;
         let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
         Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
@@ -67,7 +86,10 @@ impl Load {
     pub(crate) async fn until_ended(&self, count: usize, limit: Duration) -> Result<()> {
         let began = Instant::now();
         let wait = async {
-            let config = watcher::Config::default().fields(self.ended);
+            let config = match self.ended {
+                Ended::Field(selector) => watcher::Config::default().fields(selector),
+                Ended::Label(selector) => watcher::Config::default().labels(selector),
+            };
             let api: Api<PartialObjectMeta<DynamicObject>> =
                 Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource);
             let mut ended = pin!(watcher(api, config).default_backoff().applied_objects());
@@ -90,10 +112,19 @@ pub(crate) fn task(name: &str, run: &str) -> Value {
     task_of(name, &json!({ "bench.longtask.dev/run": run }))
 }
 
-/// A task of so many segments, each that long.
-pub(crate) fn chain(name: &str, run: &str, segments: usize) -> Value {
-    let annotations = json!({ "bench.longtask.dev/run": run, "bench.longtask.dev/segments": segments.to_string() });
+/// A task of so many segments.
+pub(crate) fn chain(name: &str, run: &Value, segments: usize) -> Value {
+    let mut annotations = run.clone();
+    annotations["bench.longtask.dev/segments"] = json!(segments.to_string());
     task_of(name, &annotations)
+}
+
+/// The annotations of a pod that runs for so many seconds or up to half as long again: what is real does not end in step.
+pub(crate) fn about(seconds: u32) -> Value {
+    json!({
+        "bench.longtask.dev/run": format!("{seconds}s"),
+        "bench.longtask.dev/run-at-most": format!("{}s", seconds + seconds / 2),
+    })
 }
 
 /// A task whose pods are as these annotations say; see stages.yaml.
@@ -112,12 +143,16 @@ pub(crate) fn job(name: &str, run: &str) -> Value {
     })
 }
 
+/// What runs in a pod, if a kubelet were there.
+pub(crate) fn container() -> Value {
+    json!({
+        "name": "main", "image": "kwok", "command": ["work"],
+        "resources": { "requests": { "cpu": "10m", "memory": "16Mi" } },
+    })
+}
+
 fn template(annotations: &Value, restart_policy: Option<&str>) -> Value {
-    let mut spec = json!({
-        "automountServiceAccountToken": false,
-        "containers": [{ "name": "main", "image": "kwok", "command": ["work"],
-                         "resources": { "requests": { "cpu": "10m", "memory": "16Mi" } } }],
-    });
+    let mut spec = json!({ "automountServiceAccountToken": false, "containers": [container()] });
     if let Some(policy) = restart_policy {
         spec["restartPolicy"] = json!(policy);
     }

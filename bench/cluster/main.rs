@@ -4,6 +4,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
+mod argo;
 mod chains;
 mod evicted;
 mod figures;
@@ -29,9 +30,9 @@ struct Arguments {
     /// How many objects.
     #[arg(long, default_value = "5000")]
     count: usize,
-    /// How long each segment of a chain runs.
-    #[arg(long, default_value = "10s")]
-    run: String,
+    /// How long each segment of a chain runs, in seconds, and half as long again: something between the two.
+    #[arg(long, default_value = "20")]
+    run: u32,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -45,6 +46,8 @@ enum Scenario {
     QueuedJobs,
     /// Chains of 20 segments.
     Chains,
+    /// The same as retries of Argo Workflows.
+    ChainsArgo,
     /// The same, while the operator is killed every 10 s.
     Killed,
     /// Tasks that run.
@@ -65,8 +68,8 @@ async fn main() -> Result<()> {
     if arguments.scenarios.iter().any(|scenario| matches!(scenario, Scenario::Report)) {
         return report::report();
     }
-    let (with_kubelet, on_rig): (Vec<_>, Vec<_>) =
-        arguments.scenarios.iter().partition(|scenario| matches!(scenario, Scenario::Evicted));
+    let (with_kubelet, on_rig): (Vec<Scenario>, Vec<Scenario>) =
+        arguments.scenarios.iter().copied().partition(|scenario| matches!(scenario, Scenario::Evicted));
     if !with_kubelet.is_empty() {
         let local = rig::Local::up().await?;
         for run in 1..=arguments.runs {
@@ -74,24 +77,30 @@ async fn main() -> Result<()> {
             evicted::evicted(&local).await?;
         }
     }
-    if on_rig.is_empty() {
-        return Ok(());
-    }
-    let rig = rig::Rig::set_up().await?;
     for run in 1..=arguments.runs {
-        for scenario in &on_rig {
-            println!("run {run} of {}", arguments.runs);
-            match scenario {
-                Scenario::Queued => queued::tasks(&rig, arguments.count).await?,
-                Scenario::QueuedJobs => queued::jobs(&rig, arguments.count).await?,
-                Scenario::Chains => chains::chains(&rig, arguments.count, &arguments.run, false).await?,
-                Scenario::Killed => chains::chains(&rig, arguments.count, &arguments.run, true).await?,
-                Scenario::Live if run == 1 => live::live(&rig, arguments.count, arguments.runs).await?,
-                Scenario::Waiting if run == 1 => live::waiting(&rig, arguments.count, arguments.runs).await?,
-                Scenario::Live | Scenario::Waiting | Scenario::Evicted | Scenario::Report => {}
-                Scenario::Start => live::start_of_a_task(&rig, arguments.count).await?,
+        for &scenario in &on_rig {
+            if run > 1 && matches!(scenario, Scenario::Live | Scenario::Waiting) {
+                continue; // all their runs are made with one population
             }
+            println!("run {run} of {}", arguments.runs);
+            on_a_rig_of_its_own(scenario, &arguments).await?;
         }
     }
     Ok(())
+}
+
+async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Result<()> {
+    let rig = rig::Rig::set_up().await?;
+    let Arguments { count, runs, run, .. } = *arguments;
+    match scenario {
+        Scenario::Queued => queued::tasks(&rig, count).await,
+        Scenario::QueuedJobs => queued::jobs(&rig, count).await,
+        Scenario::Chains => chains::tasks(&rig, count, run, false).await,
+        Scenario::ChainsArgo => chains::workflows(&rig, count, run).await,
+        Scenario::Killed => chains::tasks(&rig, count, run, true).await,
+        Scenario::Live => live::live(&rig, count, runs).await,
+        Scenario::Waiting => live::waiting(&rig, count, runs).await,
+        Scenario::Start => live::start_of_a_task(&rig, count).await,
+        Scenario::Evicted | Scenario::Report => unreachable!("they need no rig"),
+    }
 }

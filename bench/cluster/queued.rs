@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::{
-    figures::{Process, Run, Writes, name},
+    figures::{Run, Writes, name},
     load::{self, Load},
     operator,
     rig::{Rig, Running},
@@ -19,22 +19,18 @@ pub(crate) async fn tasks(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     load.create(count, |number| load::task(&format!("queued-{number}"), RUN)).await?;
-    let operator = measure(rig, &load, "LongTask", count, || rig.start_operator()).await?;
-    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
-    drop((manager, operator));
+    measure(rig, &load, "LongTask", count, || rig.start_operator()).await?;
+    drop(manager);
     Ok(())
 }
 
 pub(crate) async fn jobs(rig: &Rig, count: usize) -> Result<()> {
-    // Namespaces need a controller manager to go; the Jobs wait for one with a Job controller.
+    // A namespace needs one for its service account; the Jobs wait for one with a Job controller.
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_jobs(&rig.client, NAMESPACE).await?;
     load.create(count, |number| load::job(&format!("queued-{number}"), RUN)).await?;
     manager.kill();
-    let manager = measure(rig, &load, "Job", count, || rig.start_controller_manager(true)).await?;
-    super::rig::delete_namespace(&rig.client, NAMESPACE).await?;
-    drop(manager);
-    Ok(())
+    measure(rig, &load, "Job", count, || rig.start_controller_manager(true)).await
 }
 
 async fn measure(
@@ -43,13 +39,9 @@ async fn measure(
     side: &str,
     count: usize,
     start: impl FnOnce() -> Result<Running>,
-) -> Result<Running> {
+) -> Result<()> {
     let before = Writes::now(&rig.client).await?;
-    let others = [Rig::component("kube-apiserver")?, Rig::component("etcd")?];
-    let used = |processes: &[Process]| -> Result<f64> {
-        processes.iter().map(|process| Ok(process.cpu()?.as_secs_f64())).sum()
-    };
-    let used_before = used(&others)?;
+    let used_before = Rig::cpu_of_control_plane()?;
     let began = Instant::now();
     let controller = start()?;
     load.until_ended(count, Duration::from_mins(20)).await?;
@@ -60,7 +52,7 @@ async fn measure(
         name("objects per second", count as f64 / seconds),
         name("controller cpu, s", controller.process().cpu()?.as_secs_f64()),
         name("controller memory peak, MiB", controller.process().resident_peak()?),
-        name("API server and etcd cpu, s", used(&others)? - used_before),
+        name("API server and etcd cpu, s", Rig::cpu_of_control_plane()?.saturating_sub(used_before).as_secs_f64()),
     ];
     let writes = Writes::now(&rig.client).await?.since(&before);
     figures.extend(
@@ -76,6 +68,5 @@ async fn measure(
         figures.push(name("operator: reads of a pod, per object", of(&["verb=\"get\"", "resource=\"pods\""])?));
         figures.push(name("operator: conflicts, per object", of(&["code=\"409\""])?));
     }
-    Run::of("queued", side, figures).record()?;
-    Ok(controller)
+    Run::of("queued", side, figures).record()
 }

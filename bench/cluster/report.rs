@@ -87,6 +87,42 @@ const TARGETS: [Target; 7] = [
     },
 ];
 
+/// One figure, side by side.
+struct Comparison {
+    title: &'static str,
+    scenario: &'static str,
+    figure: &'static str,
+    /// The name of its plot.
+    plot: &'static str,
+}
+
+const COMPARISONS: [Comparison; 4] = [
+    Comparison {
+        title: "Queued before the controller starts: objects done per second",
+        scenario: "queued",
+        figure: "objects per second",
+        plot: "queued",
+    },
+    Comparison {
+        title: "From the end of a pod to the next one, as a watch sees it: median, ms",
+        scenario: "chains",
+        figure: "hand-over as a watch sees it p50, ms",
+        plot: "hand-over",
+    },
+    Comparison {
+        title: "Processor time of API server and etcd per segment of a chain, ms",
+        scenario: "chains",
+        figure: "API server and etcd cpu per segment, ms",
+        plot: "segment-cpu",
+    },
+    Comparison {
+        title: "Two minutes of work, evicted four times: seconds until it is done",
+        scenario: "evicted",
+        figure: "from create to done, s",
+        plot: "evicted",
+    },
+];
+
 /// All runs, by scenario and side.
 type Results = BTreeMap<(String, String), Vec<Run>>;
 
@@ -96,7 +132,7 @@ pub(crate) fn report() -> Result<()> {
     let page = fs::read_to_string(PAGE)?;
     let (before, rest) = page.split_once(BEGIN).context("docs/benchmarks.md has a place for the figures")?;
     let (_, after) = rest.split_once(END).context("docs/benchmarks.md has an end of the figures")?;
-    let figures = [targets(&results), against_jobs(&results)?, all(&results)].concat();
+    let figures = [targets(&results), comparisons(&results)?, all(&results)].concat();
     fs::write(PAGE, [before, BEGIN, &figures, END, after].concat())?;
     println!("{PAGE}");
     Ok(())
@@ -147,25 +183,33 @@ fn targets(results: &Results) -> String {
     text
 }
 
-fn against_jobs(results: &Results) -> Result<String> {
-    let figure = "objects per second";
-    let of = |side: &str| {
-        let runs = results.get(&("queued".into(), side.into())).map(Vec::as_slice).unwrap_or_default();
-        values(runs, figure)
-    };
-    let (tasks, jobs) = (of("LongTask"), of("Job"));
-    if tasks.is_empty() || jobs.is_empty() {
-        return Ok(String::new());
+fn comparisons(results: &Results) -> Result<String> {
+    let mut text = String::new();
+    for Comparison { title, scenario, figure, plot: name } in &COMPARISONS {
+        let mut sides: Vec<(&str, Vec<f64>)> = results
+            .iter()
+            .filter(|((of, _), _)| of == scenario)
+            .map(|((_, side), runs)| (side.as_str(), values(runs, figure)))
+            .filter(|(_, values)| !values.is_empty())
+            .collect();
+        sides.sort_by_key(|(side, _)| (*side != "LongTask", *side));
+        let [("LongTask", ours), peers @ ..] = sides.as_slice() else { continue };
+        let ours_median = percentile(ours, 0.5);
+        plot(name, title, &sides)?;
+        add(
+            &mut text,
+            format_args!(
+                "\n{title}:\n\n| side | median (least to most) | runs | LongTask beside it |\n|---|---|---|---|\n"
+            ),
+        );
+        add(&mut text, format_args!("| LongTask | {} | {} | |\n", spread(ours), ours.len()));
+        for (side, theirs) in peers {
+            let share = ours_median / percentile(theirs, 0.5);
+            add(&mut text, format_args!("| {side} | {} | {} | x {share:.2} |\n", spread(theirs), theirs.len()));
+        }
+        add(&mut text, format_args!("\n![{title}](benchmarks/{name}.svg)\n"));
     }
-    let sides = [("LongTask", tasks.as_slice()), ("Job", jobs.as_slice())];
-    plot("queued", "Queued before the controller starts: objects done per second", &sides)?;
-    let ratio = percentile(&tasks, 0.5) / percentile(&jobs, 0.5);
-    Ok(format!(
-        "\nQueued tasks against queued Jobs: {} against {} objects per second, {ratio:.2} times as many.\n\n\
-         ![queued tasks and Jobs](benchmarks/queued.svg)\n",
-        spread(&tasks),
-        spread(&jobs),
-    ))
+    Ok(text)
 }
 
 fn all(results: &Results) -> String {
@@ -191,7 +235,7 @@ fn add(text: &mut String, line: fmt::Arguments<'_>) {
 }
 
 /// A bar for each side, from nothing to the median, with every run as a point.
-fn plot(name: &str, title: &str, sides: &[(&str, &[f64])]) -> Result<()> {
+fn plot(name: &str, title: &str, sides: &[(&str, Vec<f64>)]) -> Result<()> {
     let file = Path::new(PLOTS).join(name).with_extension("svg");
     let most = sides.iter().flat_map(|(_, values)| values.iter().copied()).fold(0.0, f64::max) * 1.15;
     let area = SVGBackend::new(&file, (640, 60 + 60 * u32::try_from(sides.len())?)).into_drawing_area();
@@ -200,7 +244,7 @@ fn plot(name: &str, title: &str, sides: &[(&str, &[f64])]) -> Result<()> {
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 16))
         .margin(8)
-        .y_label_area_size(80)
+        .y_label_area_size(130)
         .x_label_area_size(24)
         .build_cartesian_2d(0.0..most, 0.0..rows)?;
     chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
@@ -210,7 +254,7 @@ fn plot(name: &str, title: &str, sides: &[(&str, &[f64])]) -> Result<()> {
         chart.draw_series([Rectangle::new(bar, RGBColor(90, 130, 200).mix(0.6).filled())])?;
         chart.draw_series(values.iter().map(|value| Circle::new((*value, top - 0.5), 3, BLACK.filled())))?;
         let (left, y) = chart.backend_coord(&(0.0, top - 0.5));
-        area.draw_text(side, &("sans-serif", 14).into_text_style(&area), (left - 75, y - 7))?;
+        area.draw_text(side, &("sans-serif", 14).into_text_style(&area), (left - 125, y - 7))?;
     }
     area.present()?;
     Ok(())

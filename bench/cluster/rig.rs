@@ -1,7 +1,8 @@
 //! The control plane that is measured on: the local cluster's, without its kubelet, with kwok in its place.
 //!
-//! Controller manager and scheduler are started anew with the limits of a large cluster; when the rig is dropped, they
-//! and kwok end, and `make cluster-up` brings back what the local cluster had.
+//! Controller manager and scheduler are started anew with the limits of a large cluster. When the rig is dropped, they
+//! and kwok end, and the local cluster starts again without any objects: ten thousand pods are gone in seconds instead of
+//! minutes, and the next run finds an empty store and a young API server, as this one did.
 
 use std::{
     env, fs,
@@ -27,10 +28,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{figures::Process, operator::LISTEN};
+use crate::{argo, figures::Process, operator::LISTEN};
 
 /// The local cluster's own places, as in `tests/cluster`.
 const STATE: &str = "/var/lib/longtask-cluster";
+const OBJECTS: &str = "/var/lib/longtask-cluster/etcd";
 const RUN: &str = "/run/longtask-cluster";
 const STAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/cluster/stages.yaml");
 const CLUSTER_TOOL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.cache/cluster");
@@ -39,7 +41,7 @@ const NODES: usize = 50;
 /// Selects them.
 const NODES_OF_KWOK: &str = "bench.longtask.dev/node=kwok";
 /// The namespace that the operator's account is in.
-const OPERATOR_NAMESPACE: &str = "bench-operator";
+pub(crate) const OPERATOR_NAMESPACE: &str = "bench-operator";
 
 /// The limits that every client of the control plane has, ours and the peers' alike.
 const LIMITS: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=1000"];
@@ -68,10 +70,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(program: &Path, arguments: &[String], log: &Path, kubeconfig: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        program: &Path,
+        arguments: &[String],
+        variables: &[(&str, &str)],
+        log: &Path,
+        kubeconfig: &Path,
+    ) -> Result<Self> {
         let log = fs::File::create(log).with_context(|| log.display().to_string())?;
         let mut command = Command::new(program);
-        command.args(arguments).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+        command.args(arguments).env("KUBECONFIG", kubeconfig).envs(variables.iter().copied()).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         Ok(Self { child: command.spawn().with_context(|| format!("start {}", program.display()))? })
     }
@@ -104,7 +112,7 @@ impl Local {
         let kubeconfig = PathBuf::from(env::var("KUBECONFIG").context("KUBECONFIG")?);
         let config = Kubeconfig::read_from(&kubeconfig)?;
         let is_local = config.current_context.as_deref() == Some("longtask-cluster");
-        ensure!(is_local, "this takes a control plane apart: it runs on the local cluster only (make cluster-up)");
+        ensure!(is_local, "benchmarks run on the local cluster only, whose objects they remove (make cluster-up)");
         let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench"));
         fs::create_dir_all(&folder)?;
         cluster_tool(&["up"])?;
@@ -118,14 +126,19 @@ impl Local {
         self.start_operator_as(&self.kubeconfig, &[])
     }
 
+    /// The controller of Argo Workflows, with the same rights.
+    pub(crate) fn start_argo(&self) -> Result<Running> {
+        argo::start(&self.kubeconfig, &self.log("argo"))
+    }
+
     fn start_operator_as(&self, kubeconfig: &Path, more: &[String]) -> Result<Running> {
         let line = ["run", "--listen", LISTEN, "--log=warn"].map(str::to_owned);
         let program = Path::new(env!("CARGO_BIN_EXE_longtask"));
-        Running::start(program, &[&line, more].concat(), &self.log("longtask"), kubeconfig)
+        Running::start(program, &[&line, more].concat(), &[], &self.log("longtask"), kubeconfig)
     }
 
     fn start(&self, name: &str, line: &[String]) -> Result<Running> {
-        Running::start(Path::new(&line[0]), &line[1..], &self.log(name), &self.kubeconfig)
+        Running::start(Path::new(&line[0]), &line[1..], &[], &self.log(name), &self.kubeconfig)
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -178,7 +191,17 @@ impl Rig {
         self.local.start_operator_as(&self.operators_kubeconfig(), &more)
     }
 
-    pub(crate) fn component(name: &str) -> Result<Process> {
+    /// The controller of Argo Workflows, under the same account.
+    pub(crate) fn start_argo(&self) -> Result<Running> {
+        argo::start(&self.operators_kubeconfig(), &self.local.log("argo"))
+    }
+
+    /// The time that API server and etcd have used of all processors together.
+    pub(crate) fn cpu_of_control_plane() -> Result<Duration> {
+        Ok(Self::component("kube-apiserver")?.cpu()? + Self::component("etcd")?.cpu()?)
+    }
+
+    fn component(name: &str) -> Result<Process> {
         let text = fs::read_to_string(format!("{RUN}/{name}.pid"))?;
         let id = text.split_whitespace().next().context("a pid file has a pid")?;
         Ok(Process { id: id.parse()? })
@@ -258,12 +281,10 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.running.clear();
-        let undo = [
-            kubectl(&["delete", "nodes", "-l", NODES_OF_KWOK]),
-            kubectl(&["uncordon", "local"]),
-            cluster_tool(&["up"]).map(|()| String::new()),
-        ];
-        for failure in undo.into_iter().filter_map(Result::err) {
+        let undone = cluster_tool(&["down"])
+            .and_then(|()| fs::remove_dir_all(OBJECTS).with_context(|| OBJECTS.to_owned()))
+            .and_then(|()| cluster_tool(&["up"]));
+        if let Err(failure) = undone {
             eprintln!("could not put the cluster back in order: {failure:#}; `make cluster-purge cluster-up` does");
         }
     }

@@ -1,0 +1,132 @@
+//! Argo Workflows, the peer whose retries are what people chain pods with today: its controller, its definitions, and a
+//! workflow whose one step is tried again until it succeeds.
+//!
+//! Settings: those of its guides on scaling, with the limits that the other sides have, plus a re-queue time of 10 ms
+//! instead of 10 s. Its pods are deleted as they end, as ours are.
+
+use std::{collections::BTreeMap, env, path::Path, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::{
+    api::{
+        core::v1::{ConfigMap, Namespace},
+        rbac::v1::{Role, RoleBinding},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+    runtime::{conditions, wait::await_condition},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    load,
+    rig::{OPERATOR_NAMESPACE, Running},
+};
+
+/// Where its controller finds its settings: in its own namespace.
+const SETTINGS: &str = "workflow-controller-configmap";
+
+/// What `make bench` has built: the controller, and the definitions that its manifests install.
+fn folder() -> Result<PathBuf> {
+    let folder = env::var("ARGO").context("ARGO names the folder with Argo's controller; `make bench` sets it")?;
+    Ok(folder.into())
+}
+
+/// Its definitions, of the kind that its quick start installs, and its settings.
+pub(crate) async fn install(client: &Client) -> Result<()> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let how = PatchParams::apply("bench").force();
+    for kind in ["workflows", "workflowtemplates", "clusterworkflowtemplates", "cronworkflows"].into_iter().chain([
+        "workflowtasksets",
+        "workflowtaskresults",
+        "workflowartifactgctasks",
+        "workfloweventbindings",
+    ]) {
+        let file = folder()?.join(format!("crds/argoproj.io_{kind}.yaml"));
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let definition: Value = serde_saphyr::from_str(&text)?;
+        let name = format!("{kind}.argoproj.io");
+        definitions.patch(&name, &how, &Patch::Apply(definition)).await?;
+        await_condition(definitions.clone(), &name, conditions::is_crd_established()).await?;
+    }
+    let namespace: Namespace = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": OPERATOR_NAMESPACE },
+    }))?;
+    Api::<Namespace>::all(client.clone()).patch(OPERATOR_NAMESPACE, &how, &Patch::Apply(namespace)).await?;
+    let settings = ConfigMap {
+        data: Some(BTreeMap::from([("metricsConfig".into(), "enabled: false\n".into())])),
+        ..serde_json::from_value(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": SETTINGS } }))?
+    };
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
+    maps.patch(SETTINGS, &how, &Patch::Apply(settings)).await?;
+    Ok(())
+}
+
+/// What its documentation gives to the account of a workflow's pods: they write down what became of them.
+pub(crate) async fn let_pods_report(client: &Client, namespace: &str) -> Result<()> {
+    let name = "executor";
+    let role: Role = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "rules": [{ "apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"] }],
+    }))?;
+    let binding: RoleBinding = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+        "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": namespace }],
+    }))?;
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await?;
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
+
+/// The controller.
+pub(crate) fn start(kubeconfig: &Path, log: &Path) -> Result<Running> {
+    let kubeconfig_argument = format!("--kubeconfig={}", kubeconfig.display());
+    let namespace = format!("--namespace={OPERATOR_NAMESPACE}");
+    let line = [
+        kubeconfig_argument.as_str(),
+        namespace.as_str(),
+        "--qps=1000",
+        "--burst=1000",
+        "--workflow-workers=50",
+        "--pod-cleanup-workers=50",
+        "--loglevel=error",
+        "--executor-image=localhost/argoexec:bench",
+        "--executor-image-pull-policy=IfNotPresent",
+    ];
+    let variables =
+        [("DEFAULT_REQUEUE_TIME", "10ms"), ("LEADER_ELECTION_DISABLE", "true"), ("LEADER_ELECTION_IDENTITY", "bench")];
+    Running::start(&folder()?.join("workflow-controller"), &line.map(str::to_owned), &variables, log, kubeconfig)
+}
+
+/// A workflow of one step in so many attempts, of which all but the last fail; see stages.yaml.
+///
+/// Its attempts carry the labels by which a bystander knows a task's, counted from 0.
+pub(crate) fn chain(name: &str, run: &Value, attempts: usize) -> Value {
+    let mut annotations = run.clone();
+    annotations["bench.longtask.dev/segments"] = json!((attempts - 1).to_string());
+    let labels = json!({ "longtask.dev/task": "{{workflow.name}}", "longtask.dev/attempt": "{{retries}}" });
+    let mut workflow = tried_again(name, &load::container(), &json!([]));
+    workflow["spec"]["templates"][0]["metadata"] = json!({ "annotations": annotations, "labels": labels });
+    workflow
+}
+
+/// A workflow of one step that is tried again until it succeeds.
+pub(crate) fn tried_again(name: &str, container: &Value, volumes: &Value) -> Value {
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": { "name": name },
+        "spec": {
+            "entrypoint": "main",
+            "podGC": { "strategy": "OnPodCompletion", "deleteDelayDuration": "0s" },
+            "volumes": volumes,
+            "templates": [{
+                "name": "main",
+                "retryStrategy": { "limit": "100", "retryPolicy": "Always" },
+                "container": container,
+            }],
+        },
+    })
+}
