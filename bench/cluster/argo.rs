@@ -28,6 +28,16 @@ use crate::{
 
 /// Where its controller finds its settings: in its own namespace.
 const SETTINGS: &str = "workflow-controller-configmap";
+const DEFINITIONS: [&str; 8] = [
+    "clusterworkflowtemplates",
+    "cronworkflows",
+    "workflowartifactgctasks",
+    "workfloweventbindings",
+    "workflows",
+    "workflowtaskresults",
+    "workflowtasksets",
+    "workflowtemplates",
+];
 
 /// What `make bench` has built: the controller, and the definitions that its manifests install.
 fn folder() -> Result<PathBuf> {
@@ -39,12 +49,7 @@ fn folder() -> Result<PathBuf> {
 pub(crate) async fn install(client: &Client) -> Result<()> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let how = PatchParams::apply("bench").force();
-    for kind in ["workflows", "workflowtemplates", "clusterworkflowtemplates", "cronworkflows"].into_iter().chain([
-        "workflowtasksets",
-        "workflowtaskresults",
-        "workflowartifactgctasks",
-        "workfloweventbindings",
-    ]) {
+    for kind in DEFINITIONS {
         let file = folder()?.join(format!("crds/argoproj.io_{kind}.yaml"));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let definition: Value = serde_saphyr::from_str(&text)?;

@@ -244,7 +244,7 @@ fn plot(name: &str, title: &str, sides: &[(&str, Vec<f64>)]) -> Result<()> {
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 16))
         .margin(8)
-        .y_label_area_size(130)
+        .y_label_area_size(200)
         .x_label_area_size(24)
         .build_cartesian_2d(0.0..most, 0.0..rows)?;
     chart.configure_mesh().disable_y_mesh().disable_y_axis().draw()?;
@@ -254,7 +254,7 @@ fn plot(name: &str, title: &str, sides: &[(&str, Vec<f64>)]) -> Result<()> {
         chart.draw_series([Rectangle::new(bar, RGBColor(90, 130, 200).mix(0.6).filled())])?;
         chart.draw_series(values.iter().map(|value| Circle::new((*value, top - 0.5), 3, BLACK.filled())))?;
         let (left, y) = chart.backend_coord(&(0.0, top - 0.5));
-        area.draw_text(side, &("sans-serif", 14).into_text_style(&area), (left - 125, y - 7))?;
+        area.draw_text(side, &("sans-serif", 14).into_text_style(&area), (left - 195, y - 7))?;
     }
     area.present()?;
     Ok(())
