@@ -8,6 +8,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
@@ -26,8 +27,8 @@ use crate::{
 /// What became of a plan.
 #[derive(Debug)]
 pub(super) enum Executed {
-    /// All was done.
-    Done(Wake),
+    /// All was done; the pod, if there was one to create, at that time.
+    Done { wake: Wake, created: Option<Instant> },
     /// The status is written, but the API server refused the pod: an observation, to be planned with. The task is as
     /// it was written.
     Refused(Arc<LongTask>, Refusal),
@@ -57,10 +58,14 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
             Err(error) => return Err(error),
         }
     }
-    let mut refused = None;
+    let (mut refused, mut created) = (None, None);
     for step in steps {
         debug!(%step, "step");
+        let is_create = matches!(step, Step::CreatePod(_));
         refused = refused.or(take(context, &key, task, step).await?);
+        if is_create {
+            created = Some(Instant::now());
+        }
     }
     for event in events {
         info!(reason = %event.reason, pod = event.pod.as_ref().map(|pod| pod.name.as_str()), "{}", event.note);
@@ -68,7 +73,7 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
     }
     Ok(match (refused, written) {
         (Some(refusal), Some(task)) => Executed::Refused(task, refusal),
-        (Some(_) | None, _) => Executed::Done(wake),
+        (Some(_) | None, _) => Executed::Done { wake, created },
     })
 }
 

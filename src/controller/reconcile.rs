@@ -95,9 +95,9 @@ async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
     }
     let hands_over = hands_over(task, &planned);
     match execute(context, task, planned).await? {
-        Executed::Done(wake) => {
-            if hands_over {
-                context.metrics.handed_over(began.elapsed());
+        Executed::Done { wake, created } => {
+            if let Some(created) = created.filter(|_| hands_over) {
+                context.metrics.handed_over(created.duration_since(began));
             }
             Ok(action(context, wake))
         }
@@ -112,7 +112,7 @@ async fn bring_on_refused(task: &LongTask, refusal: Refusal, context: &Context) 
     seen.refusal = Some(refusal);
     let planned = plan(&seen, context.clock.now());
     match execute(context, task, planned).await? {
-        Executed::Done(wake) => Ok(action(context, wake)),
+        Executed::Done { wake, .. } => Ok(action(context, wake)),
         Executed::Refused(..) | Executed::TaskGone => Ok(Action::requeue(Duration::from_secs(1))),
     }
 }

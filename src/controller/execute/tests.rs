@@ -112,7 +112,10 @@ fn executed(server: &Server, plan: Plan) -> impl Future<Output = Result<Executed
 #[tokio::test]
 async fn the_status_is_written_before_the_pod_is_created() {
     let server = Server::answering([stored(), (201, pod("task-uid"))]);
-    assert!(matches!(executed(&server, creating()).await, Ok(Executed::Done(Wake::OnChange))));
+    assert!(matches!(
+        executed(&server, creating()).await,
+        Ok(Executed::Done { wake: Wake::OnChange, created: Some(_) })
+    ));
     assert_eq!(server.calls(), [format!("PUT {TASK}"), format!("POST {PODS}")]);
     assert_eq!(server.body(0)["metadata"]["resourceVersion"], "7", "the reading that the plan was made from");
 }
@@ -135,7 +138,7 @@ async fn a_task_that_is_gone_ends_its_plan() {
 #[tokio::test]
 async fn a_create_whose_answer_got_lost_is_a_success() {
     let server = Server::answering([stored(), error(409, "AlreadyExists", "exists"), (200, pod("task-uid"))]);
-    assert!(matches!(executed(&server, creating()).await, Ok(Executed::Done(_))));
+    assert!(matches!(executed(&server, creating()).await, Ok(Executed::Done { .. })));
     assert_eq!(server.calls()[2], format!("GET {POD}"));
 }
 
