@@ -4,26 +4,22 @@
 //! Settings: those of its guides on scaling, with the limits that the other sides have, plus a re-queue time of 10 ms
 //! instead of 10 s. Its pods are deleted as they end, as ours are.
 
-use std::{collections::BTreeMap, env, path::Path, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::{
-    api::{
-        core::v1::{ConfigMap, Namespace},
-        rbac::v1::{Role, RoleBinding},
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace},
+    rbac::v1::{Role, RoleBinding},
 };
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
-    runtime::{conditions, wait::await_condition},
-};
+use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
     load,
-    rig::{OPERATOR_NAMESPACE, Running},
+    rig::{OPERATOR_NAMESPACE, Running, create_unless_there, define},
 };
 
 /// Where its controller finds its settings: in its own namespace.
@@ -47,27 +43,17 @@ fn folder() -> Result<PathBuf> {
 
 /// Its definitions, of the kind that its quick start installs, and its settings.
 pub(crate) async fn install(client: &Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let how = PatchParams::apply("bench").force();
     for kind in DEFINITIONS {
         let file = folder()?.join(format!("crds/argoproj.io_{kind}.yaml"));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let definition: Value = serde_saphyr::from_str(&text)?;
-        let name = format!("{kind}.argoproj.io");
-        definitions.patch(&name, &how, &Patch::Apply(definition)).await?;
-        await_condition(definitions.clone(), &name, conditions::is_crd_established()).await?;
+        define(client, &format!("{kind}.argoproj.io"), &text).await?;
     }
-    let namespace: Namespace = serde_json::from_value(json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": OPERATOR_NAMESPACE },
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": OPERATOR_NAMESPACE } }))?;
+    create_unless_there(Api::all(client.clone()), &namespace).await?;
+    let settings: ConfigMap = serde_json::from_value(json!({
+        "metadata": { "name": SETTINGS }, "data": { "metricsConfig": "enabled: false\n" },
     }))?;
-    Api::<Namespace>::all(client.clone()).patch(OPERATOR_NAMESPACE, &how, &Patch::Apply(namespace)).await?;
-    let settings = ConfigMap {
-        data: Some(BTreeMap::from([("metricsConfig".into(), "enabled: false\n".into())])),
-        ..serde_json::from_value(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": SETTINGS } }))?
-    };
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), OPERATOR_NAMESPACE);
-    maps.patch(SETTINGS, &how, &Patch::Apply(settings)).await?;
-    Ok(())
+    create_unless_there(Api::namespaced(client.clone(), OPERATOR_NAMESPACE), &settings).await
 }
 
 /// What its documentation gives to the account of a workflow's pods: they write down what became of them.

@@ -1,4 +1,5 @@
-//! B3: chains of segments: hand-over and writes per segment, also as retries of Argo Workflows. B7: the same while the operator is killed every 10 s.
+//! B3: chains of segments: hand-over and writes per segment, also as retries of Argo Workflows. B7: the same while
+//! the operator is killed every 10 s.
 
 use std::time::{Duration, Instant};
 

@@ -146,12 +146,8 @@ impl Local {
     }
 
     async fn install_definition(&self) -> Result<()> {
-        let definition: Value = serde_saphyr::from_str(include_str!("../../crds/longtask.dev_longtasks.yaml"))?;
-        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let name = "longtasks.longtask.dev";
-        api.patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(definition)).await?;
-        await_condition(api, name, conditions::is_crd_established()).await?;
-        Ok(())
+        let text = include_str!("../../crds/longtask.dev_longtasks.yaml");
+        define(&self.client, "longtasks.longtask.dev", text).await
     }
 }
 
@@ -311,7 +307,16 @@ pub(crate) async fn delete_namespace(client: &Client, name: &str) -> Result<()> 
     Ok(())
 }
 
-async fn create_unless_there<K>(api: Api<K>, object: &K) -> Result<()>
+/// Makes a definition what its manifest says, and waits until it is served.
+pub(crate) async fn define(client: &Client, name: &str, manifest: &str) -> Result<()> {
+    let definition: Value = serde_saphyr::from_str(manifest)?;
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    api.patch(name, &PatchParams::apply("bench").force(), &Patch::Apply(definition)).await?;
+    await_condition(api, name, conditions::is_crd_established()).await?;
+    Ok(())
+}
+
+pub(crate) async fn create_unless_there<K>(api: Api<K>, object: &K) -> Result<()>
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
 {
