@@ -47,14 +47,7 @@ struct Scene {
 
 impl Scene {
     fn observed(&self) -> Observed<'_> {
-        let has_attempt = self.task.status.as_ref().is_some_and(|status| status.current_attempt.is_some());
-        let current = match self.pods.last() {
-            Some(pod) => Sight::Seen(Arc::clone(pod)),
-            None if has_attempt => Sight::Gone,
-            None => Sight::NotAsked,
-        };
-        let pods = self.pods.clone();
-        Observed { task: &self.task, uid: "task-uid", pods, foreign: Vec::new(), current, refusal: None }
+        Observed::of(&self.task, "task-uid", self.pods.clone())
     }
 
     fn plan(&self) -> Plan {

@@ -16,12 +16,14 @@ pub enum ConditionType {
     Finished,
     /// No pod runs, on the user's wish.
     Suspended,
-    /// The next pod cannot be created; the message says why.
+    /// The next pod cannot be created or started; the message says why.
     Blocked,
     /// No checkpoint was recorded for longer than `checkpoint.staleAfter`.
     CheckpointStale,
     /// A pod runs past every limit that should have ended it.
     AttemptOverdue,
+    /// The API server refuses a write that the task needs: to stop a pod, to delete or to release it.
+    WriteRefused,
     /// Work goes on; for GitOps tools.
     Reconciling,
     /// A human must look; for GitOps tools. Only with Failed.

@@ -18,7 +18,13 @@ pub const PREFIX: &str = "longtask.dev/";
 pub const GENERATION: &str = "longtask.dev/generation";
 /// Annotation of a pod: the duration of its segment in seconds, as the task had it when the pod was made.
 pub const SEGMENT_SECONDS: &str = "longtask.dev/segment-seconds";
-/// Annotation of a pod: its main container. The well-known one, so that `kubectl logs` and `exec` pick it as well.
+/// Annotation of a pod: its main container, whose exit code and report count.
+pub const MAIN_CONTAINER: &str = "longtask.dev/main-container";
+/// Annotation of a pod: a digest of what of the task's specification it was made from.
+pub const TEMPLATE_HASH: &str = "longtask.dev/template-hash";
+/// Annotation of a pod: the memory that a rule of the failure policy had raised for it.
+pub const RAISED_MEMORY: &str = "longtask.dev/raised-memory";
+/// Annotation of a pod: its main container once more. The well-known one, so that `kubectl logs` and `exec` pick it as well.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
 /// Finalizer of a pod: held until the attempt's outcome is recorded in the task's status.

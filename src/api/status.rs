@@ -76,15 +76,25 @@ pub struct LongTaskStatus {
     /// Totals of this run.
     pub totals: Totals,
 
-    /// The memory limit and request of the main container, once a rule with `memory` has raised it in this run.
+    /// The memory limit and request that the next attempts' main container gets, once a rule with `memory` has raised it
+    /// in this run. Never more than the rule allows; an edit or removal of the rule takes the raise back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub memory: Option<MemorySize>,
+
+    /// The rule that raised `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_rule: Option<String>,
 
     /// The nodes that the next attempts avoid where they can, the latest first: up to three, by rules with `avoidNode`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub avoid_nodes: Vec<String>,
+
+    /// The rules that asked for `avoidNodes`, in the same order. A node is avoided for as long as its rule says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub avoid_node_rules: Vec<String>,
 
     /// When the next attempt starts, its jitter already drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,10 +114,20 @@ pub struct LongTaskStatus {
     #[schemars(schema_with = "super::crd::any_object_schema")]
     pub result: Option<Value>,
 
-    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, Reconciling, Stalled.
+    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, WriteRefused, Reconciling, Stalled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl LongTaskStatus {
+    /// The attempt under way; none before the first one, and once the latest one was counted or withdrawn.
+    pub fn live_attempt(&self) -> Option<&CurrentAttempt> {
+        self.current_attempt.as_ref().filter(|attempt| match attempt.state {
+            AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
+            AttemptState::Ended | AttemptState::Withdrawn => false,
+        })
+    }
 }
 
 /// One-word summary of where a task stands.
@@ -216,6 +236,10 @@ pub struct CurrentAttempt {
 
     /// The `metadata.generation` of the task from which it was made.
     pub generation: i64,
+
+    /// A digest of what of `spec.template` and `spec.segment` it is made from: an edit that leaves it waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_hash: Option<String>,
 
     /// When it was decided.
     pub created_at: Timestamp,
@@ -359,7 +383,7 @@ pub struct RuleCounter {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Totals {
-    /// Attempts that ended.
+    /// Attempts that ended. One that was stopped before its program ran, by an edit or a pause, is not among them.
     pub attempts: i64,
     /// Failures.
     pub failures: i64,

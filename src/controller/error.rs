@@ -27,6 +27,14 @@ pub(super) enum Error {
         /// How long it was waited for.
         within: Duration,
     },
+    /// The API server refuses to have the status written, and the task is as it was read.
+    #[error("{what}: refused: {source}")]
+    Refused {
+        /// Which call.
+        what: String,
+        /// The answer.
+        source: Box<kube::Error>,
+    },
     /// The lease is about to end: a create that arrives late could bring back an old attempt.
     #[error("{what}: not sent, since leadership is about to end")]
     NotLeading {
@@ -41,6 +49,27 @@ impl Error {
         matches!(self, Self::Call { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 409))
     }
 
+    /// Whether it says nothing against the call itself, and may be over with the next try.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => match &**source {
+                kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                _ => true,
+            },
+            Self::Refused { .. } | Self::Timeout { .. } => false,
+            Self::NotLeading { .. } => true,
+        }
+    }
+
+    /// Whether nobody knows if the call has had its effect, or will.
+    pub(super) fn is_uncertain(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => !matches!(&**source, kube::Error::Api(status) if status.code < 500),
+            Self::Timeout { .. } => true,
+            Self::Refused { .. } | Self::NotLeading { .. } => false,
+        }
+    }
+
     /// What kind of error it is, in one word, for a metric.
     pub(super) fn category(&self) -> &'static str {
         match self {
@@ -53,6 +82,7 @@ impl Error {
                 },
                 _ => "connection",
             },
+            Self::Refused { .. } => "refused",
             Self::Timeout { .. } => "timeout",
             Self::NotLeading { .. } => "not_leading",
         }
@@ -77,6 +107,11 @@ impl Backoffs {
         let n = in_a_row.entry(task.clone()).or_default();
         *n = n.saturating_add(1);
         FIRST.saturating_mul(1 << (*n - 1).min(6)).min(LONGEST)
+    }
+
+    /// Whether the last try of the task failed as well.
+    pub(super) fn is_repeated(&self, task: &TaskKey) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(task)
     }
 
     /// Forgets the errors of a task: it went well, or is gone.

@@ -14,7 +14,7 @@ use super::context::call;
 use crate::{
     api::labels,
     operator::Operator,
-    plan::TaskEvent,
+    plan::{PodRef, TaskEvent},
     telemetry::metrics::{Fate, Metrics},
 };
 
@@ -53,15 +53,13 @@ pub(super) fn queue_of(client: Client, reporter: Reporter, metrics: Metrics) -> 
 impl Events {
     /// Has an event on a task published soon.
     pub(super) fn publish(&self, task: &impl Resource<DynamicType = ()>, event: TaskEvent) {
+        self.publish_about(task.object_ref(&()), event);
+    }
+
+    /// Has an event on any object published soon.
+    pub(super) fn publish_about(&self, object: ObjectReference, event: TaskEvent) {
         let TaskEvent { warning, reason, action, note, pod } = event;
-        let secondary = pod.map(|pod| ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Pod".into()),
-            name: Some(pod.name),
-            namespace: task.meta().namespace.clone(),
-            uid: Some(pod.uid).filter(|uid| !uid.is_empty()),
-            ..ObjectReference::default()
-        });
+        let secondary = pod.map(|pod| pod_reference(object.namespace.as_deref().unwrap_or_default(), &pod));
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_string(),
@@ -69,9 +67,21 @@ impl Events {
             action,
             secondary,
         };
-        if self.queue.try_send((event, task.object_ref(&()))).is_err() {
+        if self.queue.try_send((event, object)).is_err() {
             self.metrics.events(Fate::Dropped);
         }
+    }
+}
+
+/// A reference to a pod; without a UID while none is known.
+pub(super) fn pod_reference(namespace: &str, pod: &PodRef) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Pod".into()),
+        name: Some(pod.name.clone()),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(pod.uid.clone()).filter(|uid| !uid.is_empty()),
+        ..ObjectReference::default()
     }
 }
 

@@ -1,4 +1,5 @@
 //! Carries out a plan, word for word: status first, then the steps in order; events follow behind. It never decides.
+//! What the API server refuses is an observation ([`refusal`]).
 
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use super::{
     error::Error,
     figures,
     pods::TaskKey,
+    refusal::{self, Taken, TaskNow},
     spans,
     watches::drop_ballast,
 };
 use crate::{
-    api::{LongTask, LongTaskStatus, labels},
-    plan::{Plan, PodRef, Refusal, Step, Wake, Words},
+    api::{LongTask, LongTaskStatus, cut, labels},
+    plan::{EventReason, LONGEST_NOTE, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake, Words},
 };
 
 /// What became of a plan.
@@ -29,138 +31,189 @@ use crate::{
 pub(super) enum Executed {
     /// All was done; the pod, if there was one to create, at that time.
     Done { wake: Wake, created: Option<Instant> },
-    /// The status is written, but the API server refused the pod: an observation, to be planned with. The task is as
-    /// it was written.
-    Refused(Arc<LongTask>, Refusal),
+    /// The API server refused some of it: an observation, to be planned with. The task is as it was written, or as it was
+    /// read when nothing was.
+    Refused(Option<Arc<LongTask>>, Refusals),
     /// The task is gone.
     TaskGone,
 }
 
-/// Carries out a plan. Stops at the first error; what was done stays done, and the next plan starts from there.
+/// What the API server refused of a plan's steps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals {
+    pub(super) create: Option<Refusal>,
+    pub(super) steps: Vec<RefusedStep>,
+}
+
+impl Refusals {
+    fn is_empty(&self) -> bool {
+        self.create.is_none() && self.steps.is_empty()
+    }
+}
+
+/// Carries out a plan. Stops at the first error; what was done stays done and is told, and the next plan starts from there.
+/// A refused step is no error: those behind it are taken all the same.
 pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> Result<Executed, Error> {
     let Plan { status, steps, events, wake } = plan;
     let key = TaskKey::of(task);
     let mut written = None;
     if let Some(status) = status {
         // Status first: a plan from a stale cache must lose here, before any pod exists.
-        match write_status(context, &key, task, status).await {
-            Ok(mut stored) => {
-                drop_ballast(&mut stored);
-                if let Some(after) = &stored.status {
-                    figures::count(&context.metrics, task.status.as_ref(), after, context.clock.now());
-                    spans::tell(&context.traces, task, after);
-                }
-                let stored = Arc::new(stored);
-                context.written.keep(key.clone(), Arc::clone(&stored));
-                written = Some(stored);
-            }
-            Err(error) if is_not_found(&error) => return Ok(Executed::TaskGone),
-            Err(error) => return Err(error),
-        }
+        let Some(stored) = write_status(context, &key, task, status).await? else { return Ok(Executed::TaskGone) };
+        written = Some(learn_written(context, &key, task, stored));
     }
-    let (mut refused, mut created) = (None, None);
-    for step in steps {
-        debug!(%step, "step");
-        let is_create = matches!(step, Step::CreatePod(_));
-        refused = refused.or(take(context, &key, task, step).await?);
-        if is_create {
-            created = Some(Instant::now());
-        }
-    }
+    let taken = take_all(context, &key, task, steps).await;
     for event in events {
         info!(reason = %event.reason, pod = event.pod.as_ref().map(|pod| pod.name.as_str()), "{}", event.note);
         context.events.publish(task, event);
     }
-    Ok(match (refused, written) {
-        (Some(refusal), Some(task)) => Executed::Refused(task, refusal),
-        (Some(_) | None, _) => Executed::Done { wake, created },
-    })
+    let (refusals, created) = taken?;
+    Ok(if refusals.is_empty() { Executed::Done { wake, created } } else { Executed::Refused(written, refusals) })
 }
 
+/// Counts and shows what a write has brought about, and plans from it until the watch tells of it.
+fn learn_written(context: &Context, key: &TaskKey, task: &LongTask, mut stored: LongTask) -> Arc<LongTask> {
+    drop_ballast(&mut stored);
+    if let Some(after) = &stored.status {
+        figures::count(&context.metrics, task.status.as_ref(), after, context.clock.now());
+        spans::tell(&context.traces, task, after);
+    }
+    let stored = Arc::new(stored);
+    context.written.keep(key.clone(), Arc::clone(&stored));
+    stored
+}
+
+/// Takes the steps in their order; tells what was refused, and when a pod was created.
+async fn take_all(
+    context: &Context,
+    key: &TaskKey,
+    task: &LongTask,
+    steps: Vec<Step>,
+) -> Result<(Refusals, Option<Instant>), Error> {
+    let (mut refusals, mut created) = (Refusals::default(), None);
+    for step in steps {
+        debug!(%step, "step");
+        let is_create = matches!(step, Step::CreatePod(_));
+        match take(context, key, task, step).await? {
+            Taken::Done => {}
+            Taken::CreateRefused(refusal) => refusals.create = Some(refusal),
+            Taken::Refused(step) => refusals.steps.push(step),
+        }
+        if is_create {
+            created = Some(Instant::now());
+        }
+    }
+    Ok((refusals, created))
+}
+
+/// Writes the status; none when the task is gone.
 async fn write_status(
     context: &Context,
     key: &TaskKey,
     task: &LongTask,
     status: LongTaskStatus,
-) -> Result<LongTask, Error> {
-    let mut task = task.clone();
-    task.status = Some(status);
+) -> Result<Option<LongTask>, Error> {
+    let mut next = task.clone();
+    next.status = Some(status);
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let api = context.tasks_api(&key.namespace);
-    call("write status", api.replace_status(&key.name, &params, &task)).await
+    let error = match call("write status", api.replace_status(&key.name, &params, &next)).await {
+        Ok(stored) => return Ok(Some(stored)),
+        Err(error) => error,
+    };
+    let Error::Call { what, source } = error else { return Err(error) };
+    let kube::Error::Api(answer) = &*source else { return Err(Error::Call { what, source }) };
+    // A policy may refuse by the very codes that tell of a task that is gone or was changed.
+    let now = match answer.code {
+        404 | 409 => refusal::task_now(context, key, task).await?,
+        _ => TaskNow::AsRead,
+    };
+    let error = match now {
+        TaskNow::Gone => return Ok(None),
+        TaskNow::Changed => return Err(Error::Call { what, source }),
+        TaskNow::AsRead if answer.code == 429 || answer.code >= 500 => Error::Call { what, source },
+        TaskNow::AsRead => Error::Refused { what, source },
+    };
+    if !error.may_pass() || context.backoffs.is_repeated(key) {
+        tell_status_refused(context, task, &refusal::words(&error));
+    }
+    Err(error)
 }
 
-async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> Result<Option<Refusal>, Error> {
-    match step {
-        Step::CreatePod(pod) => create_pod(context, key, task, &pod).await,
+/// Where nothing can be written into the status, an event must do.
+fn tell_status_refused(context: &Context, task: &LongTask, words: &Words) {
+    let note = format!(
+        "The API server refuses to have the status of this task written ({}): {}. Nothing goes on before it does. What to \
+         do: let the operator update longtasks/status; it is tried again within a minute.",
+        words.reason, words.message
+    );
+    let event = TaskEvent {
+        warning: true,
+        reason: EventReason::WriteRefused,
+        action: "StatusRefused".into(),
+        note: cut(&note, LONGEST_NOTE).into(),
+        pod: None,
+    };
+    context.events.publish(task, event);
+}
+
+async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> Result<Taken, Error> {
+    if let Step::CreatePod(pod) = &step {
+        return create_pod(context, key, task, pod).await;
+    }
+    let answer = match &step {
         Step::LowerDeadline { pod, seconds } => {
             let patch = json!({ "spec": { "activeDeadlineSeconds": seconds } });
-            patch_pod(context, key, &pod, "lower deadline", patch).await.map(|()| None)
+            patch_pod(context, key, pod, "lower deadline", patch).await.map(Some)
         }
-        Step::DeletePod(pod) => delete_pod(context, key, &pod).await.map(|()| None),
-        Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),
-        Step::ReleasePod(pod) => release_pod(context, key, &pod).await.map(|()| None),
+        Step::ReleasePod(pod) => patch_pod(context, key, pod, "release pod", without_finalizer()).await.map(Some),
+        Step::DeletePod(pod) => delete_pod(context, key, pod).await,
+        // A create was sent above.
+        Step::CreatePod(_) | Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),
+    };
+    match answer {
+        Ok(Some(pod)) => {
+            context.pods.learn(&pod);
+            Ok(refusal::judge_answer(step, &pod))
+        }
+        Ok(None) => Ok(Taken::Done),
+        Err(error) => refusal::judge(context, key, task, step, error).await,
+    }
+}
+
+/// Releases a pod whose task is gone.
+pub(super) async fn release(context: &Context, key: &TaskKey, pod: PodRef) -> Result<Taken, Error> {
+    let answer = patch_pod(context, key, &pod, "release pod", without_finalizer()).await;
+    let step = Step::ReleasePod(pod);
+    match answer {
+        Ok(pod) => {
+            context.pods.learn(&pod);
+            Ok(refusal::judge_answer(step, &pod))
+        }
+        Err(error) => refusal::judge_of_pod(context, key, step, error).await,
     }
 }
 
 /// Creates a pod by POST, never by apply: an apply would bring back a pod that has come and gone.
-async fn create_pod(context: &Context, key: &TaskKey, task: &LongTask, pod: &Pod) -> Result<Option<Refusal>, Error> {
+async fn create_pod(context: &Context, key: &TaskKey, task: &LongTask, pod: &Pod) -> Result<Taken, Error> {
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let lists = context.pods.lists();
-    let created = context.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await;
-    let Err(Error::Call { what, source }) = created else {
-        return created.map(|pod| {
+    match context.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await {
+        Ok(pod) => {
             context.pods.learn_created(&pod, lists);
-            None
-        });
-    };
-    let kube::Error::Api(status) = &*source else { return Err(Error::Call { what, source }) };
-    if status.is_already_exists() {
-        return whose_name(context, key, task, &pod.name_any()).await;
-    }
-    if matches!(status.code, 400 | 403 | 422) {
-        let reason = refusal_reason(&status.message, &status.reason);
-        return Ok(Some(Refusal::Rejected(Words { reason, message: status.message.clone() })));
-    }
-    Err(Error::Call { what, source })
-}
-
-/// The name is taken: by this very attempt, whose answer got lost; by a pod on its way out; or by somebody else's.
-async fn whose_name(context: &Context, key: &TaskKey, task: &LongTask, name: &str) -> Result<Option<Refusal>, Error> {
-    let Some(pod) = call("read pod", context.pods_api(&key.namespace).get_opt(name)).await? else {
-        return Ok(Some(Refusal::NameOfGoingPod));
-    };
-    let is_ours = pod.owner_references().iter().any(|owner| Some(&owner.uid) == task.metadata.uid.as_ref());
-    Ok(match (is_ours, pod.metadata.deletion_timestamp) {
-        (true, _) => None,
-        (false, Some(_)) => Some(Refusal::NameOfGoingPod),
-        (false, None) => Some(Refusal::NameTaken),
-    })
-}
-
-/// One word for why a create was refused, for a condition and for columns.
-fn refusal_reason(message: &str, reason: &str) -> String {
-    if message.contains("exceeded quota") {
-        "QuotaExceeded".into()
-    } else if message.contains("violates PodSecurity") {
-        "PodSecurityViolation".into()
-    } else if reason.is_empty() {
-        "Refused".into()
-    } else {
-        reason.to_owned()
+            Ok(Taken::Done)
+        }
+        Err(error @ Error::NotLeading { .. }) => Err(error),
+        Err(error) => refusal::judge_create(context, key, task, &pod.name_any(), error).await,
     }
 }
 
-async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), Error> {
+/// Deletes a pod; returns it as it is while it goes.
+async fn delete_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<Option<Pod>, Error> {
     let preconditions = Preconditions { uid: Some(pod.uid.clone()), resource_version: None };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let api = context.pods_api(&key.namespace);
-    let answer = call("delete pod", api.delete(&pod.name, &params)).await;
-    done_or_gone(answer.map(|answer| {
-        if let Some(pod) = answer.left() {
-            context.pods.learn(&pod);
-        }
-    }))
+    Ok(call("delete pod", api.delete(&pod.name, &params)).await?.left())
 }
 
 /// Deletes the task as it was read: one that was restarted in the meantime is another reading, and stays.
@@ -169,42 +222,20 @@ async fn delete_task(context: &Context, key: &TaskKey, task: &LongTask) -> Resul
     let preconditions = Preconditions { uid, resource_version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     let api = context.tasks_api(&key.namespace);
-    match call("delete task", api.delete(&key.name, &params)).await {
-        Err(error) if is_not_found(&error) => Ok(()),
-        result => result.map(|_| ()),
-    }
+    call("delete task", api.delete(&key.name, &params)).await.map(|_| ())
 }
 
-/// Drops our finalizer and nobody else's.
-pub(super) async fn release_pod(context: &Context, key: &TaskKey, pod: &PodRef) -> Result<(), Error> {
-    let patch = json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [labels::OUTCOME_FINALIZER] } });
-    patch_pod(context, key, pod, "release pod", patch).await
+/// A patch that takes our finalizer off, and nobody else's.
+fn without_finalizer() -> Value {
+    json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [labels::OUTCOME_FINALIZER] } })
 }
 
-async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, mut patch: Value) -> Result<(), Error> {
+async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, mut patch: Value) -> Result<Pod, Error> {
     // The UID in a patch is a precondition: 409 when another pod has the name by now.
     patch["metadata"]["uid"] = json!(pod.uid);
     let params = PatchParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PatchParams::default() };
     let api = context.pods_api(&key.namespace);
-    let answer = call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await;
-    done_or_gone(answer.map(|pod| context.pods.learn(&pod)))
-}
-
-/// A pod that is gone, or another one by now, needs nothing done to it. A deadline that was lowered in the meantime
-/// must not be raised: 422, and nothing is left to do.
-fn done_or_gone(result: Result<(), Error>) -> Result<(), Error> {
-    match result {
-        Err(Error::Call { what, source }) if matches!(&*source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422)) =>
-        {
-            debug!(%source, "{what}: nothing to do");
-            Ok(())
-        }
-        other => other,
-    }
-}
-
-fn is_not_found(error: &Error) -> bool {
-    matches!(error, Error::Call { source, .. } if matches!(&**source, kube::Error::Api(status) if status.code == 404))
+    call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await
 }
 
 #[cfg(test)]

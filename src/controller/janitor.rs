@@ -13,10 +13,12 @@ use tracing::{info, warn};
 use super::{
     context::{Context, call},
     error::Error,
-    execute::release_pod,
+    events,
+    execute::release,
     pods::TaskKey,
+    refusal::Taken,
 };
-use crate::plan::PodRef;
+use crate::plan::{PodRef, RefusedStep, refused_event};
 
 /// How many tasks are looked after at the same time.
 const AT_ONCE: usize = 32;
@@ -47,7 +49,19 @@ async fn release_orphans(context: &Context, task: &TaskKey) -> Result<(), Error>
     let live_uid = live.and_then(|task| task.uid());
     for pod in held.iter().filter(|pod| Some(&pod.task_uid) != live_uid.as_ref()) {
         info!(task = task.name, namespace = task.namespace, pod = pod.name, "letting go of a pod whose task is gone");
-        release_pod(context, task, &PodRef { name: pod.name.clone(), uid: pod.uid.clone() }).await?;
+        let pod = PodRef { name: pod.name.clone(), uid: pod.uid.clone() };
+        if let Taken::Refused(refused) = release(context, task, pod).await? {
+            tell_refused(context, task, &refused);
+        }
     }
     Ok(())
+}
+
+/// Tells by an event on the pod, since the task is gone. The next round tries again.
+fn tell_refused(context: &Context, task: &TaskKey, refused: &RefusedStep) {
+    let event = refused_event(refused);
+    warn!(task = task.name, namespace = task.namespace, "{}", event.note);
+    if let Some(pod) = refused.step.pod() {
+        context.events.publish_about(events::pod_reference(&task.namespace, pod), event);
+    }
 }

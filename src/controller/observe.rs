@@ -10,7 +10,7 @@ use super::{
     pods::TaskKey,
 };
 use crate::{
-    api::{AttemptState, CurrentAttempt, LongTask},
+    api::{CurrentAttempt, LongTask, LongTaskStatus},
     plan::{Observed, PodFacts, Sight},
 };
 
@@ -24,22 +24,15 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
     // A pod with our labels but without our owner reference is somebody else's; but when the task goes with
     // --cascade=orphan, its pods lose the reference before it is gone.
     let is_going = task.metadata.deletion_timestamp.is_some();
-    let pods: Vec<_> = own.into_iter().filter(|pod| is_going || pod.owner_uid.as_deref() == Some(uid)).collect();
-    let current = match attempt_under_way(task) {
+    let (pods, disowned): (Vec<_>, Vec<_>) =
+        own.into_iter().partition(|pod| is_going || pod.owner_uid.as_deref() == Some(uid));
+    let foreign = foreign.into_iter().chain(disowned).collect();
+    let current = match task.status.as_ref().and_then(LongTaskStatus::live_attempt) {
         Some(attempt) => sight(context, &key, uid, attempt, &pods).await?,
         None => Sight::NotAsked,
     };
-    Ok(Observed { task, uid, pods, foreign, current, refusal: None })
-}
-
-fn attempt_under_way(task: &LongTask) -> Option<&CurrentAttempt> {
-    let attempt = task.status.as_ref()?.current_attempt.as_ref()?;
-    match attempt.state {
-        AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => {
-            Some(attempt)
-        }
-        AttemptState::Ended | AttemptState::Withdrawn => None,
-    }
+    let late_creates = context.late_creates.of(&key);
+    Ok(Observed { task, uid, pods, foreign, current, refusal: None, refused_steps: Vec::new(), late_creates })
 }
 
 async fn sight(

@@ -13,14 +13,14 @@ use tracing::{Instrument, Span, debug, warn};
 use super::{
     context::Context,
     error::Error,
-    execute::{Executed, execute},
+    execute::{Executed, Refusals, execute},
     figures::ended_now,
     observe::observe,
     pods::TaskKey,
 };
 use crate::{
     api::{LongTask, cut},
-    plan::{EventReason, LONGEST_NOTE, Plan, Refusal, Step, TaskEvent, Wake, plan},
+    plan::{EventReason, LONGEST_NOTE, Plan, Step, TaskEvent, Wake, plan},
     render,
     telemetry::logs::{TaskFields, task_span},
 };
@@ -29,6 +29,9 @@ use crate::{
 const RESYNC: Duration = Duration::from_mins(10);
 /// The soonest that a task is looked at again by itself.
 const SOONEST: Duration = Duration::from_millis(10);
+
+/// How many plans one look may take: a plan of which something is refused is followed by one that knows.
+const MOST_PLANS: usize = 4;
 
 /// Brings one task as far as it goes now.
 pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Arc<Context>) -> Result<Action, Error> {
@@ -84,36 +87,40 @@ pub(super) fn try_again(task: &DeserializeGuard<LongTask>, error: &Error, contex
     Action::requeue(delay)
 }
 
+/// Observes, plans and executes. What the API server refuses is an observation: the plan is made again with it.
 async fn bring_on(task: &LongTask, context: &Context) -> Result<Action, Error> {
     let began = Instant::now();
-    let seen = observe(context, task).await?;
-    let planned = plan(&seen, context.clock.now());
-    if let Some(status) = &planned.status {
-        // What is logged from here on is about the attempt that the plan makes or ends.
-        Span::current().record("segment", status.segment);
-        Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
-    }
-    let hands_over = hands_over(task, &planned);
-    match execute(context, task, planned).await? {
-        Executed::Done { wake, created } => {
-            if let Some(created) = created.filter(|_| hands_over) {
-                context.metrics.handed_over(created.duration_since(began));
+    let (mut newest, mut refused) = (None::<Arc<LongTask>>, Refusals::default());
+    for _ in 0..MOST_PLANS {
+        let task = newest.as_deref().unwrap_or(task);
+        let mut seen = observe(context, task).await?;
+        (seen.refusal, seen.refused_steps) = (refused.create.clone(), refused.steps.clone());
+        let planned = plan(&seen, context.clock.now());
+        record_span(&planned);
+        let hands_over = hands_over(task, &planned);
+        match execute(context, task, planned).await? {
+            Executed::Done { wake, created } => {
+                if let Some(created) = created.filter(|_| hands_over) {
+                    context.metrics.handed_over(created.duration_since(began));
+                }
+                return Ok(action(context, wake));
             }
-            Ok(action(context, wake))
+            Executed::Refused(written, refusals) => {
+                newest = written.or(newest);
+                refused.create = refusals.create.or(refused.create);
+                refused.steps.extend(refusals.steps);
+            }
+            Executed::TaskGone => return Ok(Action::await_change()),
         }
-        Executed::Refused(task, refusal) => bring_on_refused(&task, refusal, context).await,
-        Executed::TaskGone => Ok(Action::await_change()),
     }
+    Ok(Action::requeue(Duration::from_secs(1)))
 }
 
-/// The API server's refusal is an observation: the plan is made again with it.
-async fn bring_on_refused(task: &LongTask, refusal: Refusal, context: &Context) -> Result<Action, Error> {
-    let mut seen = observe(context, task).await?;
-    seen.refusal = Some(refusal);
-    let planned = plan(&seen, context.clock.now());
-    match execute(context, task, planned).await? {
-        Executed::Done { wake, .. } => Ok(action(context, wake)),
-        Executed::Refused(..) | Executed::TaskGone => Ok(Action::requeue(Duration::from_secs(1))),
+/// What is logged from here on is about the attempt that the plan makes or ends.
+fn record_span(plan: &Plan) {
+    if let Some(status) = &plan.status {
+        Span::current().record("segment", status.segment);
+        Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a rule changes for the attempts that follow: what they resume from, their memory, the nodes that they avoid.
 
-use super::{draft::Draft, observed::PodFacts};
+use super::{draft::Draft, edits, observed::PodFacts};
 use crate::{
     api::{Action, LongTaskStatus, MemoryGrowth, MemorySize, Rule},
     render,
@@ -19,11 +19,11 @@ pub(super) fn adjust(rule: &Rule, pod: Option<&PodFacts>, node: Option<&str>, st
         });
     }
     if let Some(memory) = rule.memory.as_ref().and_then(|growth| grown(pod, growth)) {
-        status.memory = Some(memory);
+        (status.memory, status.memory_rule) = (Some(memory), Some(rule.name.clone()));
         said.push(format!("memory raised to {memory}"));
     }
     if let Some(node) = node.filter(|_| rule.avoid_node == Some(true)) {
-        avoid(node, &mut status.avoid_nodes);
+        avoid(node, &rule.name, status);
         said.push(format!("away from node {node} if possible"));
     }
     said.join(", ")
@@ -46,10 +46,33 @@ fn drops_checkpoints(rule: &Rule, status: &mut LongTaskStatus) -> bool {
     true
 }
 
-fn avoid(node: &str, avoided: &mut Vec<String>) {
-    avoided.retain(|known| known != node);
-    avoided.insert(0, node.to_owned());
-    avoided.truncate(AVOIDED_NODES);
+fn avoid(node: &str, rule: &str, status: &mut LongTaskStatus) {
+    let before = avoided(status).into_iter().filter(|(known, _)| known != node);
+    let now = [(node.to_owned(), rule.to_owned())].into_iter().chain(before).take(AVOIDED_NODES);
+    (status.avoid_nodes, status.avoid_node_rules) = now.unzip();
+}
+
+/// The avoided nodes, each with the rule that asked for it.
+fn avoided(status: &LongTaskStatus) -> Vec<(String, String)> {
+    let rule = |at| status.avoid_node_rules.get(at).cloned().unwrap_or_default();
+    status.avoid_nodes.iter().enumerate().map(|(at, node)| (node.clone(), rule(at))).collect()
+}
+
+/// Takes back what rules did that have been edited or removed since: a raise goes down to what its rule allows, and goes
+/// with it; a node is avoided only while its rule says so; a rule of the same name that comes later counts from 0.
+pub(super) fn take_back(draft: &mut Draft<'_>) {
+    if draft.status.observed_generation == draft.seen.generation() {
+        return;
+    }
+    let rules = &draft.spec.failure_policy.rules;
+    let named = |name: &str| rules.iter().find(|rule| rule.name == name);
+    let status = &mut draft.status;
+    let growth = status.memory_rule.as_deref().and_then(named).and_then(|rule| rule.memory.as_ref());
+    status.memory = status.memory.zip(growth).map(|(raised, growth)| raised.min(growth.max));
+    status.memory_rule = status.memory_rule.take().filter(|_| status.memory.is_some());
+    let stands = |(_, rule): &(String, String)| named(rule).is_some_and(|rule| rule.avoid_node == Some(true));
+    (status.avoid_nodes, status.avoid_node_rules) = avoided(status).into_iter().filter(stands).unzip();
+    status.rule_counters.retain(|counter| named(&counter.name).is_some());
 }
 
 /// The memory after the pod's own; none when there is no limit to raise, or it is as high as it may get.
@@ -63,11 +86,14 @@ pub(super) fn grown(pod: Option<&PodFacts>, growth: &MemoryGrowth) -> Option<Mem
 /// A template without a limit leaves it to a LimitRange, above which the raise stands; but one that has just been edited
 /// may have had its limit taken away on purpose.
 pub(super) fn forget_outdone_memory(draft: &mut Draft<'_>) {
-    let made_from = draft.status.current_attempt.as_ref().map(|attempt| attempt.generation);
-    let is_edited = made_from.is_some_and(|generation| generation != draft.seen.generation());
+    let made_from = draft.status.current_attempt.as_ref();
+    let is_edited = made_from.is_some_and(|attempt| edits::makes_another_pod(draft, attempt));
     let stands = |raised: &MemorySize| match render::memory_limit(draft.seen.task) {
         Some(given) => *raised > given,
         None => !is_edited,
     };
     draft.status.memory = draft.status.memory.filter(stands);
+    if draft.status.memory.is_none() {
+        draft.status.memory_rule = None;
+    }
 }

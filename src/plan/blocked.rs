@@ -1,19 +1,36 @@
 //! What keeps the next pod from running: the condition `Blocked`.
 
-use super::{draft::Draft, observed::Words};
+use super::{draft::Draft, observed::Words, waits};
 use crate::api::{ConditionType, cut, find_condition};
 
 /// How much of the cluster's words fits into a condition beside ours, in bytes.
-const LONGEST_WORDS: usize = 360;
+const LONGEST_WORDS: usize = 320;
+
+/// What stands between the cluster's words and what the user can do.
+const REMEDY: &str = ". What to do: ";
+
+/// The reason of a refusal in a namespace that is being deleted.
+pub(super) const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 
 /// Shows what keeps the next pod from running, and what to do about it, with an event.
 ///
 /// Said again only when the reason or the specification changes: the cluster's messages carry figures that move.
 pub(super) fn block(draft: &mut Draft<'_>, reason: &str, words: &str) {
     if !is_known(draft, reason) {
-        set(draft, reason, words);
-        let note = format!("Cannot start ({reason}): {}. What to do: {}.", sentence(words), remedy(reason));
-        draft.warn_of_block(reason, &note);
+        let remedy = full_remedy(draft, reason, words);
+        set(draft, reason, words, &remedy);
+        let note = format!("Cannot start ({reason}): {}{REMEDY}{remedy}.", sentence(words));
+        draft.say_of_block(true, reason, &note);
+    }
+}
+
+/// Likewise, of what may be nothing but work in progress: it does not hide why an earlier attempt did not start.
+pub(super) fn show_progress(draft: &mut Draft<'_>, reason: &str, words: &str) {
+    let is_hidden = shown(draft).is_some_and(|shown| !waits::is_stage(&shown.reason));
+    if !is_hidden && !is_known(draft, reason) {
+        let remedy = full_remedy(draft, reason, words);
+        set(draft, reason, words, &remedy);
+        draft.say_of_block(false, reason, &format!("Has not started yet ({reason}): {}.", sentence(words)));
     }
 }
 
@@ -22,11 +39,12 @@ pub(super) fn show(draft: &mut Draft<'_>, reason: &str, words: &str) {
     if shown(draft).is_some_and(|shown| shown.reason == reason) {
         return;
     }
-    set(draft, reason, words);
+    let remedy = full_remedy(draft, reason, words);
+    set(draft, reason, words, &remedy);
 }
 
-fn set(draft: &mut Draft<'_>, reason: &str, words: &str) {
-    let message = format!("{}; {}", cut(sentence(words), LONGEST_WORDS), remedy(reason));
+fn set(draft: &mut Draft<'_>, reason: &str, words: &str, remedy: &str) {
+    let message = format!("{}{REMEDY}{remedy}", cut(sentence(words), LONGEST_WORDS));
     draft.set_condition(ConditionType::Blocked, true, reason, &message);
 }
 
@@ -40,11 +58,12 @@ pub(super) fn is_same_trouble(shown: &str, seen: &str) -> bool {
     shown == seen || (shown == "ErrImagePull" && seen == "ImagePullBackOff")
 }
 
-/// What is shown now, if anything is.
+/// What is shown now, if anything is: the cluster's words, without what the user can do. In the end there is nothing left
+/// to do, and a promise would be a lie.
 pub(super) fn shown(draft: &Draft<'_>) -> Option<Words> {
-    find_condition(&draft.status.conditions, ConditionType::Blocked)
-        .filter(|blocked| blocked.status == "True")
-        .map(|blocked| Words { reason: blocked.reason.clone(), message: blocked.message.clone() })
+    let blocked = find_condition(&draft.status.conditions, ConditionType::Blocked)?;
+    let message = blocked.message.rsplit_once(REMEDY).map_or(blocked.message.as_str(), |(words, _)| words);
+    (blocked.status == "True").then(|| Words { reason: blocked.reason.clone(), message: message.to_owned() })
 }
 
 fn is_known(draft: &Draft<'_>, reason: &str) -> bool {
@@ -52,13 +71,48 @@ fn is_known(draft: &Draft<'_>, reason: &str) -> bool {
     is_known_edit && shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, reason))
 }
 
+/// Whether the words say that something does not exist which may come.
+fn is_missing(words: &str) -> bool {
+    words.contains("not found") || (words.contains("no ") && words.contains(" was found"))
+}
+
 fn sentence(words: &str) -> &str {
     words.trim_end_matches(['.', ' ', '\n'])
 }
 
+/// What the user can do, with what a rule of theirs has to do with it.
+fn full_remedy(draft: &Draft<'_>, reason: &str, words: &str) -> String {
+    let remedy = remedy(reason, words);
+    match (draft.status.memory, &draft.status.memory_rule) {
+        (Some(memory), Some(rule)) if words.contains("memory") => format!(
+            "rule {rule} raised the main container's memory to {memory} (status.memory): lower its memory.max or remove \
+             the rule; or {remedy}"
+        ),
+        _ => remedy.to_owned(),
+    }
+}
+
 /// What the user can do. Everything is tried on by itself, so it is never "restart".
-fn remedy(reason: &str) -> &'static str {
+fn remedy(reason: &str, words: &str) -> &'static str {
     match reason {
+        // The pods and claims of the chain itself count as well.
+        "QuotaExceeded" if words.contains("count/pods") => {
+            "lower spec.podHistoryLimit, since kept pods count too, or raise the quota; it goes on by itself when there is room"
+        }
+        "PodSecurityViolation" | "Forbidden" | "Invalid" | "BadRequest" if is_missing(words) => {
+            "create what is missing; it goes on by itself then"
+        }
+        NAMESPACE_TERMINATING => "nothing: the namespace is being deleted, and this task with it",
+        waits::NOT_SCHEDULED => "check spec.template.spec.schedulerName and that this scheduler runs",
+        waits::NODE_SILENT => "check the node with `kubectl get node`; it goes on by itself when its kubelet answers",
+        waits::NOT_PREPARED => {
+            "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
+        }
+        waits::INITIALIZING | waits::CREATING => "nothing, if it is at work; it ends with segment.startTimeout",
+        "WaitingForOldPod" | "WaitingForOldTask" => {
+            "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
+        }
+        "CrashLoopBackOff" => "see that container's log",
         "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
         "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
         "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
@@ -71,7 +125,10 @@ fn remedy(reason: &str) -> &'static str {
         }
         "InitContainerFailed" => "see the init container's log",
         "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
-        "NameTaken" => "delete or rename that pod",
+        "NameTaken" => {
+            "delete that pod, or give the task another name if something makes the pod again; it goes on by itself when the \
+             name is free"
+        }
         "PodSecurityViolation" | "Forbidden" => "correct spec.template, or have the policy changed",
         "Invalid" | "BadRequest" => "correct spec.template",
         _ => "correct spec.template if the cause lies there; it is tried again either way",
@@ -93,15 +150,35 @@ mod tests {
             (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
             (&["InitContainerFailed"], "init container's log"),
             (&["UnknownCheckpoint"], "checkpointSequence"),
-            (&["NameTaken"], "delete or rename that pod"),
+            (&["NameTaken"], "another name"),
+            (&["NamespaceTerminating"], "namespace is being deleted"),
+            (&["NotScheduled"], "schedulerName"),
+            (&["NodeNotResponding"], "kubectl get node"),
+            (&["NotReadyToStart"], "claim or device"),
+            (&["PodInitializing", "ContainerCreating"], "startTimeout"),
+            (&["WaitingForOldPod", "WaitingForOldTask"], "finalizer"),
+            (&["CrashLoopBackOff"], "container's log"),
             (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
             (&["Invalid", "BadRequest"], "correct spec.template"),
             (&["SomethingElse"], "it is tried again either way"),
         ] {
             for reason in reasons {
-                assert!(remedy(reason).contains(remedy_says), "{reason}: {}", remedy(reason));
+                let remedy = remedy(reason, "");
+                assert!(remedy.contains(remedy_says), "{reason}: {remedy}");
             }
         }
-        assert!(!remedy("Invalid").contains("tried again"), "it fails until it is corrected");
+        assert!(!remedy("Invalid", "").contains("tried again"), "it fails until it is corrected");
+    }
+
+    #[test]
+    fn the_servers_words_choose_the_remedy_where_its_reason_says_too_little() {
+        let missing = "pods \"t-1\" is forbidden: error looking up service account n/importer: serviceaccount \"importer\" not found";
+        assert!(remedy("Forbidden", missing).contains("create what is missing"));
+        let class = "pods \"t-1\" is forbidden: no PriorityClass with name urgent was found";
+        assert!(remedy("Forbidden", class).contains("create what is missing"));
+        assert!(remedy("Forbidden", "denied by a policy").contains("have the policy changed"));
+        let own_pods = "exceeded quota: q, requested: count/pods=1, used: count/pods=2, limited: count/pods=2";
+        assert!(remedy("QuotaExceeded", own_pods).contains("podHistoryLimit"));
+        assert!(!remedy("QuotaExceeded", "exceeded quota: q, requested: pods=1").contains("podHistoryLimit"));
     }
 }

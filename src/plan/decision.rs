@@ -89,6 +89,8 @@ pub enum EventReason {
     AttemptOverdue,
     /// The next pod cannot be created or started.
     Blocked,
+    /// The API server refuses a write that the task needs.
+    WriteRefused,
     /// Something in a report could not be used.
     ReportIgnored,
     /// The user paused the task.
@@ -134,6 +136,21 @@ impl Wake {
             Self::OnChange => Self::At(time),
             Self::At(earlier) => Self::At(earlier.min(time)),
         };
+    }
+}
+
+impl Step {
+    /// The pod that it is about, if that exists.
+    pub fn pod(&self) -> Option<&PodRef> {
+        match self {
+            Self::CreatePod(_) | Self::DeleteTask => None,
+            Self::LowerDeadline { pod, .. } | Self::DeletePod(pod) | Self::ReleasePod(pod) => Some(pod),
+        }
+    }
+
+    /// Whether it asks for the same of the same pod.
+    pub fn is_same_request(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.pod() == other.pod()
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
-    observed::{Observed, PodFacts},
+    observed::{Observed, PodFacts, RefusedStep},
 };
 use crate::api::{
     AttemptState, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase, cut, set_condition,
@@ -25,7 +25,9 @@ pub(super) struct Draft<'a> {
     pub(super) status: LongTaskStatus,
     pub(super) wake: Wake,
     steps: Vec<Step>,
+    refused: Vec<&'a RefusedStep>,
     events: Vec<TaskEvent>,
+    is_guarded: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -39,7 +41,9 @@ impl<'a> Draft<'a> {
             status,
             wake: Wake::OnChange,
             steps: Vec::new(),
+            refused: Vec::new(),
             events: Vec::new(),
+            is_guarded: false,
         };
         if draft.status.run.number == 0 {
             draft.status.run.number = 1;
@@ -73,8 +77,29 @@ impl<'a> Draft<'a> {
         self.update_attempt(|attempt| attempt.state = state);
     }
 
+    /// Takes a step. One that the API server has just refused is not taken again at once: it counts among
+    /// [`Self::refused_steps`].
     pub(super) fn step(&mut self, step: Step) {
-        self.steps.push(step);
+        match self.seen.refused_steps.iter().find(|refused| refused.step.is_same_request(&step)) {
+            Some(refused) => self.refused.push(refused),
+            None => self.steps.push(step),
+        }
+    }
+
+    /// The steps taken so far.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// The steps that would be taken, had the API server not just refused them.
+    pub(super) fn refused_steps(&self) -> impl Iterator<Item = &'a RefusedStep> {
+        self.refused.iter().copied()
+    }
+
+    /// Has the status written even if it is as it was: the write carries the version of the reading that the plan was
+    /// made from, so that steps which only the newest reading allows are not taken from an old one.
+    pub(super) fn guard(&mut self) {
+        self.is_guarded = true;
     }
 
     pub(super) fn say(&mut self, reason: EventReason, note: &str) {
@@ -93,10 +118,10 @@ impl<'a> Draft<'a> {
         self.publish(true, reason, "Reconcile", note, pod);
     }
 
-    /// Warns that the attempt under way cannot start. The cause is the action, so that each cause is an event.
-    pub(super) fn warn_of_block(&mut self, cause: &str, note: &str) {
+    /// Tells that the attempt under way does not start. The cause is the action, so that each cause is an event.
+    pub(super) fn say_of_block(&mut self, is_warning: bool, cause: &str, note: &str) {
         let pod = self.status.current_attempt.as_ref().map(PodRef::of);
-        self.publish(true, EventReason::Blocked, cause, note, pod);
+        self.publish(is_warning, EventReason::Blocked, cause, note, pod);
     }
 
     fn publish(&mut self, warning: bool, reason: EventReason, action: &str, note: &str, pod: Option<PodRef>) {
@@ -114,7 +139,7 @@ impl<'a> Draft<'a> {
         let creates = self.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
         let changed = self.seen.task.status.as_ref() != Some(&self.status);
         Plan {
-            status: (changed || creates).then_some(self.status),
+            status: (changed || creates || self.is_guarded).then_some(self.status),
             steps: self.steps,
             events: self.events,
             wake: self.wake,

@@ -1,26 +1,39 @@
 //! Pods that have served: released once their outcome is recorded, kept for their logs, then deleted.
 
-use std::sync::Arc;
+use jiff::Timestamp;
 
 use super::{
-    decision::{Plan, PodRef, Step, Wake},
+    decision::{Plan, PodRef, Step},
     draft::Draft,
     observed::{Observed, PodFacts},
-    outcome,
+    outcome, refused,
     time::after,
 };
 use crate::api::AttemptState;
 
-/// How long a pod keeps its name after its creation, in seconds: as long as somebody else's create can be on its way, an
-/// operator's that works beside us, or one that we gave up. From the look that saw no pod to the create there are three
+/// How long a pod keeps its name after its creation, in seconds, when somebody else's create can be on its way: an
+/// operator's that led a moment ago, or one that we gave up. From the look that saw no pod to the create there are three
 /// calls of 10 s at the most.
 const NAME_HELD: i64 = 30;
+/// How soon what the API server refuses is tried again when there is no status to tell how long it has, in seconds.
+const TRY_AGAIN: i64 = 30;
 
 /// The task is going: nobody will record outcomes any more. The garbage collector deletes the pods.
-pub(super) fn release_all(seen: &Observed<'_>) -> Plan {
+pub(super) fn release_all(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let held = seen.pods.iter().chain(&seen.foreign).filter(|pod| pod.has_finalizer);
-    let steps = held.map(|pod| Step::ReleasePod(PodRef::to(pod))).collect();
-    Plan { status: None, steps, events: Vec::new(), wake: Wake::OnChange }
+    let (mut plan, mut refused) = (Plan::default(), None);
+    for pod in held {
+        let step = Step::ReleasePod(PodRef::to(pod));
+        match seen.refused_steps.iter().find(|refused| refused.step.is_same_request(&step)) {
+            Some(found) => refused = Some(found),
+            None => plan.steps.push(step),
+        }
+    }
+    if let Some(refused) = refused {
+        plan.events.push(refused::event_without_status(refused));
+        plan.wake.no_later_than(after(now, TRY_AGAIN));
+    }
+    plan
 }
 
 /// Releases, keeps or deletes every pod that is not the one of the attempt under way. After a create in the plan's
@@ -34,11 +47,11 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
     for pod in &served {
         let is_stray = !outcome::has_ended(pod, draft.now);
         if is_stray && pod.deletion.is_none() {
-            draft.step(Step::DeletePod(PodRef::to(pod)));
+            drop_pod(draft, pod, Step::DeletePod);
         }
         let vanishes = is_stray || pod.deletion.is_some();
         if pod.has_finalizer && !(vanishes && must_hold_name(draft, pod)) {
-            draft.step(Step::ReleasePod(PodRef::to(pod)));
+            drop_pod(draft, pod, Step::ReleasePod);
         }
     }
     // At least one: the last pod is not deleted before its successor exists.
@@ -47,25 +60,39 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
     let too_many: Vec<_> = finished.skip(kept).filter(|pod| pod.deletion.is_none()).collect();
     for pod in too_many {
         if !must_hold_name(draft, pod) {
-            draft.step(Step::DeletePod(PodRef::to(pod)));
+            drop_pod(draft, pod, Step::DeletePod);
         }
     }
 }
 
-/// Whether the pod must not vanish yet, since its name is all that stands in the way of another create under it. Looks
+/// Takes a step that lets go of a pod. A pod beyond the latest attempt that the status knows may be one of a newer status
+/// that this reading lacks: such a step is taken only behind a write that an old reading cannot make.
+fn drop_pod(draft: &mut Draft<'_>, pod: &PodFacts, step: fn(PodRef) -> Step) {
+    let latest = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
+    if pod.attempt > latest {
+        draft.guard();
+    }
+    draft.step(step(PodRef::to(pod)));
+}
+
+/// Whether the pod must not vanish yet, since its name is all that stands in the way of a late create under it. Looks
 /// again when the name is free.
 fn must_hold_name(draft: &mut Draft<'_>, pod: &PodFacts) -> bool {
     let free = after(pod.created_at, NAME_HELD);
-    let must_hold = free > draft.now;
+    let must_hold = free > draft.now && draft.seen.late_creates.may_be_of(&pod.name);
     if must_hold {
         draft.wake.no_later_than(free);
     }
     must_hold
 }
 
-/// Whether the status is done with this pod: an earlier attempt's, or the latest one's once that is counted.
-fn has_served(draft: &Draft<'_>, pod: &Arc<PodFacts>) -> bool {
-    let Some(current) = &draft.status.current_attempt else { return false };
-    let is_over = matches!(current.state, AttemptState::Ended | AttemptState::Withdrawn);
-    pod.attempt < current.number || (pod.attempt == current.number && is_over)
+/// Whether the status has no use for this pod, now or later: it is not that of the attempt under way. Whatever its number:
+/// a restored backup and a lost status know less than the cluster has.
+fn has_served(draft: &Draft<'_>, pod: &PodFacts) -> bool {
+    draft.status.current_attempt.as_ref().is_none_or(|current| match current.state {
+        AttemptState::Ended | AttemptState::Withdrawn => true,
+        AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => {
+            pod.attempt != current.number
+        }
+    })
 }

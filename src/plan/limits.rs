@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::time::after;
-use crate::api::{ConditionType, FailureReason, GoDuration, Limit, Limits, LongTaskStatus, is_condition_true};
+use super::{observed::PodFacts, time::after};
+use crate::api::{
+    ConditionType, FailureReason, GoDuration, Limit, Limits, LongTaskSpec, LongTaskStatus, is_condition_true,
+};
 
 /// Until when a segment may run, and which limit cuts it short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,13 @@ pub(super) fn slice_from(start: Timestamp, duration: i64, limits: &Limits, statu
     cuts.into_iter().filter_map(|(end, limit)| Some((end?, limit))).fold(whole, |slice, (end, limit)| {
         if end < slice.end { Slice { end: end.max(start), cut_by: Some(limit) } } else { slice }
     })
+}
+
+/// The slice of a pod whose main container started then. Its length is the one that the pod was made with: a change of
+/// `segment.duration` takes effect at the next attempt.
+pub(super) fn slice_of(pod: &PodFacts, started_at: Timestamp, spec: &LongTaskSpec, status: &LongTaskStatus) -> Slice {
+    let duration = pod.segment_seconds.unwrap_or(spec.segment.duration.as_secs());
+    slice_from(started_at, duration, &spec.limits, status)
 }
 
 /// The limit that is used up, if one is.

@@ -3,30 +3,27 @@
 use jiff::Timestamp;
 
 use super::{
-    blocked::{block, is_same_trouble, unblock},
+    blocked::{block, is_same_trouble, show_progress, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
-    limits::{self, Slice},
+    edits, limits,
     observed::{MainContainer, PodFacts, Words},
     onward,
-    outcome::{HELD_SECONDS, last_word_due},
+    outcome::last_word_due,
+    overdue,
     time::{after, seconds_between},
+    waits::{self, Wait},
 };
 use crate::api::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason, is_condition_true};
 
 /// How long other containers may go on after the main one has ended, in seconds.
 const AFTER_MAIN_ENDED: i64 = 5;
-/// How long a pod may go unscheduled before that is shown, in seconds.
-const UNSCHEDULED_PATIENCE: i64 = 3;
-/// How long past slice and grace a pod may still run before that is reported, in seconds.
-const OVERDUE_AFTER: i64 = 60;
-
-/// The reason of the condition `Reconciling` while an edit waits for the next attempt.
-pub(super) const EDIT_WAITS: &str = "EditWaits";
+/// How soon to look again at a pod of which no watch tells, in seconds.
+const LOOK_AGAIN: i64 = 15;
 
 /// Keeps the record of a living attempt true and the attempt within its bounds.
 pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
-    know_generation(draft, pod);
+    edits::know_what_it_was_made_from(draft, pod);
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     match main_started_at(pod) {
         Some(started_at) => main_runs(draft, &attempt, pod, started_at),
@@ -39,29 +36,16 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
         request_stop(draft, pod, reason);
     }
     enforce(draft, pod);
-    watch_for_overdue(draft, pod);
-    show_waiting_edit(draft, &attempt);
-}
-
-/// An edit came while the pod was being created, and the create from before it was first.
-fn know_generation(draft: &mut Draft<'_>, pod: &PodFacts) {
-    if let Some(generation) = pod.generation {
-        draft.update_attempt(|attempt| attempt.generation = generation);
+    overdue::watch(draft, pod);
+    edits::show_waiting(draft, &attempt);
+    if is_out_of_sight(draft, pod) {
+        draft.wake.no_later_than(after(draft.now, LOOK_AGAIN));
     }
 }
 
-/// A change of the template and the like has no effect on an attempt that runs: say so, or it looks forgotten.
-fn show_waiting_edit(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
-    let generation = draft.seen.generation();
-    if attempt.generation == generation || !is_condition_true(&draft.status.conditions, ConditionType::Reconciling) {
-        return;
-    }
-    let message = format!(
-        "attempt {} runs generation {} of the spec; what generation {generation} changes in template, segment, retry \
-         and failurePolicy takes effect when it ends",
-        attempt.number, attempt.generation,
-    );
-    draft.set_condition(ConditionType::Reconciling, true, EDIT_WAITS, &message);
+/// Whether the watch does not tell of the pod: somebody has taken its label off.
+fn is_out_of_sight(draft: &Draft<'_>, pod: &PodFacts) -> bool {
+    draft.seen.pods.iter().all(|known| known.uid != pod.uid)
 }
 
 fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {
@@ -93,11 +77,14 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Words { reason, message }) = trouble_worth_showing(draft, pod) {
+    if let Some(Wait { words: Words { reason, message }, is_progress }) = wait_worth_showing(draft, pod) {
         record_pod(draft, pod);
-        block(draft, reason, message);
-        let shown =
-            if is_same_trouble(&draft.status.reason, reason) { draft.status.reason.clone() } else { reason.clone() };
+        if is_progress {
+            show_progress(draft, &reason, &message);
+        } else {
+            block(draft, &reason, &message);
+        }
+        let shown = if is_same_trouble(&draft.status.reason, &reason) { draft.status.reason.clone() } else { reason };
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, &shown);
         }
@@ -111,14 +98,12 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
     }
 }
 
-/// What keeps the pod from starting, unless it may pass at once: a volume claim that binds within a second, or the room
-/// of a pod that is just leaving.
-fn trouble_worth_showing<'a>(draft: &mut Draft<'_>, pod: &'a PodFacts) -> Option<&'a Words> {
-    match &pod.unscheduled {
-        Some(unscheduled) if is_due(draft, after(pod.created_at, UNSCHEDULED_PATIENCE)) => Some(unscheduled),
-        Some(_) => None,
-        None => pod.trouble.as_ref(),
+/// What the pod waits for, once that has lasted longer than is usual.
+fn wait_worth_showing(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<Wait> {
+    if pod.deletion.is_some() || !is_due(draft, waits::shown_from(pod)?) {
+        return None;
     }
+    waits::wait(pod)
 }
 
 /// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an
@@ -149,8 +134,11 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
         && end.started_at.is_some()
     {
         let ended = end.finished_at.unwrap_or(draft.now);
+        // Where no other container runs, the kubelet is only slow to say that the pod has ended.
         let must_stop = has_ended_before_deletion(pod, ended)
-            || !is_being_stopped(pod, draft.now.max(ended)) && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+            || pod.other_running.is_some()
+                && !is_being_stopped(pod, draft.now.max(ended))
+                && is_due(draft, after(ended, AFTER_MAIN_ENDED));
         return must_stop.then_some(StopReason::MainEnded);
     }
     if draft.spec.cancel {
@@ -162,11 +150,18 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     if main_started_at(pod).is_some() {
         return None;
     }
-    if attempt.generation != draft.seen.generation() && (pod.unscheduled.is_some() || pod.trouble.is_some()) {
-        // It does not get on, and the edit may be the cure: waiting for its timeout would help nobody.
+    if does_not_get_on(draft, pod) && edits::outdates(draft, attempt, pod) {
+        // The edit may be the cure: waiting for its timeout would help nobody.
         return Some(StopReason::Outdated);
     }
     not_started_in_time(draft, pod)
+}
+
+/// Whether the pod waits for something that need not come, and has waited longer than is usual.
+fn does_not_get_on(draft: &Draft<'_>, pod: &PodFacts) -> bool {
+    let is_waiting = pod.unscheduled.is_some() || pod.trouble.is_some();
+    let is_shown = waits::shown_from(pod).is_some_and(|from| from <= draft.now);
+    is_waiting || (is_shown && waits::wait(pod).is_some_and(|wait| !wait.is_progress))
 }
 
 /// Whether its other containers are on their way out as well. To ask for it once more would hide who asked first, and
@@ -228,7 +223,10 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     let why = match reason {
         StopReason::Suspend => "the task is suspended",
         StopReason::Cancel => "the task is cancelled",
-        StopReason::MainEnded => "its main container has ended and another one has not",
+        StopReason::MainEnded => match &pod.other_running {
+            Some(other) => &format!("its main container has ended, and container {other} has not"),
+            None => "its main container has ended",
+        },
         StopReason::StartTimeout => "its main container did not run within segment.startTimeout",
         StopReason::SchedulingTimeout => "it was not scheduled within segment.schedulingTimeout",
         StopReason::Limit => "a limit of the task is reached",
@@ -254,18 +252,11 @@ fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
 
 /// The deadline was set for the longest start-up; now that the main container runs, its slice counts.
 fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
-    let slice = slice(draft, pod, started_at);
+    let slice = limits::slice_of(pod, started_at, draft.spec, &draft.status);
     draft.update_attempt(|attempt| attempt.cut_by = slice.cut_by);
     if let Some(start_time) = pod.start_time {
         lower_deadline(draft, pod, seconds_between(start_time, slice.end));
     }
-}
-
-/// The slice of a pod whose main container started then. Its length is the one that the pod was made with: a change of
-/// `segment.duration` takes effect at the next attempt.
-fn slice(draft: &Draft<'_>, pod: &PodFacts, started_at: Timestamp) -> Slice {
-    let duration = pod.segment_seconds.unwrap_or(draft.spec.segment.duration.as_secs());
-    limits::slice_from(started_at, duration, &draft.spec.limits, &draft.status)
 }
 
 /// Raising is refused by the API server, so a slice never gets longer.
@@ -274,33 +265,4 @@ fn lower_deadline(draft: &mut Draft<'_>, pod: &PodFacts, seconds: i64) {
     if pod.deletion.is_none() && pod.active_deadline.is_none_or(|current| seconds < current) {
         draft.step(Step::LowerDeadline { pod: PodRef::to(pod), seconds });
     }
-}
-
-/// Nothing rings when a kubelet dies: a pod that should have ended by now is reported.
-fn watch_for_overdue(draft: &mut Draft<'_>, pod: &PodFacts) {
-    let Some(due) = should_have_ended_at(draft, pod) else { return };
-    let is_overdue = is_due(draft, after(due, OVERDUE_AFTER));
-    let was_overdue = is_condition_true(&draft.status.conditions, ConditionType::AttemptOverdue);
-    if is_overdue && !was_overdue {
-        let node = pod.node.as_deref().unwrap_or("its node");
-        let message = format!(
-            "pod {} should have ended at {due}; is node {node} alive? If it is gone for good, delete the Node object, \
-             or taint it node.kubernetes.io/out-of-service, or force-delete the pod",
-            pod.name
-        );
-        draft.set_condition(ConditionType::AttemptOverdue, true, "PodDoesNotEnd", &message);
-        draft.warn_of(Some(PodRef::to(pod)), EventReason::AttemptOverdue, &format!("Overdue: {message}."));
-    }
-    // A pod that was deleted by force and is held by our finalizer alone counts as ended after a while.
-    if let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) {
-        draft.wake.no_later_than(after(deletion.at, HELD_SECONDS));
-    }
-}
-
-fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
-    let attempt = draft.status.current_attempt.as_ref()?;
-    let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
-    let slice = attempt.started_at.map(|started_at| after(slice(draft, pod, started_at).end, pod.grace));
-    let deletion = pod.deletion.map(|deletion| deletion.at);
-    [stop, slice, deletion].into_iter().flatten().min()
 }

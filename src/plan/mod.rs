@@ -9,6 +9,7 @@ mod blocked;
 mod budgets;
 mod decision;
 mod draft;
+mod edits;
 mod leftovers;
 mod limits;
 mod live;
@@ -16,13 +17,18 @@ mod matching;
 mod observed;
 mod onward;
 mod outcome;
+mod overdue;
+mod pod_facts;
 mod policy;
 mod progress;
+mod refused;
 mod report;
 mod restart;
 mod settle;
 mod staleness;
+mod start;
 mod time;
+mod waits;
 
 use std::sync::Arc;
 
@@ -31,9 +37,10 @@ use jiff::Timestamp;
 pub use decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake};
 pub use draft::LONGEST_NOTE;
 pub use observed::{
-    ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight,
-    Words,
+    ConditionFacts, ContainerEnd, Deletion, Disruption, FailedInit, LateCreates, MainContainer, Observed, PodFacts,
+    PodPhase, Refusal, RefusedStep, Sight, Start, StartStage, Words,
 };
+pub use refused::event_without_status as refused_event;
 pub use report::{Delay, LARGEST_VALUE, Report, ReportedCheckpoint, ReportedError, ReportedProgress};
 
 use crate::api::{AttemptState, LongTaskStatus};
@@ -45,10 +52,11 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
         return Plan::default();
     }
     if seen.is_task_going() {
-        return leftovers::release_all(seen);
+        return leftovers::release_all(seen, now);
     }
     let mut draft = Draft::of(seen, now);
     matching::warn_of_rules_that_never_match(&mut draft);
+    adjust::take_back(&mut draft);
     restart::heed_token(&mut draft);
     match standing(seen, &draft.status, now) {
         Standing::Free => onward::go_on(&mut draft),
@@ -61,6 +69,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     }
     staleness::watch_checkpoint_age(&mut draft);
     leftovers::tidy(&mut draft);
+    refused::show(&mut draft);
     draft.finish()
 }
 

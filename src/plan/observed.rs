@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
-use super::time::after;
-use crate::api::{CurrentAttempt, LongTask, MemorySize, labels};
+use super::decision::Step;
+use crate::api::{LongTask, LongTaskStatus, MemorySize};
 
 /// Everything that a plan is made from, beside the time.
 #[derive(Clone, Debug)]
@@ -16,7 +15,7 @@ pub struct Observed<'a> {
     pub task: &'a LongTask,
     /// The task's UID; empty only for an object that was never stored.
     pub uid: &'a str,
-    /// The pods that carry the task's name and UID as labels and are owned by it, in the order of their attempts.
+    /// The pods that carry the task's name as a label and are owned by it, in the order of their attempts.
     pub pods: Vec<Arc<PodFacts>>,
     /// The pods of an earlier task of the same name; a live read confirmed that it is gone.
     pub foreign: Vec<Arc<PodFacts>>,
@@ -24,6 +23,42 @@ pub struct Observed<'a> {
     pub current: Sight,
     /// What the API server answered to the create that was just tried.
     pub refusal: Option<Refusal>,
+    /// The other steps that were just tried, and that the API server refuses.
+    pub refused_steps: Vec<RefusedStep>,
+    /// Which creates that nobody waits for any more may still arrive at the API server.
+    pub late_creates: LateCreates,
+}
+
+/// A step that the API server does not let happen: it was read again, and is not done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedStep {
+    /// The step; never a create.
+    pub step: Step,
+    /// The API server's own words.
+    pub words: Words,
+}
+
+/// Which creates may arrive late, from a request that was given up, or from an operator that led before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LateCreates {
+    /// None.
+    #[default]
+    None,
+    /// Those of pods with these names: they had no certain answer.
+    Of(Vec<String>),
+    /// Any: another operator may have led a moment ago.
+    Any,
+}
+
+impl LateCreates {
+    /// Whether a pod of this name may still be created.
+    pub fn may_be_of(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(names) => names.iter().any(|known| known == name),
+            Self::Any => true,
+        }
+    }
 }
 
 /// Whether the pod of the attempt under way exists.
@@ -44,8 +79,8 @@ pub enum Refusal {
     Rejected(Words),
     /// A pod of an earlier task has the name and is being deleted.
     NameOfGoingPod,
-    /// Another live object's pod has the name.
-    NameTaken,
+    /// Another live object's pod has the name; what owns that pod, such as `StatefulSet db`.
+    NameTaken(Option<String>),
 }
 
 /// A reason in one word and a message, as the cluster put them.
@@ -64,11 +99,11 @@ pub struct PodFacts {
     pub name: String,
     /// The pod's UID.
     pub uid: String,
-    /// The UID of the task in its label.
+    /// The UID of its task.
     pub task_uid: String,
     /// The UID of its controlling owner.
     pub owner_uid: Option<String>,
-    /// The number of the attempt in its label.
+    /// The number of its attempt.
     pub attempt: i64,
     /// Whether it is held for its outcome to be recorded.
     pub has_finalizer: bool,
@@ -84,6 +119,10 @@ pub struct PodFacts {
     pub active_deadline: Option<i64>,
     /// The generation of the task from which it was made.
     pub generation: Option<i64>,
+    /// What of the task's specification it was made from, as [`crate::render::template_hash`] tells it.
+    pub template_hash: Option<String>,
+    /// The memory that a rule had raised for it.
+    pub raised_memory: Option<MemorySize>,
     /// The duration of the segment that it was made for, in seconds.
     pub segment_seconds: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`
@@ -104,10 +143,56 @@ pub struct PodFacts {
     pub unscheduled: Option<Words>,
     /// What keeps its containers from starting, such as `ErrImagePull`.
     pub trouble: Option<Words>,
-    /// Which init container failed.
-    pub failed_init: Option<Words>,
+    /// How far its start is, for as long as the main container has not started.
+    pub start: Option<Start>,
+    /// Which init container failed, and when.
+    pub failed_init: Option<FailedInit>,
+    /// Whether the kubelet reported its end before it knew that somebody had deleted it; none where the pod does not
+    /// tell (before Kubernetes 1.35) or has not ended, or is not being deleted.
+    pub ended_before_deletion: Option<bool>,
+    /// A container beside the main one that runs.
+    pub other_running: Option<String>,
+    /// Whether the node's controller has marked it as not ready although its containers were: the node is silent.
+    pub is_node_silent: bool,
     /// The main container.
     pub main: MainContainer,
+}
+
+/// How far the start of a pod is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// What comes next.
+    pub stage: StartStage,
+    /// Since when, as well as the pod tells.
+    pub since: Timestamp,
+}
+
+/// What a pod that starts waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartStage {
+    /// No scheduler has said anything about it; the name of the one that should.
+    Scheduler(String),
+    /// It is bound to a node whose kubelet has said nothing about it.
+    Kubelet,
+    /// Its volumes, its network, its devices.
+    Preparation,
+    /// This init container, which runs.
+    InitContainer(String),
+    /// This sidecar, which runs and has not passed its startup probe.
+    Sidecar(String),
+    /// Its containers are being made: an image is pulled, or a postStart hook runs.
+    Containers,
+}
+
+/// An init container that did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedInit {
+    /// Which, and how it ended.
+    pub words: Words,
+    /// Its name.
+    pub container: String,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
 }
 
 /// A pod's phase.
@@ -185,7 +270,26 @@ pub struct ContainerEnd {
     pub finished_at: Option<Timestamp>,
 }
 
-impl Observed<'_> {
+impl<'a> Observed<'a> {
+    /// A task with all the pods that it has, the pod of the attempt under way among them. Nothing was refused, and nothing
+    /// can arrive late.
+    pub fn of(task: &'a LongTask, uid: &'a str, pods: Vec<Arc<PodFacts>>) -> Self {
+        let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
+        let current = attempt.map_or(Sight::NotAsked, |attempt| {
+            pods.iter().find(|pod| pod.is_of(attempt)).map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
+        });
+        Self {
+            task,
+            uid,
+            pods,
+            foreign: Vec::new(),
+            current,
+            refusal: None,
+            refused_steps: Vec::new(),
+            late_creates: LateCreates::None,
+        }
+    }
+
     /// Whether somebody deleted the task.
     pub fn is_task_going(&self) -> bool {
         self.task.metadata.deletion_timestamp.is_some()
@@ -194,305 +298,5 @@ impl Observed<'_> {
     /// The generation of the task's specification.
     pub fn generation(&self) -> i64 {
         self.task.metadata.generation.unwrap_or_default()
-    }
-}
-
-impl PodFacts {
-    /// The facts of a pod of ours; none when it does not carry our labels.
-    pub fn of(pod: &Pod) -> Option<Self> {
-        let labels = pod.metadata.labels.as_ref()?;
-        let spec = pod.spec.as_ref();
-        let nothing = PodStatus::default();
-        let status = pod.status.as_ref().unwrap_or(&nothing);
-        let scheduled = condition(status, "PodScheduled");
-        let is_bound = scheduled.is_some_and(|condition| condition.status == "True");
-        Some(Self {
-            name: pod.metadata.name.clone()?,
-            uid: pod.metadata.uid.clone()?,
-            task_uid: labels.get(labels::TASK_UID)?.clone(),
-            attempt: labels.get(labels::ATTEMPT)?.parse().ok()?,
-            owner_uid: controller_uid(pod),
-            has_finalizer: has_outcome_finalizer(pod),
-            node: spec.and_then(|spec| spec.node_name.clone()),
-            phase: phase(status),
-            words: words(status.reason.as_ref(), status.message.as_ref()),
-            start_time: status.start_time.as_ref().map(|time| time.0),
-            active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
-            generation: annotation(pod, labels::GENERATION).and_then(|generation| generation.parse().ok()),
-            segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
-            grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
-            deletion: deletion(pod),
-            disruption: disruption(status),
-            conditions: conditions(pod, status),
-            memory: memory_limit(pod),
-            created_at: pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
-            scheduled_at: scheduled.filter(|_| is_bound).and_then(turned_at),
-            unscheduled: scheduled
-                .filter(|_| !is_bound)
-                .and_then(|condition| words(condition.reason.as_ref(), condition.message.as_ref())),
-            trouble: trouble(status),
-            failed_init: status.init_container_statuses.iter().flatten().find_map(failed_init_container),
-            main: main_container(pod, status),
-        })
-    }
-
-    /// When the kubelet stops it, by its own clock; unknown before it has seen the pod.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        Some(after(self.start_time?, self.active_deadline?))
-    }
-
-    /// Whether its containers have ended for good.
-    pub fn is_terminal(&self) -> bool {
-        matches!(self.phase, PodPhase::Succeeded | PodPhase::Failed)
-    }
-
-    /// Whether it is over, or as good as, while the kubelet has not told how its main container ended: the attempt is
-    /// given up in the end, so it must be certain that nothing was told.
-    pub fn lacks_last_word(&self) -> bool {
-        let is_removed = self.deletion.is_some_and(|deletion| deletion.grace == 0) && self.node.is_some();
-        let is_running = matches!(self.main, MainContainer::Running { .. });
-        if self.is_terminal() { is_running } else { is_removed }
-    }
-
-    /// Whether its main container has ever run, as far as the pod tells.
-    pub fn has_main_run(&self) -> bool {
-        match &self.main {
-            MainContainer::Waiting => false,
-            MainContainer::Running { .. } => true,
-            MainContainer::Ended(end) => end.started_at.is_some(),
-        }
-    }
-
-    /// Whether it is the pod of this attempt, and not one that took its name.
-    pub fn is_of(&self, attempt: &CurrentAttempt) -> bool {
-        self.name == attempt.pod_name && attempt.pod_uid.as_ref().is_none_or(|uid| *uid == self.uid)
-    }
-}
-
-fn annotation<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
-    pod.metadata.annotations.as_ref()?.get(name)
-}
-
-fn controller_uid(pod: &Pod) -> Option<String> {
-    let owners = pod.metadata.owner_references.as_ref()?;
-    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
-}
-
-fn has_outcome_finalizer(pod: &Pod) -> bool {
-    pod.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == labels::OUTCOME_FINALIZER)
-}
-
-fn deletion(pod: &Pod) -> Option<Deletion> {
-    let at = pod.metadata.deletion_timestamp.as_ref()?.0;
-    Some(Deletion { at, grace: pod.metadata.deletion_grace_period_seconds.unwrap_or_default() })
-}
-
-fn phase(status: &PodStatus) -> PodPhase {
-    match status.phase.as_deref() {
-        Some("Running") => PodPhase::Running,
-        Some("Succeeded") => PodPhase::Succeeded,
-        Some("Failed") => PodPhase::Failed,
-        _ => PodPhase::Pending,
-    }
-}
-
-fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
-    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
-}
-
-fn turned_at(condition: &PodCondition) -> Option<Timestamp> {
-    condition.last_transition_time.as_ref().map(|time| time.0)
-}
-
-fn disruption(status: &PodStatus) -> Option<Disruption> {
-    let condition = condition(status, "DisruptionTarget").filter(|condition| condition.status == "True")?;
-    Some(Disruption {
-        reason: condition.reason.clone().unwrap_or_default(),
-        message: condition.message.clone().unwrap_or_default(),
-        at: turned_at(condition)?,
-    })
-}
-
-fn conditions(pod: &Pod, status: &PodStatus) -> Vec<ConditionFacts> {
-    let is_leaving = pod.metadata.deletion_timestamp.is_some();
-    let has_ended = matches!(phase(status), PodPhase::Succeeded | PodPhase::Failed);
-    let kept = status.conditions.iter().flatten().filter(|_| is_leaving || has_ended);
-    kept.map(|condition| ConditionFacts {
-        type_: condition.type_.clone(),
-        status: condition.status.clone(),
-        reason: condition.reason.clone().unwrap_or_default(),
-        changed_at: turned_at(condition),
-    })
-    .collect()
-}
-
-fn memory_limit(pod: &Pod) -> Option<MemorySize> {
-    let containers = &pod.spec.as_ref()?.containers;
-    let main = match main_name(pod) {
-        Some(name) => containers.iter().find(|container| container.name == *name),
-        None => containers.first(),
-    };
-    main?.resources.as_ref()?.limits.as_ref()?.get("memory")?.try_into().ok()
-}
-
-fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
-    reason
-        .filter(|reason| !reason.is_empty())
-        .map(|reason| Words { reason: reason.clone(), message: message.cloned().unwrap_or_default() })
-}
-
-/// The first container that waits for something to be mended.
-fn trouble(status: &PodStatus) -> Option<Words> {
-    let init = status.init_container_statuses.iter().flatten();
-    init.chain(status.container_statuses.iter().flatten())
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .filter_map(|waiting| words(waiting.reason.as_ref(), waiting.message.as_ref()))
-        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"))
-}
-
-fn failed_init_container(container: &ContainerStatus) -> Option<Words> {
-    let ended = container.state.as_ref()?.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
-    let said = ended.message.as_deref().unwrap_or_default().trim();
-    let colon = if said.is_empty() { "" } else { ": " };
-    Some(Words {
-        reason: "InitContainerFailed".into(),
-        message: format!("init container {} ended with exit code {}{colon}{said}", container.name, ended.exit_code),
-    })
-}
-
-/// The container that the operator marked as the main one when it made the pod.
-fn main_name(pod: &Pod) -> Option<&String> {
-    annotation(pod, labels::DEFAULT_CONTAINER)
-}
-
-fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
-    let mut containers = status.container_statuses.iter().flatten();
-    let main = match main_name(pod) {
-        Some(name) => containers.find(|container| container.name == *name),
-        None => containers.next(),
-    };
-    main.and_then(|container| container.state.as_ref()).map_or(MainContainer::Waiting, container_state)
-}
-
-fn container_state(state: &ContainerState) -> MainContainer {
-    if let Some(ended) = &state.terminated {
-        // A container that could not be started reports 1970 as its start.
-        let started_at = ended.started_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
-        return MainContainer::Ended(ContainerEnd {
-            exit_code: ended.exit_code,
-            reason: ended.reason.clone().unwrap_or_default(),
-            message: ended.message.clone().unwrap_or_default(),
-            started_at,
-            finished_at: ended.finished_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0),
-        });
-    }
-    match state.running.as_ref().and_then(|running| running.started_at.as_ref()) {
-        Some(since) => MainContainer::Running { since: since.0 },
-        None => MainContainer::Waiting,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// The facts of a pod of ours with these changes.
-    fn facts(changes: &Value) -> PodFacts {
-        let mut pod = json!({
-            "metadata": {
-                "name": "t-1", "uid": "pod-1",
-                "labels": { labels::TASK_UID: "task-uid", labels::ATTEMPT: "1" },
-                "annotations": { labels::DEFAULT_CONTAINER: "work" },
-            },
-            "spec": { "containers": [{ "name": "side" }, { "name": "work" }] },
-        });
-        for (part, fields) in changes.as_object().expect("parts of a pod") {
-            let fields = fields.as_object().expect("fields").clone();
-            pod.as_object_mut().expect("a pod").entry(part).or_insert(json!({}));
-            pod[part].as_object_mut().expect("a part").extend(fields);
-        }
-        PodFacts::of(&serde_json::from_value(pod).expect("a pod")).expect("it is ours")
-    }
-
-    #[test]
-    fn the_owner_is_the_controlling_one() {
-        let owner = |uid: &str, controller: Value| json!({ "apiVersion": "v1", "kind": "K", "name": "n", "uid": uid, "controller": controller });
-        let uid_of = |owners: Value| facts(&json!({ "metadata": { "ownerReferences": owners } })).owner_uid;
-        let two = json!([owner("other", json!(false)), owner("task-uid", json!(true)), owner("third", Value::Null)]);
-        assert_eq!(uid_of(two).as_deref(), Some("task-uid"));
-        assert_eq!(uid_of(json!([owner("other", json!(false))])), None);
-        assert_eq!(uid_of(json!([])), None);
-    }
-
-    #[test]
-    fn the_phase_is_the_pods_and_pending_when_there_is_none() {
-        let phase = |phase: &str| facts(&json!({ "status": { "phase": phase } })).phase;
-        assert_eq!(phase("Running"), PodPhase::Running);
-        assert_eq!(phase("Succeeded"), PodPhase::Succeeded);
-        assert_eq!(phase("Failed"), PodPhase::Failed);
-        assert_eq!((phase("Pending"), phase("Unknown")), (PodPhase::Pending, PodPhase::Pending));
-    }
-
-    fn statuses() -> Value {
-        let status = |name: &str, state: Value| json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
-        json!([
-            status("side", json!({ "terminated": { "exitCode": 1 } })),
-            status("work", json!({ "running": { "startedAt": "2026-11-24T10:00:00Z" } })),
-        ])
-    }
-
-    #[test]
-    fn the_main_container_is_the_marked_one_and_the_first_without_a_mark() {
-        let marked = facts(&json!({ "status": { "containerStatuses": statuses() } }));
-        assert!(matches!(marked.main, MainContainer::Running { .. }) && marked.has_main_run());
-        let unmarked =
-            facts(&json!({ "metadata": { "annotations": {} }, "status": { "containerStatuses": statuses() } }));
-        assert!(matches!(unmarked.main, MainContainer::Ended(_)));
-    }
-
-    #[test]
-    fn the_epoch_is_no_time_at_which_a_container_started_or_ended() {
-        let ended = |started: &str, finished: &str| {
-            let state = json!({ "terminated": { "exitCode": 128, "startedAt": started, "finishedAt": finished } });
-            let status = json!({ "name": "work", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
-            match facts(&json!({ "status": { "containerStatuses": [status] } })).main {
-                MainContainer::Ended(end) => (end.started_at.is_some(), end.finished_at.is_some()),
-                other => panic!("{other:?}"),
-            }
-        };
-        let (epoch, later) = ("1970-01-01T00:00:00Z", "2026-11-24T10:00:00Z");
-        assert_eq!((ended(epoch, epoch), ended(epoch, later)), ((false, false), (false, true)));
-        assert_eq!((ended(later, later), ended("1970-01-01T00:00:01Z", later)), ((true, true), (true, true)));
-    }
-
-    #[test]
-    fn the_memory_limit_is_the_main_containers() {
-        let limited =
-            |name: &str, memory: &str| json!({ "name": name, "resources": { "limits": { "memory": memory } } });
-        let containers = json!([limited("side", "1Gi"), limited("work", "100Mi")]);
-        let memory = |changes: &Value| facts(changes).memory.map(|memory| memory.to_string());
-        assert_eq!(memory(&json!({ "spec": { "containers": containers } })).as_deref(), Some("100Mi"));
-        let unmarked = json!({ "metadata": { "annotations": {} }, "spec": { "containers": containers } });
-        assert_eq!(memory(&unmarked).as_deref(), Some("1Gi"));
-        assert_eq!(memory(&json!({})), None);
-    }
-
-    #[test]
-    fn conditions_are_kept_of_pods_that_end_and_of_no_others() {
-        let condition = json!([{ "type": "A", "status": "True", "reason": "r" }, { "type": "B", "status": "False" }]);
-        let kept = |changes: &Value| {
-            let conditions = facts(changes).conditions;
-            conditions.into_iter().map(|one| [one.type_, one.status, one.reason].join(" ")).collect::<Vec<_>>()
-        };
-        for phase in ["Failed", "Succeeded"] {
-            let ended = json!({ "status": { "phase": phase, "conditions": condition } });
-            assert_eq!(kept(&ended), ["A True r", "B False "]);
-        }
-        let leaving = json!({ "metadata": { "deletionTimestamp": "2026-11-24T10:00:00Z" },
-                              "status": { "phase": "Running", "conditions": condition } });
-        assert_eq!(kept(&leaving), ["A True r", "B False "]);
-        assert!(kept(&json!({ "status": { "phase": "Running", "conditions": condition } })).is_empty());
     }
 }

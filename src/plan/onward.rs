@@ -2,12 +2,13 @@
 
 use super::{
     adjust,
-    blocked::{block, unblock},
+    blocked::{self, block, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
-    limits, live,
-    observed::Refusal,
+    edits, limits,
+    observed::{PodFacts, Refusal},
     outcome, policy,
+    refused::REFUSED_WAIT,
     time::{after, seconds_between},
 };
 use crate::{
@@ -20,9 +21,13 @@ use crate::{
 
 /// How soon to look again for a pod that is on its way out, in seconds.
 const SOON: i64 = 1;
-/// The shortest and longest wait before a refused create is tried again, in seconds; in between, as long as it has
-/// been refused already.
-const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
+/// How long a pod that is on its way out may take longer than it was granted before that is shown, in seconds.
+const GOING_PATIENCE: i64 = 10;
+
+/// The phase's reason while a pod that is not wanted any more has not ended.
+const WAITING_FOR_OLD_POD: &str = "WaitingForOldPod";
+/// Likewise, a pod of an earlier task of the same name.
+const WAITING_FOR_OLD_TASK: &str = "WaitingForOldTask";
 
 /// How much of a message is said again, in bytes.
 const SHORT: usize = 128;
@@ -69,8 +74,8 @@ pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
 /// before may be on its way, from another operator or in a request that was given up; two pods cannot have one name.
 fn follow_edit(draft: &mut Draft<'_>) {
     adjust::forget_outdone_memory(draft);
-    let generation = draft.seen.generation();
-    draft.update_attempt(|attempt| attempt.generation = generation);
+    let (generation, hash) = (draft.seen.generation(), edits::hash_of_next(draft));
+    draft.update_attempt(|attempt| (attempt.generation, attempt.template_hash) = (generation, Some(hash)));
     if forget_refusal(draft, "Edited") {
         draft.stands(Phase::Pending, "");
     }
@@ -192,14 +197,37 @@ pub(super) fn count_pause(draft: &mut Draft<'_>) {
 fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
     let seen = draft.seen;
     // Deleted, or about to be: the garbage collector takes a pod whose owner is gone, a moment after the owner.
-    let is_doomed = |pod: &super::PodFacts| pod.deletion.is_some() || pod.owner_uid.is_some();
-    let is_going = |pod: &super::PodFacts| is_doomed(pod) && !outcome::has_ended(pod, draft.now);
-    let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, "WaitingForOldTask"));
+    let is_doomed = |pod: &PodFacts| pod.deletion.is_some() || pod.owner_uid.is_some();
+    let is_going = |pod: &PodFacts| is_doomed(pod) && !outcome::has_ended(pod, draft.now);
+    let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, WAITING_FOR_OLD_TASK));
     let stray = seen.pods.iter().find(|pod| !outcome::has_ended(pod, draft.now));
-    let Some((_, reason)) = foreign.or(stray.map(|pod| (pod, "WaitingForOldPod"))) else { return false };
+    let Some((pod, reason)) = foreign.or(stray.map(|pod| (pod, WAITING_FOR_OLD_POD))) else {
+        old_pods_have_ended(draft);
+        return false;
+    };
+    show_old_pod(draft, pod, reason);
     draft.stands(Phase::Pending, reason);
     draft.wake.no_later_than(after(draft.now, SOON));
     true
+}
+
+/// Shows a pod that should be gone by now and is not: its node is silent, or somebody else's finalizer holds it.
+fn show_old_pod(draft: &mut Draft<'_>, pod: &PodFacts, reason: &str) {
+    let is_late = pod.deletion.is_some_and(|deletion| after(deletion.at, GOING_PATIENCE) <= draft.now);
+    if is_late {
+        let node = pod.node.as_deref().unwrap_or("none");
+        let name = &pod.name;
+        let words = format!("pod {name} on node {node} is on its way out; see `kubectl describe pod {name}`");
+        block(draft, reason, &words);
+    }
+}
+
+/// What was shown of an old pod is over.
+fn old_pods_have_ended(draft: &mut Draft<'_>) {
+    let waited = blocked::shown(draft);
+    if waited.is_some_and(|shown| matches!(shown.reason.as_str(), WAITING_FOR_OLD_POD | WAITING_FOR_OLD_TASK)) {
+        unblock(draft, "OldPodEnded");
+    }
 }
 
 fn must_wait(draft: &mut Draft<'_>) -> bool {
@@ -228,13 +256,14 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
         pod_uid: None,
         node_name: None,
         generation: draft.seen.generation(),
+        template_hash: Some(edits::hash_of_next(draft)),
         created_at: draft.now,
         started_at: None,
         cut_by: None,
         stop: None,
     };
     adjust::forget_outdone_memory(draft);
-    edit_waits_no_more(draft);
+    edits::waits_no_more(draft);
     draft.status.next_attempt_time = None;
     let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
     draft.say_of(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
@@ -242,13 +271,6 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     draft.stands(Phase::Pending, "");
     create(draft);
     true
-}
-
-fn edit_waits_no_more(draft: &mut Draft<'_>) {
-    let reconciling = find_condition(&draft.status.conditions, ConditionType::Reconciling);
-    if reconciling.is_some_and(|condition| condition.reason == live::EDIT_WAITS) {
-        draft.set_condition(ConditionType::Reconciling, true, "EditApplied", "the run goes on with the spec as edited");
-    }
 }
 
 /// A create that was withdrawn came through after all: a number is for one pod only, also when that is gone.
@@ -291,9 +313,10 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
             draft.wake.no_later_than(after(draft.now, SOON));
             return;
         }
-        Refusal::NameTaken => {
+        Refusal::NameTaken(owner) => {
             let name = draft.status.current_attempt.as_ref().map_or("", |attempt| attempt.pod_name.as_str());
-            ("NameTaken".to_owned(), format!("a pod {name} exists that is not of this task"))
+            let whose = owner.as_ref().map_or_else(|| "not of this task".to_owned(), |owner| format!("of {owner}"));
+            ("NameTaken".to_owned(), format!("a pod {name} exists that is {whose}"))
         }
         Refusal::Rejected(words) => {
             (words.reason.clone(), format!("the API server refuses the pod: {}", words.message))
@@ -346,6 +369,8 @@ fn counted(number: i64, what: &str) -> String {
 }
 
 fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {
+    // A segment that would have come next has not.
+    draft.status.segment = draft.status.current_attempt.as_ref().map_or(draft.status.segment, |last| last.segment);
     draft.stands(phase, if phase == Phase::Failed { reason } else { "" });
     draft.status.completion_time = Some(draft.now);
     draft.status.next_attempt_time = None;

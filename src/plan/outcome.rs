@@ -7,9 +7,10 @@
 use jiff::Timestamp;
 
 use super::{
-    observed::{ContainerEnd, MainContainer, PodFacts, Words},
+    observed::{ContainerEnd, FailedInit, MainContainer, PodFacts, Words},
     report::Report,
     time::{after, seconds_between},
+    waits,
 };
 use crate::api::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason};
 
@@ -158,10 +159,14 @@ impl Facts<'_> {
     fn stopped_by_us(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let reason = self.attempt.stop.as_ref()?.reason;
         match reason {
+            // It ran after all, which the kubelet said only in the end: a postStart hook was not over.
+            StopReason::StartTimeout | StopReason::SchedulingTimeout if self.has_run() => {
+                Some((Outcome::TimeLimit, Some(AttemptReason::Stop(reason))))
+            }
             StopReason::StartTimeout | StopReason::SchedulingTimeout => {
-                let why = self
-                    .shown
-                    .map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
+                let cause = self.shown.filter(|shown| !waits::is_stage(&shown.reason));
+                let why =
+                    cause.map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
                 Some((Outcome::StartFailed, Some(why)))
             }
             // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
@@ -190,7 +195,7 @@ impl Facts<'_> {
         if pod.words.as_ref().is_some_and(|words| is_kubelet_rejection(&words.reason)) {
             return Some((Outcome::Interrupted, Some(AttemptReason::Rejected)));
         }
-        Some((Outcome::StartFailed, Some(AttemptReason::Cluster(start_failure(pod)))))
+        Some((Outcome::StartFailed, Some(AttemptReason::Cluster(self.start_failure(pod)))))
     }
 
     fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -230,6 +235,13 @@ impl Facts<'_> {
         [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
     }
 
+    /// The init container that failed by itself, and was not ended with the pod.
+    fn failed_init(&self) -> Option<&FailedInit> {
+        let failed = self.pod?.failed_init.as_ref()?;
+        let is_first = failed.finished_at.zip(self.cut()).is_none_or(|(finished, cut)| finished < cut);
+        is_first.then_some(failed)
+    }
+
     fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let disruption = pod.disruption.as_ref()?;
         // The kubelet publishes its own evictions only with the terminal phase: always before the container's end. By
@@ -262,7 +274,7 @@ impl Facts<'_> {
             said.unwrap_or_else(|| self.report.text.clone())
         };
         let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(|shown| shown.message.clone());
-        let cluster = || shown.or_else(|| self.pod.map(cluster_words)).unwrap_or_default();
+        let cluster = || shown.or_else(|| self.pod.map(|pod| self.cluster_words(pod))).unwrap_or_default();
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
             Outcome::StartFailed | Outcome::Interrupted => {
@@ -270,6 +282,46 @@ impl Facts<'_> {
             }
             Outcome::Failed => Some(program()).filter(|words| !words.is_empty()).unwrap_or_else(cluster),
         }
+    }
+
+    /// The reason of a start that failed, from the container that decided.
+    fn start_failure(&self, pod: &PodFacts) -> String {
+        let container = match &pod.main {
+            MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
+            MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
+        };
+        let init = self.failed_init().map(|failed| &failed.words);
+        let trouble = init.or(pod.trouble.as_ref()).map(|words| words.reason.clone());
+        // The deadline of a pod is that of its start and its slice together.
+        let too_late = is_out_of_time(pod).then(|| StopReason::StartTimeout.to_string());
+        let words = trouble.or(too_late).or_else(|| Some(pod.words.as_ref()?.reason.clone()));
+        container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
+    }
+
+    /// The cluster's own words on the end: of the container that decided, never of one that was stopped with the pod.
+    fn cluster_words(&self, pod: &PodFacts) -> String {
+        let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
+        let container = match &pod.main {
+            MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(&lost),
+            MainContainer::Ended(end) if end.started_at.is_none() && end.reason != STATUS_UNKNOWN => Some(&end.message),
+            MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
+        };
+        // What kept it from starting says nothing about the end of a program that ran.
+        let has_run = self.has_run();
+        let init = self.failed_init().filter(|_| !has_run).map(|failed| &failed.words.message);
+        let trouble = pod.trouble.as_ref().filter(|_| !has_run).map(|trouble| &trouble.message);
+        let shown = self.shown.filter(|_| !has_run && is_out_of_time(pod)).map(|shown| &shown.message);
+        let unscheduled = pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message);
+        let sources = [
+            pod.disruption.as_ref().map(|disruption| &disruption.message),
+            container,
+            init,
+            trouble,
+            shown,
+            unscheduled,
+            pod.words.as_ref().map(|words| &words.message),
+        ];
+        sources.into_iter().flatten().find(|words| !words.is_empty()).cloned().unwrap_or_default()
     }
 }
 
@@ -293,8 +345,10 @@ fn is_out_of_time(pod: &PodFacts) -> bool {
 /// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
 /// grace to 0 and the time to now; the request came a full grace earlier at the most, and what the kubelet takes to tell
 /// of the end.
+///
+/// Where the pod tells that it had ended before its kubelet knew of any deletion, the deletion began nothing.
 fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
-    let deletion = pod.deletion?;
+    let deletion = pod.deletion.filter(|_| pod.ended_before_deletion != Some(true))?;
     let grace = if deletion.grace == 0 { pod.grace.saturating_add(LAST_DELETE_SECONDS) } else { deletion.grace };
     Some(after(deletion.at, grace.saturating_neg()))
 }
@@ -318,34 +372,6 @@ fn is_kubelet_rejection(reason: &str) -> bool {
             reason,
             "NodeAffinity" | "NodeShutdown" | "Evicted" | "UnexpectedAdmissionError" | "TopologyAffinityError"
         )
-}
-
-fn start_failure(pod: &PodFacts) -> String {
-    let container = match &pod.main {
-        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
-        MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
-    };
-    let words =
-        pod.failed_init.as_ref().or(pod.trouble.as_ref()).or(pod.words.as_ref()).map(|words| words.reason.clone());
-    container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
-}
-
-fn cluster_words(pod: &PodFacts) -> String {
-    let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
-    let container = match &pod.main {
-        MainContainer::Ended(end) if end.started_at.is_none() => Some(&end.message),
-        MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(&lost),
-        MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
-    };
-    let sources = [
-        pod.disruption.as_ref().map(|disruption| &disruption.message),
-        pod.failed_init.as_ref().map(|failed| &failed.message),
-        pod.trouble.as_ref().map(|trouble| &trouble.message),
-        container,
-        pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message),
-        pod.words.as_ref().map(|words| &words.message),
-    ];
-    sources.into_iter().flatten().find(|words| !words.is_empty()).cloned().unwrap_or_default()
 }
 
 impl Ending {

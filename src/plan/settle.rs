@@ -63,7 +63,9 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
     }
     let status = &mut draft.status;
     status.next_attempt_time = None;
-    status.totals.attempts = status.totals.attempts.saturating_add(1);
+    // What never ran because of an edit or a pause is nobody's try.
+    let is_a_try = ending.outcome != Outcome::Stopped || ending.started_at.is_some();
+    status.totals.attempts = status.totals.attempts.saturating_add(i64::from(is_a_try));
     let was_in_vain = matches!(ending.outcome, Outcome::Failed | Outcome::Interrupted);
     if was_in_vain && !merged.has_new_checkpoint {
         status.totals.work_lost_seconds = status.totals.work_lost_seconds.saturating_add(ending.active_seconds());

@@ -56,7 +56,14 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
     let mut annotations = template.annotations.unwrap_or_default();
     annotations.insert(labels::GENERATION.to_owned(), attempt.generation.to_string());
     annotations.insert(labels::SEGMENT_SECONDS.to_owned(), task.spec.segment.duration.as_secs().to_string());
+    annotations.insert(labels::MAIN_CONTAINER.to_owned(), main.clone());
     annotations.insert(labels::DEFAULT_CONTAINER.to_owned(), main);
+    if let Some(hash) = &attempt.template_hash {
+        annotations.insert(labels::TEMPLATE_HASH.to_owned(), hash.clone());
+    }
+    if let Some(memory) = status.memory {
+        annotations.insert(labels::RAISED_MEMORY.to_owned(), memory.to_string());
+    }
     ObjectMeta {
         name: Some(attempt.pod_name.clone()),
         namespace: task.metadata.namespace.clone(),
@@ -191,6 +198,7 @@ mod tests {
         let annotations = pod.metadata.annotations.clone().expect("annotations");
         assert_eq!(annotations["longtask.dev/generation"], "4");
         assert_eq!(annotations["longtask.dev/segment-seconds"], "3600");
+        assert_eq!(annotations["longtask.dev/main-container"], "main");
         assert_eq!((pod.metadata.name.as_deref(), pod.metadata.namespace.as_deref()), (Some("t-3"), Some("n")));
         assert_eq!(pod.metadata.finalizers, Some(vec!["longtask.dev/outcome".to_owned()]));
         let owner = &pod.metadata.owner_references.as_ref().expect("an owner")[0];

@@ -11,8 +11,8 @@ use super::{
     script::{Edit, Fate, Word},
 };
 use crate::{
-    api::{AttemptState, CurrentAttempt, Jitter, LongTask, LongTaskStatus, Restart, RestartFrom},
-    plan::{Observed, Plan, PodFacts, Sight, Step, plan},
+    api::{Jitter, LongTask, LongTaskStatus, Restart, RestartFrom},
+    plan::{Observed, Plan, Step, plan},
 };
 
 /// The cluster.
@@ -73,8 +73,7 @@ impl Cluster {
 
     fn plan_for(&self, task: &LongTask) -> Plan {
         let pods: Vec<_> = self.pods.iter().filter_map(SimPod::facts).map(Arc::new).collect();
-        let current = sight(task, &pods);
-        plan(&Observed { task, uid: &self.uid, pods, foreign: Vec::new(), current, refusal: None }, self.now)
+        plan(&Observed::of(task, &self.uid, pods), self.now)
     }
 
     /// Writes the status.
@@ -131,24 +130,5 @@ impl Cluster {
                 spec.restart = Some(Restart { token: format!("simulated-{generation}"), from, checkpoint_sequence });
             }
         }
-    }
-}
-
-/// The pod of the attempt under way, as the operator looks for it.
-fn sight(task: &LongTask, pods: &[Arc<PodFacts>]) -> Sight {
-    let attempt = task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
-    match attempt.filter(|attempt| is_under_way(attempt)) {
-        None => Sight::NotAsked,
-        Some(attempt) => {
-            let pod = pods.iter().find(|pod| pod.is_of(attempt));
-            pod.map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
-        }
-    }
-}
-
-fn is_under_way(attempt: &CurrentAttempt) -> bool {
-    match attempt.state {
-        AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
-        AttemptState::Ended | AttemptState::Withdrawn => false,
     }
 }

@@ -9,7 +9,7 @@ use longtask::{
         AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, GoDuration, Limit, Limits, LongTask, LongTaskSpec,
         LongTaskStatus, OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
     },
-    plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight, Words},
+    plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Words},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::json;
@@ -27,20 +27,10 @@ pub(crate) struct World {
 impl World {
     /// As the operator sees it: the attempt under way is looked up by name and UID.
     pub(crate) fn observed(&self) -> Observed<'_> {
-        let attempt = self.task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
-        let attempt = attempt.filter(|attempt| !matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn));
-        let current = attempt.map_or(Sight::NotAsked, |attempt| {
-            let pod = self.pods.iter().find(|pod| pod.is_of(attempt));
-            pod.map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
-        });
-        Observed {
-            task: &self.task,
-            uid: "task-uid",
-            pods: self.pods.clone(),
-            foreign: self.foreign.clone(),
-            current,
-            refusal: self.refusal.clone(),
-        }
+        let mut seen = Observed::of(&self.task, "task-uid", self.pods.clone());
+        seen.foreign.clone_from(&self.foreign);
+        seen.refusal.clone_from(&self.refusal);
+        seen
     }
 }
 
@@ -48,7 +38,7 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let task = (specs(), option::weighted(0.9, statuses()), 1..4_i64, option::weighted(0.05, times()));
     let refusals = option::weighted(
         0.2,
-        prop_oneof![Just(Refusal::NameOfGoingPod), Just(Refusal::NameTaken), words().prop_map(Refusal::Rejected),],
+        prop_oneof![Just(Refusal::NameOfGoingPod), Just(Refusal::NameTaken(None)), words().prop_map(Refusal::Rejected),],
     );
     (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, moments()).prop_map(
         |((spec, status, generation, deleted), mut pods, foreign, refusal, now)| {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{AttemptState, LongTask, LongTaskStatus, Phase},
+    api::{LongTask, LongTaskStatus, Phase},
     plan::{
         ContainerEnd, Deletion, Disruption, MainContainer, Observed, Plan, PodFacts, PodPhase, Refusal, Sight, Step,
         Wake, Words, plan,
@@ -149,14 +149,14 @@ impl Cluster {
 
     /// The pods may be old, the look-up of one that is not among them is not.
     fn observe<'a>(&self, task: &'a LongTask, pods: &[Arc<PodFacts>], refusal: Option<Refusal>) -> Observed<'a> {
-        let attempt = task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
-        let attempt = attempt.filter(|attempt| !matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn));
-        let current = attempt.map_or(Sight::NotAsked, |attempt| {
-            let live = || self.pods.get(&attempt.pod_name).map(|pod| Arc::new(pod.facts.clone()));
-            let known = pods.iter().find(|pod| pod.is_of(attempt)).cloned();
-            known.or_else(|| live().filter(|pod| pod.is_of(attempt))).map_or(Sight::Gone, Sight::Seen)
-        });
-        Observed { task, uid: "task-uid", pods: pods.to_vec(), foreign: vec![], current, refusal }
+        let mut seen = Observed::of(task, "task-uid", pods.to_vec());
+        let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
+        if let (Some(attempt), Sight::Gone) = (attempt, &seen.current) {
+            let live = self.pods.get(&attempt.pod_name).map(|pod| Arc::new(pod.facts.clone()));
+            seen.current = live.filter(|pod| pod.is_of(attempt)).map_or(Sight::Gone, Sight::Seen);
+        }
+        seen.refusal = refusal;
+        seen
     }
 
     /// One look of the operator: mostly at what is, sometimes at what was.

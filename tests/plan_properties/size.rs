@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{LongTask, LongTaskStatus, RuleCounter},
-    plan::{Observed, PodFacts, Sight, plan},
+    plan::{Observed, PodFacts, plan},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -40,8 +40,8 @@ fn after_ten_attempts(spec: &Value, exit_code: i32, message: &dyn Fn(i64) -> Str
         }))
         .expect("a pod");
         let pod = Arc::new(PodFacts::of(&pod).expect("facts"));
-        let current = if number == 0 { Sight::NotAsked } else { Sight::Seen(pod) };
-        let seen = Observed { task: &task, uid: "task-uid", pods: vec![], foreign: vec![], current, refusal: None };
+        let pods = if number == 0 { vec![] } else { vec![pod] };
+        let seen = Observed::of(&task, "task-uid", pods);
         let planned = plan(&seen, at(round * 400 + 61));
         if planned.status.is_some() {
             task.status = planned.status;

@@ -18,7 +18,7 @@ fn why_the_last_start_failed_is_shown_with_the_clusters_words_and_a_remedy() {
     let planned = could_not_start(given(), 1, "StartError");
     let (status, reason, message) = blocked(&planned);
     assert_eq!((status.as_str(), reason.as_str()), ("True", "StartError"));
-    assert_eq!(message, "exec: no such file; check the command in spec.template and the image");
+    assert_eq!(message, "exec: no such file. What to do: check the command in spec.template and the image");
 }
 
 #[test]
@@ -30,7 +30,10 @@ fn another_cause_takes_the_place_of_the_one_shown_and_the_same_one_does_not() {
             "state": { "terminated": { "exitCode": 128, "reason": "StartError", "message": "other figures" } },
         }] },
     })));
-    assert_eq!(blocked(&same.at("10:00:03")).2, "exec: no such file; check the command in spec.template and the image");
+    assert_eq!(
+        blocked(&same.at("10:00:03")).2,
+        "exec: no such file. What to do: check the command in spec.template and the image"
+    );
     let other = could_not_start(first, 2, "CreateContainerError");
     assert_eq!(blocked(&other).1, "CreateContainerError");
 }
@@ -52,6 +55,12 @@ fn an_image_that_cannot_be_pulled_is_one_trouble_by_whatever_name() {
 fn why_an_earlier_attempt_did_not_start_is_shown_until_one_does() {
     let failed = could_not_start(given(), 1, "StartError").then();
     let next = failed.at("10:01:00").then().only(pod(2).scheduled("10:00:31"));
-    let starting = next.at("10:01:01").expect_without(&["Blocked", "phase", "Normal"]).then();
+    let starting = next.clone().at("10:00:40").expect_without(&["Blocked", "phase", "Normal"]).then();
+    let long = next.at("10:01:01").expect_containing(&["phase Pending ContainerCreating"]);
+    assert_eq!(
+        blocked(&long.expect_without(&["Blocked", "Normal"])).1,
+        "StartError",
+        "what is in progress hides nothing"
+    );
     starting.only(pod(2).runs("10:01:02")).at("10:01:02").expect_containing(&["Blocked False", "phase Running"]);
 }

@@ -143,7 +143,8 @@ fn a_sidecar_that_outlives_a_stopped_program_does_not_make_it_a_success() {
 #[test]
 fn a_stop_for_the_sake_of_a_sidecar_leaves_the_programs_own_outcome() {
     for (exit_code, expected) in [(0, "Completed"), (1, "Failed Error"), (75, "Yielded")] {
-        let asked = running().pod(sliced().main_ended("10:00:00", "10:10:00", exit_code)).at("10:10:06");
+        let asked =
+            running().pod(sliced().main_ended("10:00:00", "10:10:00", exit_code).beside("proxy")).at("10:10:06");
         let asked = asked.expect([
             "phase Stopping MainEnded",
             "attempt 1 Stopping",

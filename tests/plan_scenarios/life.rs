@@ -25,8 +25,8 @@ fn an_intent_without_a_pod_is_carried_out_under_the_same_number_and_writes_the_s
 
 #[test]
 fn a_pod_that_waits_its_turn_costs_no_write() {
-    given().creating(1).pod(pod(1)).at("10:00:05").expect([]);
-    given().creating(1).pod(pod(1).scheduled("10:00:01")).at("10:00:05").expect(["wake 10:10:01"]);
+    given().creating(1).pod(pod(1)).at("10:00:05").expect(["wake 10:00:10"]);
+    given().creating(1).pod(pod(1).scheduled("10:00:01")).at("10:00:05").expect(["wake 10:00:16"]);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_pod_without_a_place_is_shown_with_the_schedulers_words_and_costs_nothing() 
     moved_on.each_pod(|_| pod(1).scheduled("10:07:00")).at("10:07:00").expect([
         "phase Pending",
         "Blocked False",
-        "wake 10:17:00",
+        "wake 10:07:15",
     ]);
 }
 
@@ -140,7 +140,12 @@ fn a_running_pod_that_outlives_its_slice_and_grace_is_reported_once() {
     let stuck = || given().running(1, "10:00:00").pod(pod(1).scheduled("09:59:59").runs("10:00:00").deadline(3601));
     stuck().at("11:01:29").expect(["wake 11:01:30"]);
     let planned = stuck().at("11:01:30").expect(["AttemptOverdue True PodDoesNotEnd", "Warning AttemptOverdue"]);
-    assert!(planned.note("AttemptOverdue").contains("out-of-service"));
+    // A node that is heard of is not given up.
+    let note = planned.note("AttemptOverdue");
+    assert!(!note.contains("out-of-service") && !note.contains("force-delete"), "{note}");
+    let silent = planned.then().each_pod(crate::support::PodBuilder::on_a_silent_node).at("11:02:00");
+    let silent = silent.expect(["AttemptOverdue True NodeNotResponding", "Warning AttemptOverdue"]);
+    assert!(silent.note("AttemptOverdue").contains("out-of-service"));
 }
 
 #[test]

@@ -68,15 +68,19 @@ fn a_limit_that_is_used_up_starts_nothing() {
         (json!({ "segments": 4 }), "SegmentLimitReached"),
         (json!({ "attempts": 7 }), "AttemptLimitReached"),
     ] {
-        let spent = |status: &mut longtask::api::LongTaskStatus| (status.active_seconds, status.segment) = (3600, 5);
+        let spent = |status: &mut longtask::api::LongTaskStatus| {
+            (status.active_seconds, status.segment) = (3600, 5);
+            status.current_attempt.as_mut().expect("one").segment = 4;
+        };
         let (phase, failed) = (format!("phase Failed {reason}"), format!("Failed True {reason}"));
         let finished = format!("Finished True {reason}");
-        let ended = [&phase, &failed, &finished, "Warning Failed"];
+        // The segment that would have come next has not.
+        let ended = [&phase, "segment 4", &failed, &finished, "Warning Failed"];
         limited(&limits).ended(7).status(spent).at("10:00:00").expect_all(&ended);
         let waiting = limited(&limits).ended(7).status(spent).status(|status| {
             status.next_attempt_time = Some(crate::support::t("10:05:00"));
         });
-        waiting.at("10:00:00").expect_all(&[&phase, "next -", &failed, &finished, "Warning Failed"]);
+        waiting.at("10:00:00").expect_all(&[&phase, "segment 4", "next -", &failed, &finished, "Warning Failed"]);
     }
 }
 

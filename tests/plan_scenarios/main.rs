@@ -14,5 +14,7 @@ mod pauses;
 mod pods;
 mod policy;
 mod refusals;
+mod refused_writes;
 mod restart;
 mod support;
+mod waits;

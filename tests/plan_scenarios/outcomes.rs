@@ -131,7 +131,7 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
         (bound().waiting("ErrImagePull", "not found").because("DeadlineExceeded"), "ErrImagePull", "not found"),
         (bound().merged(init).phase("Failed"), "InitContainerFailed", "fetch ended with exit code 7: no such bucket"),
         (bound().because("SysctlForbidden"), "SysctlForbidden", "the kubelet's words"),
-        (bound().lost_track().because("DeadlineExceeded"), "DeadlineExceeded", "could not be located"),
+        (bound().lost_track().because("DeadlineExceeded"), "StartTimeout", "the kubelet's words"),
         (bound().phase("Failed"), "StartError", ""),
     ] {
         let outcome = format!("outcome StartFailed {reason}");

@@ -1,6 +1,9 @@
 //! Pods that are not the one of the attempt under way: history, strays, absent ones; and when an attempt has ended.
 
-use longtask::api::AttemptState;
+use longtask::{
+    api::{AttemptState, Phase},
+    plan::LateCreates,
+};
 use serde_json::json;
 
 use crate::support::{given, pod};
@@ -66,22 +69,31 @@ fn the_last_pod_is_kept_while_its_successor_does_not_exist() {
     assert_eq!(steps, ["release pod t-2", "delete pod t-1"]);
 }
 
-/// A create of another operator, or one that was given up, may be on its way.
+/// A create of another operator, or one that was given up, may be on its way. Else there is nothing to wait for.
 #[test]
 fn a_pod_does_not_vanish_while_another_create_may_come_under_its_name() {
-    let deleted = || given().ended(1).pod(finished(1).deleted("10:00:05", 0));
+    let deleted = || given().late_creates(LateCreates::Any).ended(1).pod(finished(1).deleted("10:00:05", 0));
     let suspended = deleted().edited(json!({ "suspend": true })).at("10:00:10");
     let held = suspended.expect_containing(&["wake 10:00:30"]).expect_without(&["release"]).then();
     held.at("10:00:30").expect(["release pod t-1"]);
-    let short = given().running(2, "10:00:20").spec(json!({ "podHistoryLimit": 1 })).pod(finished(1).released());
+    let late = LateCreates::Of(vec!["t-1".into()]);
+    let short = given().late_creates(late).running(2, "10:00:20").spec(json!({ "podHistoryLimit": 1 }));
+    let short = short.pod(finished(1).released());
     let short = short.pod(pod(2).ran("10:00:20", "10:00:25", 75)).at("10:00:26");
     short.expect_containing(&["create pod t-3", "wake 10:00:30"]).expect_without(&["delete"]);
+    let certain = given().late_creates(LateCreates::Of(vec!["t-7".into()])).ended(1);
+    certain.pod(finished(1).deleted("10:00:05", 0)).at("10:00:10").expect_containing(&["release pod t-1"]);
 }
 
 #[test]
 fn a_pod_of_an_earlier_attempt_that_still_runs_is_deleted_and_waited_for() {
     let given = given().ended(2).pod(pod(1).runs("09:00:00"));
-    given.at("10:00:00").expect(["phase Pending WaitingForOldPod", "delete pod t-1", "wake 10:00:01"]);
+    given.at("10:00:00").expect([
+        "phase Pending WaitingForOldPod",
+        "delete pod t-1",
+        "release pod t-1",
+        "wake 10:00:01",
+    ]);
 }
 
 #[test]
@@ -91,6 +103,7 @@ fn the_pod_of_a_withdrawn_attempt_is_deleted_and_waited_for() {
         "phase Pending WaitingForOldPod",
         "attempt 2 Ended",
         "delete pod t-2",
+        "release pod t-2",
         "wake 10:00:01",
     ]);
     let over = going.then().each_pod(|_| finished(2)).at("10:00:01");
@@ -101,7 +114,7 @@ fn the_pod_of_a_withdrawn_attempt_is_deleted_and_waited_for() {
 fn a_withdrawn_number_that_had_a_pod_after_all_is_not_used_again() {
     let suspended = given().attempt(2, AttemptState::Withdrawn, "").edited(json!({ "suspend": true })).at("10:00:00");
     let came = suspended.then().pod(pod(2).runs("10:00:00")).at("10:00:01");
-    let came = came.expect(["attempt 2 Ended", "delete pod t-2", "wake 10:00:30"]);
+    let came = came.expect(["attempt 2 Ended", "delete pod t-2", "release pod t-2"]);
     let resumed = came.then().gone().edited(json!({ "suspend": false })).at("10:01:00");
     resumed.expect_containing(&["attempt 3 Creating", "create pod t-3"]);
 }
@@ -110,9 +123,54 @@ fn a_withdrawn_number_that_had_a_pod_after_all_is_not_used_again() {
 fn a_pod_that_the_status_does_not_know_of_is_waited_for_and_its_number_is_not_used_again() {
     // A status that was lost, or a reading that is old.
     let given = given().begun().pod(pod(3).runs("09:00:00"));
-    let planned = given.at("10:00:00").expect(["phase Pending WaitingForOldPod", "wake 10:00:01"]);
-    let over = planned.then().each_pod(|_| finished(3));
+    let planned = given.at("10:00:00").expect([
+        "phase Pending WaitingForOldPod",
+        "delete pod t-3",
+        "release pod t-3",
+        "wake 10:00:01",
+    ]);
+    let over = planned.then().each_pod(|_| finished(3).deleted("10:00:30", 30));
     over.at("10:00:01").expect_containing(&["attempt 4 Creating", "create pod t-4", "release pod t-3"]);
+}
+
+/// A restored backup, a lost status, a create that came late. An old reading must not delete what a newer status wants, so
+/// that the status is written first, even as it is.
+#[test]
+fn a_pod_beyond_the_last_attempt_is_let_go_in_every_phase_behind_a_write() {
+    let phases = [Phase::Waiting, Phase::Suspended, Phase::Succeeded, Phase::Failed, Phase::Cancelled];
+    for phase in phases {
+        let known = || {
+            given().ended(2).edited(json!({ "suspend": phase == Phase::Suspended })).status(|status| {
+                status.phase = Some(phase);
+                status.next_attempt_time = Some(crate::support::t("10:30:00"));
+            })
+        };
+        for (stray, steps) in
+            [(pod(7).runs("09:00:00"), &["delete pod t-7", "release pod t-7"][..]), (finished(7), &["release pod t-7"])]
+        {
+            let planned = known().pod(stray).at("10:00:00");
+            assert!(planned.plan.status.is_some(), "{phase:?}: guarded");
+            let taken: Vec<_> = planned.plan.steps.iter().map(ToString::to_string).collect();
+            assert_eq!(taken, steps, "{phase:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_beyond_the_attempt_that_runs_is_let_go_too() {
+    let given = given().running(2, "10:00:00").pod(pod(2).runs("10:00:00").deadline(3601)).pod(pod(5).runs("09:00:00"));
+    let planned = given.at("10:00:10");
+    assert!(planned.plan.status.is_some());
+    planned.expect_containing(&["delete pod t-5", "release pod t-5"]);
+}
+
+#[test]
+fn an_old_pod_that_does_not_go_is_shown() {
+    let stuck = || given().ended(2).pod(pod(1).runs("09:00:00").deleted("10:00:30", 30).released());
+    stuck().at("10:00:39").expect_without(&["Blocked"]);
+    let planned = stuck().at("10:00:40").expect_containing(&["Blocked True WaitingForOldPod", "Warning Blocked"]);
+    assert!(planned.note("Blocked").contains("pod t-1 on node node-1"), "{}", planned.note("Blocked"));
+    planned.then().gone().at("10:00:50").expect_containing(&["Blocked False", "create pod t-3"]);
 }
 
 #[test]
@@ -120,7 +178,7 @@ fn a_stray_of_a_finished_task_is_deleted_and_not_counted() {
     let given = given().ended(2).status(|status| {
         status.phase = Some(longtask::api::Phase::Succeeded);
     });
-    given.pod(pod(2).runs("09:59:59")).at("10:00:00").expect(["delete pod t-2", "wake 10:00:30"]);
+    given.pod(pod(2).runs("09:59:59")).at("10:00:00").expect(["delete pod t-2", "release pod t-2"]);
 }
 
 #[test]

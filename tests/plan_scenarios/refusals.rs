@@ -74,13 +74,22 @@ fn the_name_of_a_pod_on_its_way_out_is_waited_for() {
 
 #[test]
 fn a_name_that_is_taken_blocks() {
-    let planned =
-        given().creating(1).refusal(Refusal::NameTaken).at("10:00:00").expect_containing(&["Blocked True NameTaken"]);
+    let planned = given()
+        .creating(1)
+        .refusal(Refusal::NameTaken(None))
+        .at("10:00:00")
+        .expect_containing(&["Blocked True NameTaken"]);
     assert!(planned.note("Blocked").contains("t-1"));
 }
 
 #[test]
 fn a_pod_that_comes_to_be_after_all_clears_the_block() {
     let blocked = refused().at("10:00:00").then();
-    blocked.pod(pod(1)).at("10:00:05").expect(["phase Pending", "attempt 1 Starting", "next -", "Blocked False"]);
+    blocked.pod(pod(1)).at("10:00:05").expect([
+        "phase Pending",
+        "attempt 1 Starting",
+        "next -",
+        "Blocked False",
+        "wake 10:00:10",
+    ]);
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
-    plan::{Observed, Plan, PodFacts, Refusal, Sight, Step, Wake, Words, plan},
+    plan::{LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, Words, plan},
 };
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,8 @@ pub(crate) fn given() -> Given {
         pods: Vec::new(),
         foreign: Vec::new(),
         refusal: None,
+        refused_steps: Vec::new(),
+        late_creates: LateCreates::None,
     }
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Given {
     pods: Vec<PodBuilder>,
     foreign: Vec<PodBuilder>,
     refusal: Option<Refusal>,
+    refused_steps: Vec<RefusedStep>,
+    late_creates: LateCreates,
 }
 
 impl Given {
@@ -96,6 +100,7 @@ impl Given {
                 pod_uid: is_seen.then(|| format!("pod-{number}")),
                 node_name: started_at.map(|_| "node-1".into()),
                 generation: 1,
+                template_hash: None,
                 created_at: started_at.unwrap_or_else(|| t("10:00:00")),
                 started_at,
                 cut_by: None,
@@ -154,6 +159,18 @@ impl Given {
         self
     }
 
+    /// The API server has just refused this step.
+    pub(crate) fn refused_step(mut self, step: Step, message: &str) -> Self {
+        let words = Words { reason: "Forbidden".into(), message: message.into() };
+        self.refused_steps.push(RefusedStep { step, words });
+        self
+    }
+
+    /// A create that nobody waits for may still arrive.
+    pub(crate) fn late_creates(self, late_creates: LateCreates) -> Self {
+        Self { late_creates, ..self }
+    }
+
     /// The plan at that time.
     pub(crate) fn at(self, time: &str) -> Planned {
         self.at_time(t(time))
@@ -178,21 +195,18 @@ impl Given {
         let task = self.task();
         let facts = |pods: &[PodBuilder]| pods.iter().map(|pod| Arc::new(pod.facts())).collect::<Vec<_>>();
         let pods = facts(&self.pods);
-        let under_way = self.status.as_ref().and_then(|status| status.current_attempt.as_ref());
-        let current = match under_way {
-            None => Sight::NotAsked,
-            Some(attempt) if matches!(attempt.state, AttemptState::Ended | AttemptState::Withdrawn) => Sight::NotAsked,
-            Some(attempt) => {
-                pods.iter().find(|pod| pod.is_of(attempt)).map_or(Sight::Gone, |pod| Sight::Seen(Arc::clone(pod)))
-            }
-        };
-        let foreign = facts(&self.foreign);
-        plan(&Observed { task: &task, uid: "task-uid", pods, foreign, current, refusal: self.refusal.clone() }, now)
+        let mut seen = Observed::of(&task, "task-uid", pods);
+        seen.foreign = facts(&self.foreign);
+        seen.refusal.clone_from(&self.refusal);
+        seen.refused_steps.clone_from(&self.refused_steps);
+        seen.late_creates.clone_from(&self.late_creates);
+        plan(&seen, now)
     }
 
     /// The world after the plan was carried out.
     fn after(mut self, plan: &Plan, now: Timestamp) -> Self {
         self.refusal = None;
+        self.refused_steps.clear();
         if let Some(status) = &plan.status {
             // As the API server hands it back.
             let written = serde_json::to_value(status).expect("a status");
@@ -310,7 +324,12 @@ impl Planned {
             // There is news: a pod after all, or one less.
             return self;
         }
-        let again = self.after.plan(self.now);
+        if self.given.metadata["deletionTimestamp"].is_string() && !self.given.refused_steps.is_empty() {
+            // There is no status to tell that it was told.
+            return self;
+        }
+        let still_refused = Given { refused_steps: self.given.refused_steps.clone(), ..self.after.clone() };
+        let again = still_refused.plan(self.now);
         assert_eq!((again.status, again.steps, again.events), (None, vec![], vec![]), "planned again");
         self
     }
@@ -387,7 +406,8 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
         ("next", time(status.next_attempt_time)),
         ("result", some(status.result.as_ref().map(ToString::to_string))),
     ];
-    let conditions = ["Complete", "Failed", "Finished", "Suspended", "Blocked", "CheckpointStale", "AttemptOverdue"];
+    let conditions =
+        ["Complete", "Failed", "Finished", "Suspended", "Blocked", "CheckpointStale", "AttemptOverdue", "WriteRefused"];
     facts.extend(conditions.map(|name| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == name);
         // That a condition does not hold, and never did, is one.
@@ -411,7 +431,7 @@ pub(crate) fn pod(attempt: i64) -> PodBuilder {
             "creationTimestamp": "2026-11-24T10:00:00Z",
             "labels": { "longtask.dev/task": "t", "longtask.dev/task-uid": "task-uid",
                         "longtask.dev/attempt": attempt.to_string() },
-            "annotations": { "kubectl.kubernetes.io/default-container": "main" },
+            "annotations": { "longtask.dev/main-container": "main" },
             "finalizers": ["longtask.dev/outcome"],
             "ownerReferences": [{ "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "name": "t",
                                   "uid": "task-uid", "controller": true }],
@@ -468,6 +488,11 @@ impl PodBuilder {
     pub(crate) fn scheduled(self, at: &str) -> Self {
         self.merged(json!({ "spec": { "nodeName": "node-1" }, "status": { "startTime": t(at) } }))
             .condition(json!({ "type": "PodScheduled", "status": "True", "lastTransitionTime": t(at) }))
+    }
+
+    /// Any condition.
+    pub(crate) fn having(self, condition: Value) -> Self {
+        self.condition(condition)
     }
 
     fn condition(mut self, condition: Value) -> Self {
@@ -559,6 +584,20 @@ impl PodBuilder {
     pub(crate) fn disrupted(self, reason: &str, at: &str) -> Self {
         self.condition(json!({ "type": "DisruptionTarget", "status": "True", "reason": reason,
                                "message": "the cluster's words", "lastTransitionTime": t(at) }))
+    }
+
+    /// Another container runs beside the main one.
+    pub(crate) fn beside(mut self, name: &str) -> Self {
+        let status = json!({ "name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                             "state": { "running": { "startedAt": t("10:00:00") } } });
+        self.0["status"]["containerStatuses"].as_array_mut().expect("a main container").push(status);
+        self
+    }
+
+    /// Its containers were ready, and nobody hears of the node any more.
+    pub(crate) fn on_a_silent_node(mut self) -> Self {
+        self.0["status"]["containerStatuses"][0]["ready"] = json!(true);
+        self.unready("11:01:40")
     }
 
     /// No longer ready since then.

@@ -57,6 +57,10 @@ impl Server {
         Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).expect("a response")
     }
 
+    fn answers_also(&self, answers: impl IntoIterator<Item = (u16, Value)>) {
+        self.answers.lock().expect("no panic").extend(answers);
+    }
+
     fn calls(&self) -> Vec<String> {
         self.asked.lock().expect("no panic").iter().map(|(line, _)| line.clone()).collect()
     }
@@ -100,6 +104,18 @@ fn doing(step: Step) -> Plan {
     Plan { steps: vec![step], ..Plan::default() }
 }
 
+fn not_found() -> (u16, Value) {
+    error(404, "NotFound", "not found")
+}
+
+#[track_caller]
+fn refusals(result: Result<Executed, Error>) -> Refusals {
+    match result {
+        Ok(Executed::Refused(_, refusals)) => refusals,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn pod_ref() -> PodRef {
     PodRef { name: "import-1".into(), uid: "pod-uid".into() }
 }
@@ -122,17 +138,19 @@ async fn the_status_is_written_before_the_pod_is_created() {
 
 #[tokio::test]
 async fn a_plan_from_a_stale_reading_creates_nothing() {
-    let server = Server::answering([error(409, "Conflict", "the object has been modified")]);
+    let (_, mut newer) = stored();
+    newer["metadata"]["resourceVersion"] = json!("8");
+    let server = Server::answering([error(409, "Conflict", "the object has been modified"), (200, newer)]);
     let result = executed(&server, creating()).await;
     assert!(result.as_ref().is_err_and(Error::is_conflict), "{result:?}");
-    assert_eq!(server.calls(), [format!("PUT {TASK}")]);
+    assert_eq!(server.calls(), [format!("PUT {TASK}"), format!("GET {}", TASK.trim_end_matches("/status"))]);
 }
 
 #[tokio::test]
 async fn a_task_that_is_gone_ends_its_plan() {
-    let server = Server::answering([error(404, "NotFound", "not found")]);
+    let server = Server::answering([not_found(), not_found()]);
     assert!(matches!(executed(&server, creating()).await, Ok(Executed::TaskGone)));
-    assert_eq!(server.calls().len(), 1);
+    assert_eq!(server.calls().len(), 2);
 }
 
 #[tokio::test]
@@ -146,12 +164,10 @@ async fn a_create_whose_answer_got_lost_is_a_success() {
 async fn a_name_that_another_pod_has_is_an_observation() {
     let mut going = pod("earlier-task");
     going["metadata"]["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
-    for (holder, refusal) in [(pod("earlier-task"), Refusal::NameTaken), (going, Refusal::NameOfGoingPod)] {
+    let taken = Refusal::NameTaken(Some("LongTask import".into()));
+    for (holder, refusal) in [(pod("earlier-task"), taken), (going, Refusal::NameOfGoingPod)] {
         let server = Server::answering([stored(), error(409, "AlreadyExists", "exists"), (200, holder)]);
-        match executed(&server, creating()).await {
-            Ok(Executed::Refused(_, seen)) => assert_eq!(seen, refusal),
-            other => panic!("{other:?}"),
-        }
+        assert_eq!(refusals(executed(&server, creating()).await).create, Some(refusal));
     }
 }
 
@@ -164,9 +180,9 @@ async fn a_refused_create_is_an_observation_in_the_servers_words() {
         (422, "Invalid", "Pod is invalid", "Invalid"),
         (400, "BadRequest", "admission webhook denied the request", "BadRequest"),
     ] {
-        let server = Server::answering([stored(), error(code, reason, message)]);
-        match executed(&server, creating()).await {
-            Ok(Executed::Refused(_, Refusal::Rejected(words))) => {
+        let server = Server::answering([stored(), error(code, reason, message), not_found()]);
+        match refusals(executed(&server, creating()).await).create {
+            Some(Refusal::Rejected(words)) => {
                 assert_eq!((words.reason.as_str(), words.message.as_str()), (word, message));
             }
             other => panic!("{message}: {other:?}"),
@@ -175,11 +191,35 @@ async fn a_refused_create_is_an_observation_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn a_server_in_trouble_is_an_error_and_the_create_is_not_sent_twice() {
-    for (code, reason) in [(409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError"), (503, "Unavailable")] {
-        let server = Server::answering([stored(), error(code, reason, "not now")]);
-        assert!(executed(&server, creating()).await.is_err(), "{code}");
-        assert_eq!(server.calls().len(), 2, "{code}");
+async fn a_server_in_trouble_is_an_error_at_first_and_an_observation_when_it_goes_on() {
+    for (code, reason) in [(429, "TooManyRequests"), (500, "InternalError"), (503, "Unavailable"), (504, "Timeout")] {
+        let server = Server::answering([stored(), error(code, reason, "not now"), not_found()]);
+        let context = server.context(Leadership::sole());
+        let first = execute(&context, &task(), creating()).await;
+        assert!(first.is_err(), "{code}");
+        assert_eq!(server.calls().len(), 3, "the create is sent once: {code}");
+        context.backoffs.after(&TaskKey::of(&task()), &first.expect_err("an error"));
+        server.answers_also([stored(), error(code, reason, "not now"), not_found()]);
+        match refusals(execute(&context, &task(), creating()).await).create {
+            Some(Refusal::Rejected(words)) => {
+                assert_eq!((words.reason.as_str(), words.message.as_str()), (reason, "not now"))
+            }
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_webhook_has_a_word_of_its_own() {
+    let message = "Internal error occurred: failed calling webhook \"check.example.com\": connection refused";
+    let server = Server::answering([stored(), error(500, "InternalError", message), not_found()]);
+    let context = server.context(Leadership::sole());
+    context.backoffs.after(&TaskKey::of(&task()), &Error::NotLeading { what: "create pod".into() });
+    match refusals(execute(&context, &task(), creating()).await).create {
+        Some(Refusal::Rejected(words)) => {
+            assert_eq!((words.reason.as_str(), words.message.as_str()), ("WebhookFailed", message))
+        }
+        other => panic!("{other:?}"),
     }
 }
 
@@ -201,7 +241,7 @@ async fn every_step_names_the_uid_of_its_pod() {
     ];
     for (step, method, place) in steps {
         let server = Server::answering([(200, pod("task-uid"))]);
-        executed(&server, doing(step.clone())).await.expect("it is done");
+        let _ = executed(&server, doing(step.clone())).await.expect("an answer");
         assert_eq!(server.calls(), [format!("{method} {POD}")], "{step}");
         assert_eq!(server.body(0).pointer(place), Some(&json!("pod-uid")), "{step}");
     }
@@ -215,12 +255,107 @@ async fn only_our_finalizer_is_dropped() {
     assert_eq!(server.body(0)["metadata"]["$deleteFromPrimitiveList/finalizers"], dropped);
 }
 
+/// Steps, and the pod as it is when each is done.
+fn steps_and_effects() -> [(Step, Value); 3] {
+    let mut lowered = pod("task-uid");
+    lowered["spec"] = json!({ "containers": [], "activeDeadlineSeconds": 1 });
+    lowered["metadata"]["finalizers"] = json!(["longtask.dev/outcome"]);
+    let mut going = pod("task-uid");
+    going["metadata"]["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
+    going["metadata"]["finalizers"] = json!(["longtask.dev/outcome"]);
+    [
+        (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, lowered),
+        (Step::DeletePod(pod_ref()), going),
+        (Step::ReleasePod(pod_ref()), pod("task-uid")),
+    ]
+}
+
+/// The pod before anything was done to it.
+fn untouched() -> Value {
+    let mut pod = pod("task-uid");
+    pod["spec"] = json!({ "containers": [], "activeDeadlineSeconds": 600 });
+    pod["metadata"]["finalizers"] = json!(["longtask.dev/outcome"]);
+    pod
+}
+
 #[tokio::test]
-async fn a_pod_that_is_gone_or_another_by_now_needs_nothing() {
-    for (code, reason) in [(404, "NotFound"), (409, "Conflict"), (422, "Invalid")] {
-        let server = Server::answering([error(code, reason, "")]);
-        assert!(executed(&server, doing(Step::DeletePod(pod_ref()))).await.is_ok(), "{code}");
+async fn a_refused_step_is_done_only_if_the_pod_says_so_whatever_the_code() {
+    for code in [400, 401, 403, 404, 409, 410, 413, 415, 422] {
+        for (step, effect) in steps_and_effects() {
+            let refusal = error(code, "Whatever", "not here");
+            let server = Server::answering([refusal.clone(), (200, untouched())]);
+            let refused = refusals(executed(&server, doing(step.clone())).await).steps;
+            assert_eq!(refused.len(), 1, "{code} {step}");
+            assert_eq!((&refused[0].step, refused[0].words.message.as_str()), (&step, "not here"), "{code} {step}");
+            let mut another = untouched();
+            another["metadata"]["uid"] = json!("another");
+            for seen in [(200, effect), not_found(), (200, another)] {
+                let server = Server::answering([refusal.clone(), seen.clone()]);
+                let result = executed(&server, doing(step.clone())).await;
+                assert!(matches!(result, Ok(Executed::Done { .. })), "{code} {step} {seen:?}: {result:?}");
+            }
+        }
     }
-    let server = Server::answering([error(500, "InternalError", "")]);
-    assert!(executed(&server, doing(Step::DeletePod(pod_ref()))).await.is_err());
+}
+
+#[tokio::test]
+async fn a_change_that_the_answer_does_not_show_is_refused() {
+    for (step, _) in steps_and_effects() {
+        let server = Server::answering([(200, untouched())]);
+        let result = executed(&server, doing(step.clone())).await;
+        match step {
+            Step::DeletePod(_) => assert!(matches!(result, Ok(Executed::Done { .. })), "it was removed at once"),
+            _ => assert_eq!(refusals(result).steps[0].words.reason, "TakenBack", "{step}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn steps_behind_a_refused_one_are_taken_all_the_same() {
+    let [(lower, _), (delete, going), (release, released)] = steps_and_effects();
+    let plan = Plan { steps: vec![lower, delete, release], ..Plan::default() };
+    let server = Server::answering([error(403, "Forbidden", "no"), (200, untouched()), (200, going), (200, released)]);
+    assert_eq!(refusals(executed(&server, plan).await).steps.len(), 1);
+    assert_eq!(server.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn a_refused_deletion_of_the_task_is_an_observation_and_a_changed_task_a_conflict() {
+    let (_, mut read) = stored();
+    for code in [403, 404, 409, 422] {
+        let server = Server::answering([error(code, "Whatever", "keep it"), (200, read.clone())]);
+        assert_eq!(
+            refusals(executed(&server, doing(Step::DeleteTask)).await).steps[0].words.message,
+            "keep it",
+            "{code}"
+        );
+    }
+    read["metadata"]["resourceVersion"] = json!("8");
+    let server = Server::answering([error(409, "Conflict", "changed"), (200, read)]);
+    let result = executed(&server, doing(Step::DeleteTask)).await;
+    assert!(result.as_ref().is_err_and(Error::is_conflict), "{result:?}");
+    let server = Server::answering([error(404, "NotFound", ""), not_found()]);
+    assert!(matches!(executed(&server, doing(Step::DeleteTask)).await, Ok(Executed::Done { .. })));
+}
+
+#[tokio::test]
+async fn a_refused_status_is_no_conflict_and_no_missing_task() {
+    let plan = || Plan { status: Some(LongTaskStatus::default()), ..Plan::default() };
+    for code in [403, 404, 409, 422] {
+        let answers = [error(code, "Whatever", "no status"), stored()];
+        let server = Server::answering(answers);
+        let result = executed(&server, plan()).await;
+        assert!(matches!(result, Err(Error::Refused { .. })), "{code}: {result:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_of_which_nobody_knows_the_fate_may_arrive_late() {
+    let server =
+        Server::answering([stored(), (504, json!({ "metadata": {}, "status": "Failure", "code": 504 })), not_found()]);
+    let context = server.context(Leadership::sole());
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    assert!(execute(&context, &task(), creating()).await.is_err());
+    let late = context.late_creates.of(&TaskKey::of(&task()));
+    assert_eq!(late, crate::plan::LateCreates::Of(vec!["import-1".into()]));
 }

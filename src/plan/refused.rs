@@ -1,0 +1,110 @@
+//! Writes that the API server refuses: the condition `WriteRefused`.
+
+use super::{
+    decision::{EventReason, Step, TaskEvent},
+    draft::{Draft, LONGEST_NOTE},
+    observed::RefusedStep,
+    time::{after, seconds_between},
+};
+use crate::api::{ConditionType, cut, find_condition};
+
+/// The shortest and longest wait before what was refused is tried again, in seconds; in between, as long as it has been
+/// refused already.
+pub(super) const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
+
+/// How much of the server's words fits into a condition beside ours, in bytes.
+const LONGEST_WORDS: usize = 300;
+
+/// Shows the write that is refused, with the server's words, and takes the condition back when it is not needed any more.
+/// In between it is tried again; the condition stays as it is.
+pub(super) fn show(draft: &mut Draft<'_>) {
+    let refused = draft.refused_steps().next();
+    match refused {
+        Some(refused) => show_refused(draft, refused),
+        None if is_shown_and_needed(draft) => {}
+        None => draft.set_condition(ConditionType::WriteRefused, false, "Done", ""),
+    }
+}
+
+fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
+    let reason = reason(&refused.step);
+    let known = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
+    let is_known = known.is_some_and(|known| known.status == "True" && known.reason == reason);
+    if !is_known {
+        let message = message(refused);
+        draft.set_condition(ConditionType::WriteRefused, true, reason, &message);
+        draft.warn_of(refused.step.pod().cloned(), EventReason::WriteRefused, &format!("{}.", first_upper(&message)));
+    }
+    let since = find_condition(&draft.status.conditions, ConditionType::WriteRefused)
+        .map_or(draft.now, |condition| condition.last_transition_time.0);
+    let waited = seconds_between(since, draft.now).clamp(*REFUSED_WAIT.start(), *REFUSED_WAIT.end());
+    draft.wake.no_later_than(after(draft.now, waited));
+}
+
+/// An event about a refused write where no status will be written any more: the task is going, or gone.
+pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
+    let note = format!("{}.", first_upper(&message(refused)));
+    TaskEvent {
+        warning: true,
+        reason: EventReason::WriteRefused,
+        action: reason(&refused.step).to_owned(),
+        note: cut(&note, LONGEST_NOTE).to_owned(),
+        pod: refused.step.pod().cloned(),
+    }
+}
+
+/// What is refused, in the server's words, and what the user can do.
+fn message(refused: &RefusedStep) -> String {
+    let words = cut(refused.words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
+    format!(
+        "the API server refuses to {} ({}): {words}. What to do: let the operator make this change; it is tried again \
+         within a minute",
+        what(&refused.step),
+        refused.words.reason
+    )
+}
+
+/// Whether the write that is shown is to be tried again now.
+fn is_shown_and_needed(draft: &Draft<'_>) -> bool {
+    let shown = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
+    shown.is_some_and(|shown| shown.status == "True" && draft.steps().any(|step| reason(step) == shown.reason))
+}
+
+/// Whether the API server refuses to let this attempt's pod be stopped.
+pub(super) fn keeps_from_stopping(draft: &Draft<'_>) -> bool {
+    let shown = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
+    let is_stop = |reason: &str| matches!(reason, STOP_REFUSED | DELETION_REFUSED);
+    shown.is_some_and(|shown| shown.status == "True" && is_stop(&shown.reason))
+        || draft.refused_steps().any(|refused| is_stop(reason(&refused.step)))
+}
+
+const STOP_REFUSED: &str = "StopRefused";
+const DELETION_REFUSED: &str = "DeletionRefused";
+
+fn reason(step: &Step) -> &'static str {
+    match step {
+        Step::CreatePod(_) => "CreationRefused",
+        Step::LowerDeadline { .. } => STOP_REFUSED,
+        Step::DeletePod(_) => DELETION_REFUSED,
+        Step::DeleteTask => "TaskDeletionRefused",
+        Step::ReleasePod(_) => "ReleaseRefused",
+    }
+}
+
+fn what(step: &Step) -> String {
+    match step {
+        Step::CreatePod(_) => "create the next pod".to_owned(),
+        Step::LowerDeadline { pod, seconds: 1 } => format!("stop pod {}, by its activeDeadlineSeconds", pod.name),
+        Step::LowerDeadline { pod, .. } => {
+            format!("keep pod {} to its segment.duration, by its activeDeadlineSeconds", pod.name)
+        }
+        Step::DeletePod(pod) => format!("delete pod {}", pod.name),
+        Step::DeleteTask => "delete this task, whose time after its end is over".to_owned(),
+        Step::ReleasePod(pod) => format!("remove the finalizer longtask.dev/outcome from pod {}", pod.name),
+    }
+}
+
+fn first_upper(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

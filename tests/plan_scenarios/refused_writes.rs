@@ -1,0 +1,98 @@
+//! What the API server refuses beside a create is shown in its words, tried again, and taken back.
+
+use longtask::{
+    api::StopReason,
+    plan::{PodRef, Step},
+};
+use serde_json::json;
+
+use crate::support::{Given, given, pod};
+
+fn pod_ref(attempt: i64) -> PodRef {
+    PodRef { name: format!("t-{attempt}"), uid: format!("pod-{attempt}") }
+}
+
+fn lower() -> Step {
+    Step::LowerDeadline { pod: pod_ref(1), seconds: 1 }
+}
+
+fn suspended() -> Given {
+    given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601)).edited(json!({ "suspend": true }))
+}
+
+#[test]
+fn a_stop_that_is_refused_is_shown_in_the_servers_words_and_tried_again_within_a_minute() {
+    let asked = suspended().at("10:05:00").expect_containing(&["stop Suspend", "lower deadline of t-1 to 1"]).then();
+    let refused =
+        asked.each_pod(|_| pod(1).runs("10:00:00").deadline(3601)).refused_step(lower(), "pods are not to change");
+    let shown =
+        refused.at("10:05:00").expect(["WriteRefused True StopRefused", "Warning WriteRefused", "wake 10:05:05"]);
+    let note = shown.note("WriteRefused");
+    assert!(
+        note.contains("stop pod t-1") && note.contains("(Forbidden): pods are not to change. What to do: "),
+        "{note}"
+    );
+    let again = shown.then().at("10:05:05");
+    assert_eq!(again.plan.steps, [lower()], "it is tried again");
+    assert!(again.plan.status.is_none() && again.plan.events.is_empty(), "and shown as before: {:?}", again.plan);
+}
+
+#[test]
+fn what_is_refused_for_long_is_tried_once_a_minute_and_told_once() {
+    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
+    let still = shown.refused_step(lower(), "no, request 4711").at("10:09:00");
+    still.expect_containing(&["wake 10:10:00"]).expect_without(&["WriteRefused", "Warning WriteRefused"]);
+}
+
+#[test]
+fn a_refusal_is_forgotten_when_the_write_is_done() {
+    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
+    let done = shown.each_pod(|_| pod(1).runs("10:00:00").deadline(1)).at("10:05:06");
+    done.expect_containing(&["WriteRefused False"]).expect_without(&["lower"]);
+}
+
+#[test]
+fn an_attempt_that_may_not_be_stopped_is_overdue_for_that_and_its_node_is_not_blamed() {
+    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
+    let planned = shown.refused_step(lower(), "no").at("10:07:00");
+    let note = planned.note("AttemptOverdue");
+    assert!(note.contains("does not let the operator stop it") && !note.contains("node"), "{note}");
+    planned.expect_containing(&["AttemptOverdue True WriteRefused"]);
+}
+
+#[test]
+fn a_segment_that_cannot_be_kept_to_its_time_says_so() {
+    let long = given().running(1, "10:00:00").pod(pod(1).runs("10:00:00"));
+    let step = Step::LowerDeadline { pod: pod_ref(1), seconds: 3601 };
+    let planned =
+        long.refused_step(step, "no updates").at("10:00:01").expect_containing(&["WriteRefused True StopRefused"]);
+    assert!(planned.note("WriteRefused").contains("keep pod t-1 to its segment.duration"));
+}
+
+#[test]
+fn each_refused_write_has_its_reason() {
+    let ended = || given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:01:00", 0)).at("10:01:01").then();
+    let held = || ended().each_pod(|_| pod(1).ran("10:00:00", "10:01:00", 0));
+    held()
+        .refused_step(Step::ReleasePod(pod_ref(1)), "keep it")
+        .at("10:01:01")
+        .expect_containing(&["WriteRefused True ReleaseRefused"]);
+    ended()
+        .spec(json!({ "ttlAfterFinished": "1m" }))
+        .refused_step(Step::DeleteTask, "keep it")
+        .at("10:05:00")
+        .expect_containing(&["WriteRefused True TaskDeletionRefused"]);
+    let waiting = given().creating(1).pod(pod(1).scheduled("10:00:01")).edited(json!({ "suspend": true }));
+    waiting
+        .refused_step(Step::DeletePod(pod_ref(1)), "keep it")
+        .at("10:00:05")
+        .expect_containing(&["WriteRefused True DeletionRefused"]);
+}
+
+#[test]
+fn a_task_that_goes_tells_by_an_event_what_keeps_its_pods() {
+    let going = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:10:00", 1)).being_deleted();
+    let planned = going.refused_step(Step::ReleasePod(pod_ref(1)), "keep it").at("10:10:01");
+    assert!(planned.note("WriteRefused").contains("remove the finalizer longtask.dev/outcome from pod t-1"));
+    planned.expect(["Warning WriteRefused", "wake 10:10:31"]);
+}
