@@ -14,5 +14,6 @@ mod pauses;
 mod pods;
 mod policy;
 mod refusals;
+mod reports;
 mod restart;
 mod support;
