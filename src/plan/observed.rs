@@ -264,6 +264,8 @@ pub struct ContainerEnd {
     pub reason: String,
     /// The termination message: the report.
     pub message: String,
+    /// Whether the message may be the end of the log: the kubelet does not say.
+    pub may_be_log: bool,
     /// When it started; none when it never ran.
     pub started_at: Option<Timestamp>,
     /// When it ended.

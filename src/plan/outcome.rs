@@ -79,7 +79,7 @@ pub(super) fn ending(
 ) -> Ending {
     let left = pod.and_then(recorded_end);
     let end = left.filter(|end| end.reason != LOST_BY_RUNTIME);
-    let report = left.map(|end| Report::read(&end.message)).unwrap_or_default();
+    let report = left.map(Report::of).unwrap_or_default();
     let facts = Facts { attempt, pod, end, report: &report, segment, shown };
     let (outcome, reason) = facts.outcome();
     let started_at = left.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));

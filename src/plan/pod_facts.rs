@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{ContainerState, Pod, PodCondition, PodStatus},
+    api::core::v1::{Container, ContainerState, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
@@ -172,12 +172,7 @@ fn conditions(pod: &Pod, status: &PodStatus) -> Vec<ConditionFacts> {
 }
 
 fn memory_limit(pod: &Pod) -> Option<MemorySize> {
-    let containers = &pod.spec.as_ref()?.containers;
-    let main = match main_name(pod) {
-        Some(name) => containers.iter().find(|container| container.name == *name),
-        None => containers.first(),
-    };
-    main?.resources.as_ref()?.limits.as_ref()?.get("memory")?.try_into().ok()
+    main_spec(pod)?.resources.as_ref()?.limits.as_ref()?.get("memory")?.try_into().ok()
 }
 
 pub(super) fn words(reason: Option<&String>, message: Option<&String>) -> Option<Words> {
@@ -230,16 +225,27 @@ fn main_name(pod: &Pod) -> Option<&String> {
     annotation(pod, labels::MAIN_CONTAINER)
 }
 
+fn main_spec(pod: &Pod) -> Option<&Container> {
+    let containers = &pod.spec.as_ref()?.containers;
+    match main_name(pod) {
+        Some(name) => containers.iter().find(|container| container.name == *name),
+        None => containers.first(),
+    }
+}
+
 fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
     let mut containers = status.container_statuses.iter().flatten();
     let main = match main_name(pod) {
         Some(name) => containers.find(|container| container.name == *name),
         None => containers.next(),
     };
-    main.and_then(|container| container.state.as_ref()).map_or(MainContainer::Waiting, container_state)
+    let policy = main_spec(pod).and_then(|main| main.termination_message_policy.as_deref());
+    let falls_back_to_log = policy == Some("FallbackToLogsOnError");
+    main.and_then(|container| container.state.as_ref())
+        .map_or(MainContainer::Waiting, |state| container_state(state, falls_back_to_log))
 }
 
-fn container_state(state: &ContainerState) -> MainContainer {
+fn container_state(state: &ContainerState, falls_back_to_log: bool) -> MainContainer {
     if let Some(ended) = &state.terminated {
         // A container that could not be started reports 1970 as its start.
         let started_at = ended.started_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
@@ -247,6 +253,7 @@ fn container_state(state: &ContainerState) -> MainContainer {
             exit_code: ended.exit_code,
             reason: ended.reason.clone().unwrap_or_default(),
             message: ended.message.clone().unwrap_or_default(),
+            may_be_log: falls_back_to_log && ended.exit_code != 0,
             started_at,
             finished_at: ended.finished_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0),
         });
@@ -330,6 +337,23 @@ mod tests {
         let (epoch, later) = ("1970-01-01T00:00:00Z", "2026-11-24T10:00:00Z");
         assert_eq!((ended(epoch, epoch), ended(epoch, later)), ((false, false), (false, true)));
         assert_eq!((ended(later, later), ended("1970-01-01T00:00:01Z", later)), ((true, true), (true, true)));
+    }
+
+    #[test]
+    fn a_message_may_be_the_log_where_the_main_container_says_so_and_failed() {
+        let may_be_log = |side: &str, work: &str, exit_code: i32| {
+            let container = |name: &str, policy: &str| json!({ "name": name, "terminationMessagePolicy": policy });
+            let state = json!({ "terminated": { "exitCode": exit_code } });
+            let status = json!({ "name": "work", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+            let spec = json!({ "containers": [container("side", side), container("work", work)] });
+            match facts(&json!({ "spec": spec, "status": { "containerStatuses": [status] } })).main {
+                MainContainer::Ended(end) => end.may_be_log,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (file, log) = ("File", "FallbackToLogsOnError");
+        assert!(may_be_log(file, log, 1) && may_be_log(file, log, 75));
+        assert!(!may_be_log(file, log, 0) && !may_be_log(log, file, 1));
     }
 
     #[test]

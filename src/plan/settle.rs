@@ -101,7 +101,7 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
 
 fn warn_of_ignored_reports(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>, ending: &Ending) {
     if !ending.report.problems.is_empty() {
-        let note = format!("Ignored a part of the report: {}.", ending.report.problems.join("; "));
+        let note = format!("The report has faults: {}.", ending.report.problems.join("; "));
         draft.warn_of(PodRef::to_seen(pod), EventReason::ReportIgnored, &note);
     }
 }

@@ -284,6 +284,8 @@ fn reports() -> BoxedStrategy<String> {
         any::<bool>().prop_map(|done| json!({ "done": done }).to_string()),
         any::<bool>()
             .prop_map(|permanent| json!({ "error": { "permanent": permanent, "retryAfter": "5s" } }).to_string()),
+        numbers().prop_map(|n| json!({ "error": { "code": n, "retryAfter": n }, "resume_after": n }).to_string()),
+        "[0-9.eE-]{1,24}".prop_map(|n| format!("{{\"checkpoint\":{{\"n\":{n}}},\"progress\":{{\"total\":{n}}}}}")),
         select(vec!["0s", "10m", "99999h", "9999-12-30T00:00:00Z", "-9999-01-02T00:00:00Z", "soon"])
             .prop_map(|after| json!({ "resumeAfter": after }).to_string()),
         ".{0,60}".prop_map(|text| text),
@@ -294,10 +296,13 @@ fn reports() -> BoxedStrategy<String> {
 
 fn main_containers() -> BoxedStrategy<MainContainer> {
     let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "Unknown", "StartError"]);
-    let ends = (select(vec![0, 1, 75, 137, -1]), reasons, reports(), option::of(times()), option::of(times()))
-        .prop_map(|(exit_code, reason, message, started_at, finished_at)| {
-            MainContainer::Ended(ContainerEnd { exit_code, reason: reason.into(), message, started_at, finished_at })
-        });
+    let messages = (reports(), any::<bool>());
+    let ends = (select(vec![0, 1, 75, 137, -1]), reasons, messages, option::of(times()), option::of(times())).prop_map(
+        |(exit_code, reason, (message, may_be_log), started_at, finished_at)| {
+            let reason = reason.into();
+            MainContainer::Ended(ContainerEnd { exit_code, reason, message, may_be_log, started_at, finished_at })
+        },
+    );
     prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()
 }
 

@@ -377,6 +377,7 @@ impl SimPod {
             exit_code,
             reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),
             message: json!({ "checkpoint": { "n": n }, "done": is_done }).to_string(),
+            may_be_log: false,
             started_at: Some(at(since)),
             finished_at: Some(at(now)),
         });

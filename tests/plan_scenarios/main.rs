@@ -15,6 +15,7 @@ mod pods;
 mod policy;
 mod refusals;
 mod refused_writes;
+mod reports;
 mod restart;
 mod support;
 mod waits;
