@@ -100,7 +100,7 @@ pub(super) enum Verb {
     ///
     /// What flags cannot say is said in a manifest: `--dry-run client` prints one to begin with.
     Create(CreateArgs),
-    /// Print the LongTask that does what a batch/v1 Job does.
+    /// Print the LongTasks that do what batch/v1 Jobs and CronJobs do.
     ///
     /// What has no counterpart, or means something else now, is told in comments. The cluster is not asked.
     Convert(ConvertArgs),
@@ -306,7 +306,7 @@ pub(super) enum DryRun {
 /// Options of `convert`.
 #[derive(Debug, Args)]
 pub(super) struct ConvertArgs {
-    /// The manifest of the Job, or - for standard input. Other objects in it are left out.
+    /// The manifest of Jobs or CronJobs, or - for standard input. Other objects in it are left out.
     #[arg(long, short, value_name = "FILE")]
     pub(super) filename: PathBuf,
 

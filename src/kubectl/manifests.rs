@@ -1,8 +1,5 @@
-//! The verbs that make manifests: `create` from flags, `convert` from a Job.
+//! The verb `create`: a manifest from flags.
 
-use std::{fs, io, path::Path};
-
-use k8s_openapi::api::batch::v1::Job;
 use kube::{
     Api, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, PostParams},
@@ -10,9 +7,8 @@ use kube::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    args::{ConvertArgs, CreateArgs, DryRun, Format},
+    args::{CreateArgs, DryRun, Format},
     error::Error,
-    job::{self, Converted},
     session::Session,
     steer::FIELD_MANAGER,
 };
@@ -83,44 +79,6 @@ pub(super) async fn create(session: &Session, args: &CreateArgs) -> Result<Strin
     Ok(format!("longtask.longtask.dev/{} created{dry}\n", created.name_any()))
 }
 
-/// The Jobs of a file as tasks, and what is to be told beside that.
-pub(super) fn convert(args: &ConvertArgs) -> Result<(String, Vec<String>), Error> {
-    let file = args.filename.display().to_string();
-    let yaml = read(&args.filename).map_err(|source| Error::Read { file: file.clone(), source })?;
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(&yaml).map_err(|error| Error::Manifest(format!("{file}: not YAML: {error}")))?;
-    let (mut manifests, mut notes) = (Vec::new(), Vec::new());
-    for document in documents.into_iter().filter(|document| !document.is_null()) {
-        if document["kind"] != "Job" || document["apiVersion"] != "batch/v1" {
-            notes.push(format!("{file}: left out {}: only batch/v1 Jobs are converted", document["kind"]));
-            continue;
-        }
-        let job: Job = serde_path_to_error::deserialize(document)
-            .map_err(|error| Error::Manifest(format!("{file}: {}: {}", error.path(), error.inner())))?;
-        let Converted { task, notes: told } = job::convert(job)?;
-        let text = written(&task, args.output)?;
-        match args.output {
-            // Where the reader of the manifest sees it.
-            Format::Yaml => {
-                let comments: String = told.iter().flat_map(|note| ["# ", note, "\n"]).collect();
-                manifests.push(comments + &text);
-            }
-            Format::Json => {
-                notes.extend(told);
-                manifests.push(text);
-            }
-        }
-    }
-    if manifests.is_empty() {
-        return Err(Error::Manifest(format!("{file}: there is no batch/v1 Job in it")));
-    }
-    let between = match args.output {
-        Format::Yaml => "---\n",
-        Format::Json => "",
-    };
-    Ok((manifests.join(between), notes))
-}
-
 /// A manifest as text.
 pub(super) fn written(manifest: &Value, format: Format) -> Result<String, Error> {
     match format {
@@ -130,11 +88,6 @@ pub(super) fn written(manifest: &Value, format: Format) -> Result<String, Error>
             Ok(yaml.trim_end().to_owned() + "\n")
         }
     }
-}
-
-/// The text of a file; `-` is standard input.
-fn read(file: &Path) -> io::Result<String> {
-    if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
 }
 
 #[cfg(test)]

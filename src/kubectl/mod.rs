@@ -6,6 +6,7 @@
 mod args;
 mod changes;
 mod completion;
+mod convert;
 mod drill;
 mod error;
 mod events;
@@ -97,7 +98,7 @@ async fn obey(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
         }
         Verb::Create(args) => manifests::create(&session().await?, &args).await?,
         Verb::Convert(args) => {
-            let (manifests, notes) = manifests::convert(&args)?;
+            let (manifests, notes) = convert::convert(&args)?;
             let notes: String = notes.iter().flat_map(|note| [note, "\n"]).collect();
             anstream::stderr().write_all(notes.as_bytes()).map_err(Error::Print)?;
             manifests

@@ -43,8 +43,10 @@ pub enum ManifestError {
 /// # Errors
 /// When there is no such task, or one that cannot be read; the message names the field.
 pub fn read_task(yaml: &str) -> Result<LongTask, ManifestError> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(yaml).map_err(|error| ManifestError::NotYaml(Box::new(error)))?;
+    // As kubectl reads it: `defaultMode: 0755` is that of chmod.
+    let as_kubectl = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(yaml, as_kubectl)
+        .map_err(|error| ManifestError::NotYaml(Box::new(error)))?;
     let tasks: Vec<_> = documents.into_iter().filter(is_task).collect();
     let [written] = tasks.as_slice() else { return Err(ManifestError::NotOneTask(tasks.len())) };
     refuse_unknown_fields(written)?;
@@ -129,6 +131,14 @@ spec:
         let two = read_task(&format!("{TASK}---\n{TASK}")).expect_err("two tasks").to_string();
         assert_eq!(two, "the manifest has 2 objects of kind LongTask: give it exactly one");
         assert!(read_task(claim).expect_err("none").to_string().contains("has 0 objects"));
+    }
+
+    #[test]
+    fn the_mode_of_a_file_is_read_as_kubectl_reads_it() {
+        let volumes = "volumes: [{name: v, configMap: {name: v, defaultMode: 0755}}]\n      containers:";
+        let task = read_task(&TASK.replace("containers:", volumes)).expect("a task");
+        let pod = serde_json::to_value(task.spec.template.spec).expect("JSON");
+        assert_eq!(pod["volumes"][0]["configMap"]["defaultMode"], 0o755);
     }
 
     #[test]

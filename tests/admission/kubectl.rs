@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// What kubectl printed; fails the test when it reported an error.
     pub(crate) fn expect_ok(self) -> String {
-        assert!(self.is_ok, "kubectl failed: {}", self.err);
+        assert!(self.is_ok, "it failed: {}", self.err);
         self.out
     }
 }
@@ -67,15 +67,15 @@ static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
 });
 
 fn run(arguments: &[&str], input: &str) -> Answer {
-    let mut kubectl = Command::new("kubectl")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kubectl is installed");
-    kubectl.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl reads");
-    let output = kubectl.wait_with_output().expect("kubectl ends");
+    pipe(Command::new("kubectl").args(arguments), input)
+}
+
+/// Runs a program to its end with that input.
+pub(crate) fn pipe(program: &mut Command, input: &str) -> Answer {
+    let mut program =
+        program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it is installed");
+    program.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+    let output = program.wait_with_output().expect("it ends");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Answer { is_ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
 }

@@ -5,6 +5,7 @@
 //! build. Its tasks are managed by nobody, so an operator that runs there leaves them alone.
 
 mod accepted;
+mod converted;
 mod kubectl;
 mod merging;
 mod reading;
