@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{LongTask, LongTaskStatus},
-    plan::{Observed, Plan, PodFacts, Sight, Step, plan},
+    plan::{Observed, Plan, PodFacts, Step, plan},
     render,
 };
 use serde_json::{Value, json};

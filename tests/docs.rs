@@ -55,6 +55,7 @@ fn the_contract_names_every_variable_that_a_program_gets() {
         pod_uid: None,
         node_name: None,
         generation: 1,
+        template_hash: None,
         created_at: Timestamp::UNIX_EPOCH,
         started_at: None,
         cut_by: None,

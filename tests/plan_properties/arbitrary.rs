@@ -9,7 +9,10 @@ use longtask::{
         AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, GoDuration, Limit, Limits, LongTask, LongTaskSpec,
         LongTaskStatus, OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
     },
-    plan::{ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Words},
+    plan::{
+        ContainerEnd, Deletion, Disruption, FailedInit, MainContainer, Observed, PodFacts, PodPhase, Refusal, Start,
+        StartStage, Words,
+    },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::json;
@@ -240,6 +243,7 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
             pod_uid: (state != AttemptState::Creating).then(|| format!("pod-{number}")),
             node_name: None,
             generation,
+            template_hash: (generation > 1).then(|| "a-digest".into()),
             created_at,
             started_at,
             cut_by,
@@ -306,6 +310,20 @@ fn main_containers() -> BoxedStrategy<MainContainer> {
     prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()
 }
 
+/// How far a start is, and which other container runs.
+fn starts() -> BoxedStrategy<(Option<Start>, Option<String>)> {
+    let stages = select(vec![
+        StartStage::Scheduler("default-scheduler".into()),
+        StartStage::Kubelet,
+        StartStage::Preparation,
+        StartStage::InitContainer("fetch".into()),
+        StartStage::Sidecar("proxy".into()),
+        StartStage::Containers,
+    ]);
+    let start = option::of((stages, times()).prop_map(|(stage, since)| Start { stage, since }));
+    (start, option::weighted(0.2, Just("proxy".to_owned()))).boxed()
+}
+
 fn pods() -> BoxedStrategy<PodFacts> {
     let disruptions = (
         select(vec!["EvictionByEvictionAPI", "TerminationByKubelet", "PreemptionByScheduler", "DeletionByPodGC"]),
@@ -328,33 +346,46 @@ fn pods() -> BoxedStrategy<PodFacts> {
         trouble,
         ends,
         (times(), option::of(times())),
-        (main_containers(), select(vec![None, Some("100Mi"), Some("1Gi")])),
+        (main_containers(), select(vec![None, Some("100Mi"), Some("1Gi")]), starts(), option::of(any::<bool>())),
     )
-        .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, (main, memory))| PodFacts {
-            name: format!("t-{attempt}"),
-            uid: format!("pod-{attempt}"),
-            task_uid: "task-uid".into(),
-            owner_uid: Some("task-uid".into()),
-            attempt,
-            has_finalizer,
-            node: has_node.then(|| "node-1".into()),
-            phase,
-            words: trouble.0,
-            start_time: bounds.0,
-            active_deadline: bounds.1,
-            grace: bounds.2,
-            segment_seconds: bounds.3,
-            generation: bounds.4,
-            deletion: ends.0,
-            disruption: ends.1,
-            conditions: Vec::new(),
-            memory: memory.map(|memory| memory.parse().expect("an amount")),
-            created_at: times.0,
-            scheduled_at: times.1,
-            unscheduled: trouble.1,
-            trouble: trouble.2,
-            failed_init: trouble.3,
-            main,
+        .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, rest)| {
+            let (main, memory, (start, other_running), ended_before_deletion) = rest;
+            PodFacts {
+                name: format!("t-{attempt}"),
+                uid: format!("pod-{attempt}"),
+                task_uid: "task-uid".into(),
+                owner_uid: Some("task-uid".into()),
+                attempt,
+                has_finalizer,
+                node: has_node.then(|| "node-1".into()),
+                phase,
+                words: trouble.0,
+                start_time: bounds.0,
+                active_deadline: bounds.1,
+                grace: bounds.2,
+                segment_seconds: bounds.3,
+                generation: bounds.4,
+                deletion: ends.0,
+                disruption: ends.1,
+                conditions: Vec::new(),
+                memory: memory.map(|memory| memory.parse().expect("an amount")),
+                created_at: times.0,
+                scheduled_at: times.1,
+                unscheduled: trouble.1,
+                trouble: trouble.2,
+                failed_init: trouble.3.map(|words| FailedInit {
+                    words,
+                    container: "fetch".into(),
+                    finished_at: times.1,
+                }),
+                template_hash: has_node.then(|| "another-digest".into()),
+                raised_memory: None,
+                ended_before_deletion,
+                other_running,
+                is_node_silent: ended_before_deletion == Some(true),
+                start,
+                main,
+            }
         })
         .boxed()
 }
