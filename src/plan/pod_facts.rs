@@ -102,9 +102,10 @@ impl PodFacts {
 /// The number of the attempt that a pod is of: the end of its name, which nobody can change. A pod under another name,
 /// as of somebody who copied one of ours, is of the attempt that its label says.
 fn attempt_number(pod: &Pod) -> Option<i64> {
-    let task = label(pod, labels::TASK).or_else(|| controller(pod).map(|owner| &owner.name))?;
-    let by_name = pod.metadata.name.as_ref()?.strip_prefix(task.as_str()).and_then(|rest| rest.strip_prefix('-'));
-    by_name.and_then(|number| number.parse().ok()).or_else(|| label(pod, labels::ATTEMPT)?.parse().ok())
+    let task = label(pod, labels::TASK).or_else(|| controller(pod).map(|owner| &owner.name));
+    let behind_task = |name: &String| name.strip_prefix(task?.as_str())?.strip_prefix('-')?.parse().ok();
+    let by_name = pod.metadata.name.as_ref().and_then(behind_task);
+    by_name.or_else(|| label(pod, labels::ATTEMPT)?.parse().ok())
 }
 
 fn label<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {
