@@ -62,13 +62,30 @@ fn remedy(reason: &str) -> &'static str {
         "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
         "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
         "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
+        "SchedulerError" => "see the scheduler's log; it is tried again",
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             "check the image's name and the pull secrets in spec.template"
         }
+        "RegistryUnavailable" | "ImageInspectError" => {
+            "see whether the registry and the node's container runtime are well; it is tried again"
+        }
+        "SignatureValidationFailed" => "sign the image, or have the policy of signatures changed",
         "CreateContainerConfigError" => "create what is missing, or correct spec.template",
         "StartError" | "RunContainerError" | "CreateContainerError" => {
             "check the command in spec.template and the image"
         }
+        "PreCreateHookError" | "PreStartHookError" => "see the kubelet's log on that node; it is tried again",
+        "PostStartHookError" => "correct the container's postStart hook in spec.template",
+        "CrashLoopBackOff" => "see the log of the sidecar that ends again and again: kubectl logs --previous",
+        "PodOSNotSupported" | "PodOSSelectorNodeLabelDoesNotMatch" => {
+            "choose nodes of that operating system by nodeSelector, or correct spec.template"
+        }
+        "AppArmor"
+        | "EmptyPodSharedPoolError"
+        | "InitContainerRestartPolicyForbidden"
+        | "PodLevelResourcesNotSupported"
+        | "SupplementalGroupsPolicyNotSupported"
+        | "SysctlForbidden" => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
         "InitContainerFailed" => "see the init container's log",
         "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
         "NameTaken" => "delete or rename that pod",
@@ -91,6 +108,14 @@ mod tests {
             (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
             (&["CreateContainerConfigError"], "create what is missing"),
             (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["SchedulerError"], "scheduler's log"),
+            (&["RegistryUnavailable", "ImageInspectError"], "registry"),
+            (&["SignatureValidationFailed"], "sign the image"),
+            (&["PreCreateHookError", "PreStartHookError"], "kubelet's log"),
+            (&["PostStartHookError"], "postStart"),
+            (&["CrashLoopBackOff"], "log of the sidecar"),
+            (&["PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch"], "operating system"),
+            (&["AppArmor", "SysctlForbidden", "SupplementalGroupsPolicyNotSupported"], "nodes that support it"),
             (&["InitContainerFailed"], "init container's log"),
             (&["UnknownCheckpoint"], "checkpointSequence"),
             (&["NameTaken"], "delete or rename that pod"),

@@ -9,6 +9,7 @@ mod blocked;
 mod budgets;
 mod decision;
 mod draft;
+mod kubelet;
 mod leftovers;
 mod limits;
 mod live;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition, PodStatus};
 
-use super::time::after;
+use super::{kubelet, time::after};
 use crate::api::{CurrentAttempt, LongTask, MemorySize, labels};
 
 /// Everything that a plan is made from, beside the time.
@@ -78,6 +78,8 @@ pub struct PodFacts {
     pub phase: PodPhase,
     /// The pod's own reason and message, such as `DeadlineExceeded` or `OutOfcpu`.
     pub words: Option<Words>,
+    /// Whether the kubelet turned it away, before it made a container or when it asked again.
+    pub is_turned_away: bool,
     /// When the kubelet first saw it; its deadline counts from here.
     pub start_time: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`
@@ -216,6 +218,7 @@ impl PodFacts {
             node: spec.and_then(|spec| spec.node_name.clone()),
             phase: phase(status),
             words: words(status.reason.as_ref(), status.message.as_ref()),
+            is_turned_away: kubelet::has_turned_away(status),
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
             generation: annotation(pod, labels::GENERATION).and_then(|generation| generation.parse().ok()),
@@ -347,7 +350,7 @@ fn trouble(status: &PodStatus) -> Option<Words> {
     init.chain(status.container_statuses.iter().flatten())
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
         .filter_map(|waiting| words(waiting.reason.as_ref(), waiting.message.as_ref()))
-        .find(|words| !matches!(words.reason.as_str(), "ContainerCreating" | "PodInitializing"))
+        .find(|words| !kubelet::is_in_progress(&words.reason))
 }
 
 fn failed_init_container(container: &ContainerStatus) -> Option<Words> {

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
+    kubelet,
     observed::{ContainerEnd, MainContainer, PodFacts, Words},
     report::Report,
     time::{after, seconds_between},
@@ -146,8 +147,9 @@ impl Facts<'_> {
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
     fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let pod = self.pod?;
-        (is_evicted_by_kubelet(pod) && self.has_run() && pod.disruption.is_none() && pod.deletion.is_none())
-            .then_some((Outcome::Failed, Some(AttemptReason::StorageLimit)))
+        let is_own_doing = pod.disruption.is_none() && pod.deletion.is_none();
+        (is_evicted_by_kubelet(pod) && self.has_run() && is_own_doing)
+            .then_some((Outcome::Failed, Some(AttemptReason::Evicted)))
     }
 
     fn ended_before_the_cut(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -158,12 +160,8 @@ impl Facts<'_> {
     fn stopped_by_us(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let reason = self.attempt.stop.as_ref()?.reason;
         match reason {
-            StopReason::StartTimeout | StopReason::SchedulingTimeout => {
-                let why = self
-                    .shown
-                    .map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
-                Some((Outcome::StartFailed, Some(why)))
-            }
+            StopReason::StartTimeout => Some(self.not_started(AttemptReason::StartTimeout)),
+            StopReason::SchedulingTimeout => Some(self.not_started(AttemptReason::SchedulingTimeout)),
             // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
@@ -172,6 +170,12 @@ impl Facts<'_> {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }
         }
+    }
+
+    /// By what was shown to keep it from starting, or else by the time that it took.
+    fn not_started(&self, otherwise: AttemptReason) -> (Outcome, Option<AttemptReason>) {
+        let shown = self.shown.and_then(|shown| kubelet::start_reason(&shown.reason));
+        (Outcome::StartFailed, Some(shown.unwrap_or(otherwise)))
     }
 
     fn has_not_started_in_time(&self) -> bool {
@@ -187,10 +191,9 @@ impl Facts<'_> {
         if let Some(interruption) = interruption(pod) {
             return Some((Outcome::Interrupted, Some(interruption)));
         }
-        if pod.words.as_ref().is_some_and(|words| is_kubelet_rejection(&words.reason)) {
-            return Some((Outcome::Interrupted, Some(AttemptReason::Rejected)));
-        }
-        Some((Outcome::StartFailed, Some(AttemptReason::Cluster(start_failure(pod)))))
+        let refused = pod.words.as_ref().and_then(|words| kubelet::refused(words, pod.is_turned_away));
+        let (outcome, reason) = refused.unwrap_or_else(|| (Outcome::StartFailed, start_failure(pod)));
+        Some((outcome, Some(reason)))
     }
 
     fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -261,7 +264,8 @@ impl Facts<'_> {
             let said = self.report.error.as_ref().and_then(|error| error.message.clone());
             said.unwrap_or_else(|| self.report.text.clone())
         };
-        let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(|shown| shown.message.clone());
+        let shown = self.shown.filter(|_| self.has_not_started_in_time());
+        let shown = shown.map(|shown| kubelet::told(&shown.reason, &shown.message));
         let cluster = || shown.or_else(|| self.pod.map(cluster_words)).unwrap_or_default();
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
@@ -311,41 +315,32 @@ fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     }
 }
 
-/// The kubelet refused the pod before it made a container: the place was wrong, not the pod.
-fn is_kubelet_rejection(reason: &str) -> bool {
-    reason.starts_with("OutOf")
-        || matches!(
-            reason,
-            "NodeAffinity" | "NodeShutdown" | "Evicted" | "UnexpectedAdmissionError" | "TopologyAffinityError"
-        )
-}
-
-fn start_failure(pod: &PodFacts) -> String {
+fn start_failure(pod: &PodFacts) -> AttemptReason {
     let container = match &pod.main {
-        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
+        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(&end.reason),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
     };
-    let words =
-        pod.failed_init.as_ref().or(pod.trouble.as_ref()).or(pod.words.as_ref()).map(|words| words.reason.clone());
-    container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
+    let words = pod.failed_init.as_ref().or(pod.trouble.as_ref()).or(pod.words.as_ref()).map(|words| &words.reason);
+    container.or(words).and_then(|reason| kubelet::start_reason(reason)).unwrap_or(AttemptReason::StartError)
 }
 
 fn cluster_words(pod: &PodFacts) -> String {
     let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
     let container = match &pod.main {
-        MainContainer::Ended(end) if end.started_at.is_none() => Some(&end.message),
-        MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(&lost),
+        MainContainer::Ended(end) if end.started_at.is_none() => Some(kubelet::told(&end.reason, &end.message)),
+        MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(lost),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
     };
+    let told = |words: Option<&Words>| words.map(|words| kubelet::told(&words.reason, &words.message));
     let sources = [
-        pod.disruption.as_ref().map(|disruption| &disruption.message),
-        pod.failed_init.as_ref().map(|failed| &failed.message),
-        pod.trouble.as_ref().map(|trouble| &trouble.message),
+        pod.disruption.as_ref().map(|disruption| disruption.message.clone()),
+        told(pod.failed_init.as_ref()),
+        told(pod.trouble.as_ref()),
         container,
-        pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message),
-        pod.words.as_ref().map(|words| &words.message),
+        told(pod.unscheduled.as_ref()),
+        told(pod.words.as_ref()),
     ];
-    sources.into_iter().flatten().find(|words| !words.is_empty()).cloned().unwrap_or_default()
+    sources.into_iter().flatten().find(|words| !words.is_empty()).unwrap_or_default()
 }
 
 impl Ending {
