@@ -147,7 +147,7 @@ impl Facts<'_> {
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
     fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let pod = self.pod?;
-        let is_own_doing = pod.disruption.is_none() && pod.deletion.is_none();
+        let is_own_doing = pod.disruption.is_none() && pod.deletion.is_none() && !pod.is_turned_away;
         (is_evicted_by_kubelet(pod) && self.has_run() && is_own_doing)
             .then_some((Outcome::Failed, Some(AttemptReason::Evicted)))
     }
@@ -198,7 +198,8 @@ impl Facts<'_> {
 
     fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
-        let reason = interruption(pod).or_else(|| self.end.is_none().then_some(AttemptReason::Unknown))?;
+        let lost = || turned_away_again(pod).unwrap_or(AttemptReason::Unknown);
+        let reason = interruption(pod).or_else(|| self.end.is_none().then(lost))?;
         Some((Outcome::Interrupted, Some(reason)))
     }
 
@@ -313,6 +314,13 @@ fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
         }),
         None => pod.deletion.map(|_| AttemptReason::Deleted),
     }
+}
+
+/// What it means that a kubelet which has started again refuses a pod that ran there: whatever it says, the pod fitted.
+fn turned_away_again(pod: &PodFacts) -> Option<AttemptReason> {
+    let words = pod.words.as_ref().filter(|_| pod.is_turned_away)?;
+    let (outcome, reason) = kubelet::refused(words, true)?;
+    Some(if outcome == Outcome::Interrupted { reason } else { AttemptReason::Rejected })
 }
 
 fn start_failure(pod: &PodFacts) -> AttemptReason {

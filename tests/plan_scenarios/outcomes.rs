@@ -504,6 +504,15 @@ fn an_unknown_refusal_keeps_the_clusters_own_reason_in_its_message() {
     assert_eq!(failure.message, "the cluster's reason: NotYetInvented: the kubelet's words");
 }
 
+/// A kubelet that starts again asks of each pod anew whether it may stay, and its answer names no container.
+#[test]
+fn a_program_that_a_restarted_kubelet_turns_away_is_interrupted() {
+    for reason in ["Evicted", "NodeAffinity", "SysctlForbidden", "NotYetInvented"] {
+        let planned = running().pod(sliced().turned_away(reason)).at("10:01:01");
+        planned.expect_containing(&["outcome Interrupted Rejected", "interruptions 1"]).expect_without(&["failures"]);
+    }
+}
+
 #[test]
 fn a_start_that_only_took_too_long_is_recorded_so_and_trouble_by_its_own_reason() {
     for (reason, recorded) in [
