@@ -161,6 +161,11 @@ pub(super) fn is_in_progress(word: &str) -> bool {
     meaning(word, Waiting) == Some(InProgress)
 }
 
+/// Whether the word is the kubelet's refusal of a pod that does not fit, wherever it goes.
+pub fn is_refusal(word: &str) -> bool {
+    meaning(word, Admission) == Some(Start)
+}
+
 /// The cluster's message; with its own reason before it where that is not one that the status can show.
 pub(super) fn told(reason: &str, message: &str) -> String {
     let is_known = meanings(reason).next().is_some() || start_reason(reason).is_some();

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 
 pub use decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake};
 pub use draft::LONGEST_NOTE;
+pub use kubelet::is_refusal;
 pub use observed::{
     ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, Observed, PodFacts, PodPhase, Refusal, Sight,
     Words,
