@@ -162,6 +162,14 @@ fn the_server_fills_in_the_same_defaults_as_the_operator_knows() {
 }
 
 #[test]
+fn a_rule_has_room_for_every_reason() {
+    let rule = schema()["properties"]["spec"]["properties"]["failurePolicy"]["properties"]["rules"]["items"].take();
+    let reasons = &rule["properties"]["onReasons"];
+    let number = reasons["items"]["enum"].as_array().expect("the reasons").len();
+    assert!(reasons["maxItems"].as_u64().is_some_and(|room| room >= number as u64), "{number} reasons");
+}
+
+#[test]
 fn kubectl_get_prints_the_columns() {
     let version = version();
     let columns: Vec<_> = version["additionalPrinterColumns"].as_array().expect("columns").iter().collect();

@@ -8,10 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 use longtask::{
-    api::{AttemptState, Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    api::{AttemptReason, AttemptState, Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
     render,
 };
 use serde_json::json;
+use strum::IntoEnumIterator;
 
 fn pages(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -109,15 +110,29 @@ fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
     let page = fs::read_to_string("docs/troubleshooting.md").expect("the page");
     let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let rows: BTreeSet<_> = cells.flat_map(|cell| cell.split(", ")).collect();
-    let is_one_of_many = |word: &String| !matches!(word.as_str(), "Stop" | "Cluster");
     let words = [
         variants("src/api/conditions.rs", "ConditionType"),
         variants("src/plan/decision.rs", "EventReason"),
         variants("src/api/reasons.rs", "FailureReason"),
         variants("src/api/reasons.rs", "StopReason"),
-        variants("src/api/reasons.rs", "AttemptReason").into_iter().filter(is_one_of_many).collect(),
+        AttemptReason::iter().map(|reason| reason.to_string()).collect(),
         causes_with_a_remedy(),
     ];
     let missing: Vec<_> = words.iter().flatten().filter(|word| !rows.contains(word.as_str())).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+#[test]
+fn the_page_on_failures_lists_each_reason_with_each_outcome_that_it_comes_with() {
+    let page = fs::read_to_string("docs/failure-handling.md").expect("the page");
+    let (_, section) = page.split_once("\n## Reasons\n").expect("a section on reasons");
+    let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix("| "));
+    let listed: BTreeSet<_> = rows
+        .filter_map(|row| row.split_once(" | "))
+        .flat_map(|(reasons, rest)| reasons.split(", ").map(move |reason| (reason, rest.split(" | ").next())))
+        .filter_map(|(reason, outcome)| Some(format!("{reason} {}", outcome?)))
+        .filter(|row| row != "reason outcome")
+        .collect();
+    let ends = |reason: AttemptReason| reason.outcomes().iter().map(move |outcome| format!("{reason} {outcome}"));
+    assert_eq!(listed, AttemptReason::iter().flat_map(ends).collect());
 }

@@ -8,10 +8,11 @@ use std::{
 };
 
 use longtask::{
-    api::LongTask,
+    api::{AttemptReason, LongTask, Outcome},
     simulate::{History, Script, Setup, simulate},
 };
 use serde_json::Value;
+use strum::IntoEnumIterator;
 
 const NO_JITTER: &str = "retry: {backoff: {jitter: None}}";
 const DECLINED: &str = "failurePolicy: {rules: [{name: declined, onErrorCodes: [PaymentDeclined], action: Retry, \
@@ -366,11 +367,24 @@ fn every_word_ends_an_attempt_as_it_says() {
         ("config", "StartFailed", "CreateContainerConfigError"),
         ("starterror", "StartFailed", "StartError"),
         ("init", "StartFailed", "InitContainerFailed"),
+        ("nostart:CrashLoopBackOff", "StartFailed", "CrashLoopBackOff"),
+        ("nostart:AppArmor", "StartFailed", "AppArmor"),
         ("suspend", "Stopped", "Suspend"),
         ("cancel", "Stopped", "Cancel"),
     ] {
         let attempts = attempts("segment: {}", word);
         assert_eq!((words(&attempts, "outcome"), words(&attempts, "reason")), (vec![outcome], vec![reason]), "{word}");
+    }
+}
+
+#[test]
+fn each_reason_of_a_failed_start_can_be_tried() {
+    let starts = AttemptReason::iter().filter(|reason| reason.outcomes().contains(&Outcome::StartFailed));
+    for reason in starts.map(|reason| reason.to_string()) {
+        let rule = format!("failurePolicy: {{rules: [{{name: named, onReasons: [{reason}], action: Hold}}]}}");
+        let attempts = attempts(&rule, &format!("nostart:{reason}"));
+        let ended = (words(&attempts, "outcome"), words(&attempts, "reason"), words(&attempts, "rule"));
+        assert_eq!(ended, (vec!["StartFailed"], vec![reason.as_str()], vec!["named"]));
     }
 }
 

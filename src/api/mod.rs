@@ -21,8 +21,7 @@ pub use decimal::Decimal;
 pub use duration::GoDuration;
 pub use memory::{MemorySize, NotAMemorySize};
 pub use policy::{
-    Action, ConditionStatus, ExitCodes, FailurePolicy, MatchReason, MemoryGrowth, OnExhausted, Operator,
-    PodConditionPattern, Rule,
+    Action, ConditionStatus, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator, PodConditionPattern, Rule,
 };
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, StopReason};
 pub use spec::{

@@ -8,6 +8,7 @@ use super::{
     decimal::{Decimal, factor_from_1_to_10},
     duration::{GoDuration, duration_between},
     memory::MemorySize,
+    reasons::AttemptReason,
     rules::{rule, rule_at},
 };
 
@@ -64,8 +65,8 @@ pub struct Rule {
 
     /// Matches by the reason of the attempt's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "set"))]
-    pub on_reasons: Option<Vec<MatchReason>>,
+    #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "set"))]
+    pub on_reasons: Option<Vec<AttemptReason>>,
 
     /// Matches by the `error.code` that the program reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,50 +208,4 @@ pub enum Action {
     Rollback,
     /// Drop all checkpoints and try again from the beginning.
     StartOver,
-}
-
-/// The reasons of an attempt's end that a rule can match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum MatchReason {
-    /// Failed: an exit code, for no other reason.
-    Error,
-    /// Failed: out of memory.
-    OOMKilled,
-    /// Interrupted by an eviction, or failed by the pod's own limit of local storage.
-    Evicted,
-    /// Interrupted: a pod of higher priority took its place.
-    Preempted,
-    /// Interrupted: somebody deleted the pod.
-    Deleted,
-    /// Interrupted: the kubelet refused the pod.
-    Rejected,
-    /// Interrupted: the node is gone.
-    NodeLost,
-    /// Interrupted: the cluster does not know how the container ended.
-    Unknown,
-    /// Start failed: the container could not be started.
-    StartError,
-    /// Start failed: the image could not be pulled.
-    ErrImagePull,
-    /// Start failed: the image could not be pulled, and the kubelet waited to pull it again.
-    ImagePullBackOff,
-    /// Start failed: the image's name is none.
-    InvalidImageName,
-    /// Start failed: something that the container's configuration names is missing.
-    CreateContainerConfigError,
-    /// Start failed: an init container failed.
-    InitContainerFailed,
-    /// Start failed: not running within `segment.startTimeout`, for no other reason.
-    StartTimeout,
-    /// Start failed: not scheduled within `segment.schedulingTimeout`, for no other reason.
-    SchedulingTimeout,
-}
-
-impl MatchReason {
-    /// Whether this is the reason that an attempt's end is recorded with.
-    pub fn matches(self, recorded: &str) -> bool {
-        // A permanent error is asked for after the rules; to them it is an exit code.
-        let recorded = if recorded == "Permanent" { "Error" } else { recorded };
-        format!("{self:?}") == recorded
-    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{EnumIter, EnumString, VariantNames};
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -40,38 +41,151 @@ impl Outcome {
 }
 
 /// Why an attempt ended as it did, where the outcome alone does not say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+// The list is closed: what the status shows for Failed, Interrupted and StartFailed, a rule can match. What only the other
+// outcomes have is not in the schema.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, EnumIter, EnumString, VariantNames,
+)]
 pub enum AttemptReason {
-    /// Interrupted: evicted by the API, a taint or the kubelet.
+    /// Failed: an exit code, for no other reason.
+    Error,
+    /// Failed: the program said that trying again is no use.
+    Permanent,
+    /// Failed: out of memory.
+    OOMKilled,
+    /// Interrupted by an eviction by the API, a taint or the kubelet; or failed, or not started, by the pod's own limit
+    /// of local storage.
     Evicted,
     /// Interrupted: a pod of higher priority took its place.
     Preempted,
     /// Interrupted: somebody deleted the pod.
     Deleted,
-    /// Interrupted: the kubelet refused to run the pod.
+    /// Interrupted: the kubelet refused to run the pod there.
     Rejected,
-    /// Interrupted: the pod or its node is gone.
+    /// Interrupted: the node is gone.
     NodeLost,
     /// Interrupted: the cluster does not know how the container ended.
     Unknown,
-    /// Failed: the program said that trying again is no use.
-    Permanent,
-    /// Failed: out of memory.
-    OOMKilled,
-    /// Failed: any other exit code.
-    Error,
-    /// Failed: the pod used more local storage than its own limit.
-    StorageLimit,
-    /// Cut by a limit of the task.
+    /// Start failed: the container could not be started, for no other reason.
+    StartError,
+    /// Start failed: not running within `segment.startTimeout`, for no other reason.
+    StartTimeout,
+    /// Start failed: not scheduled within `segment.schedulingTimeout`, for no other reason.
+    SchedulingTimeout,
+    /// Start failed: the scheduler found no node.
+    Unschedulable,
+    /// Start failed: somebody's gate kept the pod from the scheduler.
+    SchedulingGated,
+    /// Start failed: the scheduler itself had an error.
+    SchedulerError,
+    /// Start failed: an init container failed.
+    InitContainerFailed,
+    /// Start failed: the image could not be pulled.
+    ErrImagePull,
+    /// Start failed: the image could not be pulled, and the kubelet waited to pull it again.
+    ImagePullBackOff,
+    /// Start failed: the image's name is none.
+    InvalidImageName,
+    /// Start failed: the image is not on the node, and may not be pulled.
+    ErrImageNeverPull,
+    /// Start failed: the container runtime could not look at the image.
+    ImageInspectError,
+    /// Start failed: the registry did not answer.
+    RegistryUnavailable,
+    /// Start failed: the image's signature is not valid.
+    SignatureValidationFailed,
+    /// Start failed: something that the container's configuration names is missing.
+    CreateContainerConfigError,
+    /// Start failed: the container runtime could not create the container.
+    CreateContainerError,
+    /// Start failed: the container runtime could not start the container.
+    RunContainerError,
+    /// Start failed: the kubelet could not prepare the container.
+    PreCreateHookError,
+    /// Start failed: the kubelet could not prepare the start of the container.
+    PreStartHookError,
+    /// Start failed: a container's postStart hook failed.
+    PostStartHookError,
+    /// Start failed: a sidecar that the main container waits for ended again and again.
+    CrashLoopBackOff,
+    /// Start failed: the pod is for another operating system than the node's.
+    PodOSNotSupported,
+    /// Start failed: the pod's label names another operating system than the node's.
+    PodOSSelectorNodeLabelDoesNotMatch,
+    /// Start failed: the kubelet does not allow a sysctl of the pod.
+    SysctlForbidden,
+    /// Start failed: the node cannot enforce the pod's AppArmor profile.
+    AppArmor,
+    /// Start failed: the kubelet knows no sidecars.
+    InitContainerRestartPolicyForbidden,
+    /// Start failed: the kubelet knows no resources of a pod as a whole.
+    PodLevelResourcesNotSupported,
+    /// Start failed: the node's container runtime knows no `supplementalGroupsPolicy`.
+    SupplementalGroupsPolicyNotSupported,
+    /// Start failed: the pod's resources leave none for a container that needs them.
+    EmptyPodSharedPoolError,
+    /// Time limit: cut by a limit of the task.
+    #[serde(skip)]
+    #[strum(disabled)]
     Limit(Limit),
     /// Stopped by the operator.
+    #[serde(skip)]
+    #[strum(disabled)]
     Stop(StopReason),
-    /// Start failed: the container's or pod's own reason, such as `ErrImagePull`.
-    Cluster(String),
+}
+
+impl AttemptReason {
+    /// The outcomes that it can come with.
+    pub fn outcomes(self) -> &'static [Outcome] {
+        match self {
+            Self::Error | Self::Permanent | Self::OOMKilled => &[Outcome::Failed],
+            Self::Evicted => &[Outcome::Interrupted, Outcome::Failed, Outcome::StartFailed],
+            Self::Preempted | Self::Deleted | Self::Rejected | Self::NodeLost | Self::Unknown => {
+                &[Outcome::Interrupted]
+            }
+            Self::StartError
+            | Self::StartTimeout
+            | Self::SchedulingTimeout
+            | Self::Unschedulable
+            | Self::SchedulingGated
+            | Self::SchedulerError
+            | Self::InitContainerFailed
+            | Self::ErrImagePull
+            | Self::ImagePullBackOff
+            | Self::InvalidImageName
+            | Self::ErrImageNeverPull
+            | Self::ImageInspectError
+            | Self::RegistryUnavailable
+            | Self::SignatureValidationFailed
+            | Self::CreateContainerConfigError
+            | Self::CreateContainerError
+            | Self::RunContainerError
+            | Self::PreCreateHookError
+            | Self::PreStartHookError
+            | Self::PostStartHookError
+            | Self::CrashLoopBackOff
+            | Self::PodOSNotSupported
+            | Self::PodOSSelectorNodeLabelDoesNotMatch
+            | Self::SysctlForbidden
+            | Self::AppArmor
+            | Self::InitContainerRestartPolicyForbidden
+            | Self::PodLevelResourcesNotSupported
+            | Self::SupplementalGroupsPolicyNotSupported
+            | Self::EmptyPodSharedPoolError => &[Outcome::StartFailed],
+            Self::Limit(_) => &[Outcome::TimeLimit],
+            Self::Stop(_) => &[Outcome::Stopped],
+        }
+    }
+
+    /// Whether a rule that names this reason matches an end that is recorded with that one.
+    pub fn matches(self, recorded: Self) -> bool {
+        // A permanent error is asked for after the rules; to them it is an exit code as well.
+        self == recorded || (self == Self::Error && recorded == Self::Permanent)
+    }
 }
 
 /// Why the operator asked a running attempt to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, VariantNames)]
 pub enum StopReason {
     /// `spec.suspend` was set.
     Suspend,
@@ -90,7 +204,7 @@ pub enum StopReason {
 }
 
 /// A limit of `spec.limits` that can cut a segment short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, VariantNames)]
 pub enum Limit {
     /// `limits.activeTime`
     ActiveTime,
@@ -181,9 +295,6 @@ impl fmt::Display for AttemptReason {
         match self {
             Self::Limit(limit) => limit.fmt(f),
             Self::Stop(reason) => reason.fmt(f),
-            Self::Cluster(reason) => f.write_str(reason),
-            // The kubelet's own word for it, which users search for.
-            Self::StorageLimit => f.write_str("Evicted"),
             plain => fmt::Debug::fmt(plain, f),
         }
     }
@@ -196,5 +307,40 @@ impl From<Limit> for FailureReason {
             Limit::WallTime => Self::WallTimeExceeded,
             Limit::Deadline => Self::DeadlinePassed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use strum::IntoEnumIterator;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_names_a_reason_as_the_status_shows_it() {
+        for reason in AttemptReason::iter() {
+            assert_eq!(serde_json::to_value(reason).expect("a word"), json!(reason.to_string()));
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+    }
+
+    #[test]
+    fn a_rule_can_name_the_reasons_of_trouble_and_no_others() {
+        let is_trouble = |outcome| matches!(outcome, Outcome::Failed | Outcome::StartFailed | Outcome::Interrupted);
+        for reason in AttemptReason::iter() {
+            assert!(reason.outcomes().iter().copied().all(is_trouble), "{reason}");
+        }
+        for reason in [AttemptReason::Limit(Limit::Deadline), AttemptReason::Stop(StopReason::Cancel)] {
+            assert!(!reason.outcomes().iter().copied().any(is_trouble), "{reason}");
+            assert!(serde_json::to_value(reason).is_err(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_permanent_error_is_matched_by_its_name_and_as_an_error() {
+        use AttemptReason::{Error, OOMKilled, Permanent};
+        assert!(Permanent.matches(Permanent) && Error.matches(Permanent) && Error.matches(Error));
+        assert!(!Permanent.matches(Error) && !OOMKilled.matches(Permanent));
     }
 }

@@ -3,34 +3,28 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use strum::{IntoEnumIterator, VariantNames};
 
 use crate::{
-    api::{AttemptState, ConditionType, EndedAttempt, FailureReason, LongTaskStatus, Outcome, Phase, find_condition},
+    api::{
+        AttemptReason, AttemptState, ConditionType, EndedAttempt, FailureReason, Limit, LongTaskStatus, Outcome, Phase,
+        StopReason, find_condition,
+    },
     telemetry::metrics::Metrics,
 };
 
-/// The ends of attempts that have a series from the start, so that the first one is seen as a rise from 0.
-const ATTEMPT_ENDS: [(Outcome, &str); 14] = [
-    (Outcome::Completed, ""),
-    (Outcome::TimeLimit, ""),
-    (Outcome::Yielded, ""),
-    (Outcome::Stopped, "Suspend"),
-    (Outcome::Stopped, "Cancel"),
-    (Outcome::Interrupted, "Evicted"),
-    (Outcome::Interrupted, "Preempted"),
-    (Outcome::Interrupted, "Deleted"),
-    (Outcome::Interrupted, "Rejected"),
-    (Outcome::Interrupted, "NodeLost"),
-    (Outcome::Interrupted, "Unknown"),
-    (Outcome::Failed, "Error"),
-    (Outcome::Failed, "OOMKilled"),
-    (Outcome::Failed, "Permanent"),
-];
-
-/// Gives a series of 0 to every end that can be foreseen.
+/// Gives a series of 0 to every end that can be foreseen, so that the first one is seen as a rise from 0.
 pub(super) fn foresee(metrics: &Metrics) {
-    for (outcome, reason) in ATTEMPT_ENDS {
-        metrics.attempts_ended(outcome.as_str(), reason, 0);
+    for outcome in [Outcome::Completed, Outcome::TimeLimit, Outcome::Yielded] {
+        metrics.attempts_ended(outcome.as_str(), "", 0);
+    }
+    for asked in [StopReason::Suspend, StopReason::Cancel] {
+        metrics.attempts_ended(Outcome::Stopped.as_str(), known_reason(&asked.to_string()), 0);
+    }
+    for reason in AttemptReason::iter() {
+        for outcome in reason.outcomes() {
+            metrics.attempts_ended(outcome.as_str(), known_reason(&reason.to_string()), 0);
+        }
     }
     metrics.runs_ended(Phase::Succeeded.as_str(), "", 0);
     metrics.runs_ended(Phase::Cancelled.as_str(), "", 0);
@@ -109,37 +103,10 @@ fn known_failure(reason: &str) -> &'static str {
     FailureReason::ALL.into_iter().map(FailureReason::as_str).find(|known| *known == reason).unwrap_or("")
 }
 
-/// A reason as a label of a metric: words of the cluster that are not on the list would make endless series.
+/// A reason as a label of a metric: a status that another version wrote may have words that would make endless series.
 fn known_reason(reason: &str) -> &'static str {
-    const KNOWN: [&str; 26] = [
-        "",
-        "ActiveTime",
-        "Cancel",
-        "CreateContainerConfigError",
-        "Deadline",
-        "Deleted",
-        "ErrImagePull",
-        "Error",
-        "Evicted",
-        "ImagePullBackOff",
-        "InitContainerFailed",
-        "Limit",
-        "MainEnded",
-        "NodeLost",
-        "OOMKilled",
-        "Outdated",
-        "Permanent",
-        "Preempted",
-        "Rejected",
-        "SchedulingTimeout",
-        "StartError",
-        "StartTimeout",
-        "Suspend",
-        "Unknown",
-        "Unschedulable",
-        "WallTime",
-    ];
-    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("Other")
+    let mut known = [AttemptReason::VARIANTS, Limit::VARIANTS, StopReason::VARIANTS].into_iter().flatten().copied();
+    if reason.is_empty() { "" } else { known.find(|known| *known == reason).unwrap_or("Other") }
 }
 
 #[cfg(test)]
@@ -241,8 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_has_its_series_from_the_start() {
+        let metrics = Metrics::new();
+        foresee(&metrics);
+        let text = metrics.encode().expect("text");
+        for reason in AttemptReason::iter() {
+            assert!(text.contains(&format!(r#"reason="{reason}"}} 0"#)), "{reason}");
+        }
+        assert!(!text.contains(r#"reason="Other""#), "{text}");
+    }
+
+    #[test]
     fn words_of_the_cluster_do_not_become_labels() {
-        assert_eq!(known_reason("Evicted"), "Evicted");
+        for reason in ["", "Evicted", "CrashLoopBackOff", "Suspend", "WallTime"] {
+            assert_eq!(known_reason(reason), reason);
+        }
         assert_eq!(known_reason("exec format error: import-7"), "Other");
         assert_eq!(known_failure("whatever"), "");
     }

@@ -112,17 +112,33 @@ fn remedy(reason: &str, words: &str) -> &'static str {
         "WaitingForOldPod" | "WaitingForOldTask" => {
             "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
         }
-        "CrashLoopBackOff" => "see that container's log",
         "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
         "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
         "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
+        "SchedulerError" => "see the scheduler's log; it is tried again",
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             "check the image's name and the pull secrets in spec.template"
         }
+        "RegistryUnavailable" | "ImageInspectError" => {
+            "see whether the registry and the node's container runtime are well; it is tried again"
+        }
+        "SignatureValidationFailed" => "sign the image, or have the policy of signatures changed",
         "CreateContainerConfigError" => "create what is missing, or correct spec.template",
         "StartError" | "RunContainerError" | "CreateContainerError" => {
             "check the command in spec.template and the image"
         }
+        "PreCreateHookError" | "PreStartHookError" => "see the kubelet's log on that node; it is tried again",
+        "PostStartHookError" => "correct the container's postStart hook in spec.template",
+        "CrashLoopBackOff" => "see the log of the sidecar that ends again and again: kubectl logs --previous",
+        "PodOSNotSupported" | "PodOSSelectorNodeLabelDoesNotMatch" => {
+            "choose nodes of that operating system by nodeSelector, or correct spec.template"
+        }
+        "AppArmor"
+        | "EmptyPodSharedPoolError"
+        | "InitContainerRestartPolicyForbidden"
+        | "PodLevelResourcesNotSupported"
+        | "SupplementalGroupsPolicyNotSupported"
+        | "SysctlForbidden" => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
         "InitContainerFailed" => "see the init container's log",
         "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
         "NameTaken" => {
@@ -148,6 +164,14 @@ mod tests {
             (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
             (&["CreateContainerConfigError"], "create what is missing"),
             (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["SchedulerError"], "scheduler's log"),
+            (&["RegistryUnavailable", "ImageInspectError"], "registry"),
+            (&["SignatureValidationFailed"], "sign the image"),
+            (&["PreCreateHookError", "PreStartHookError"], "kubelet's log"),
+            (&["PostStartHookError"], "postStart"),
+            (&["CrashLoopBackOff"], "log of the sidecar"),
+            (&["PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch"], "operating system"),
+            (&["AppArmor", "SysctlForbidden", "SupplementalGroupsPolicyNotSupported"], "nodes that support it"),
             (&["InitContainerFailed"], "init container's log"),
             (&["UnknownCheckpoint"], "checkpointSequence"),
             (&["NameTaken"], "another name"),
@@ -157,7 +181,6 @@ mod tests {
             (&["NotReadyToStart"], "claim or device"),
             (&["PodInitializing", "ContainerCreating"], "startTimeout"),
             (&["WaitingForOldPod", "WaitingForOldTask"], "finalizer"),
-            (&["CrashLoopBackOff"], "container's log"),
             (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
             (&["Invalid", "BadRequest"], "correct spec.template"),
             (&["SomethingElse"], "it is tried again either way"),

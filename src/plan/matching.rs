@@ -7,7 +7,7 @@ use super::{
     observed::{ConditionFacts, PodFacts},
     outcome::Ending,
 };
-use crate::api::{ExitCodes, LongTaskSpec, Operator, Outcome, PodConditionPattern, Rule};
+use crate::api::{AttemptReason, ExitCodes, LongTaskSpec, Operator, Outcome, PodConditionPattern, Rule};
 
 /// The first rule that matches; none for an attempt that did not end in trouble. `pod` is what it ended with.
 pub(super) fn matching_rule<'a>(ending: &Ending, pod: Option<&PodFacts>, spec: &'a LongTaskSpec) -> Option<&'a Rule> {
@@ -23,8 +23,8 @@ fn matches(rule: &Rule, ending: &Ending, pod: Option<&PodFacts>) -> bool {
     let Rule { on_exit_codes, on_reasons, on_error_codes, on_pod_conditions, memory, .. } = rule;
     let by_exit_code =
         on_exit_codes.as_ref().is_none_or(|codes| ending.exit_code.is_some_and(|code| holds_for(codes, code)));
-    let reason = ending.reason_word();
-    let by_reason = on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(|one| one.matches(&reason)));
+    let is_recorded = |named: &AttemptReason| ending.reason.is_some_and(|recorded| named.matches(recorded));
+    let by_reason = on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(is_recorded));
     let code = ending.report.error.as_ref().and_then(|error| error.code.as_ref());
     let by_error_code = on_error_codes.as_ref().is_none_or(|codes| code.is_some_and(|code| codes.contains(code)));
     let conditions = pod.map(|pod| pod.conditions.as_slice()).unwrap_or_default();
@@ -83,7 +83,9 @@ fn takes_all_of(wide: &Rule, narrow: &Rule) -> bool {
         && covers(wide.on_exit_codes.as_ref(), narrow.on_exit_codes.as_ref(), |wide, narrow| {
             (1..=255).all(|code| !holds_for(narrow, code) || holds_for(wide, code))
         })
-        && covers(wide.on_reasons.as_ref(), narrow.on_reasons.as_ref(), |wide, narrow| contains_all(wide, narrow))
+        && covers(wide.on_reasons.as_ref(), narrow.on_reasons.as_ref(), |wide, narrow| {
+            narrow.iter().all(|narrow| wide.iter().any(|wide| wide.matches(*narrow)))
+        })
         && covers(wide.on_error_codes.as_ref(), narrow.on_error_codes.as_ref(), |wide, narrow| {
             contains_all(wide, narrow)
         })

@@ -10,6 +10,7 @@ mod budgets;
 mod decision;
 mod draft;
 mod edits;
+mod kubelet;
 mod leftovers;
 mod limits;
 mod live;
@@ -36,6 +37,7 @@ use jiff::Timestamp;
 
 pub use decision::{EventReason, Plan, PodRef, Step, TaskEvent, Wake};
 pub use draft::LONGEST_NOTE;
+pub use kubelet::is_refusal;
 pub use observed::{
     ConditionFacts, ContainerEnd, Deletion, Disruption, FailedInit, LateCreates, MainContainer, Observed, PodFacts,
     PodPhase, Refusal, RefusedStep, Sight, Start, StartStage, Words,

@@ -113,6 +113,8 @@ pub struct PodFacts {
     pub phase: PodPhase,
     /// The pod's own reason and message, such as `DeadlineExceeded` or `OutOfcpu`.
     pub words: Option<Words>,
+    /// Whether the kubelet turned it away, before it made a container or when it asked again.
+    pub is_turned_away: bool,
     /// When the kubelet first saw it; its deadline counts from here.
     pub start_time: Option<Timestamp>,
     /// `spec.activeDeadlineSeconds`

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
+    kubelet,
     observed::{ContainerEnd, FailedInit, MainContainer, PodFacts, Words},
     report::Report,
     time::{after, seconds_between},
@@ -147,8 +148,9 @@ impl Facts<'_> {
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
     fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let pod = self.pod?;
-        (is_evicted_by_kubelet(pod) && self.has_run() && pod.disruption.is_none() && pod.deletion.is_none())
-            .then_some((Outcome::Failed, Some(AttemptReason::StorageLimit)))
+        let is_own_doing = pod.disruption.is_none() && pod.deletion.is_none() && !pod.is_turned_away;
+        (is_evicted_by_kubelet(pod) && self.has_run() && is_own_doing)
+            .then_some((Outcome::Failed, Some(AttemptReason::Evicted)))
     }
 
     fn ended_before_the_cut(&self) -> Option<(Outcome, Option<AttemptReason>)> {
@@ -159,16 +161,8 @@ impl Facts<'_> {
     fn stopped_by_us(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let reason = self.attempt.stop.as_ref()?.reason;
         match reason {
-            // It ran after all, which the kubelet said only in the end: a postStart hook was not over.
-            StopReason::StartTimeout | StopReason::SchedulingTimeout if self.has_run() => {
-                Some((Outcome::TimeLimit, Some(AttemptReason::Stop(reason))))
-            }
-            StopReason::StartTimeout | StopReason::SchedulingTimeout => {
-                let cause = self.shown.filter(|shown| !waits::is_stage(&shown.reason));
-                let why =
-                    cause.map_or(AttemptReason::Stop(reason), |shown| AttemptReason::Cluster(shown.reason.clone()));
-                Some((Outcome::StartFailed, Some(why)))
-            }
+            StopReason::StartTimeout => Some(self.not_started(AttemptReason::StartTimeout)),
+            StopReason::SchedulingTimeout => Some(self.not_started(AttemptReason::SchedulingTimeout)),
             // Asked for only when nothing else was stopping the pod, except that the kubelet tells of its own evictions
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
@@ -177,6 +171,16 @@ impl Facts<'_> {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }
         }
+    }
+
+    /// By what was shown to keep it from starting, or else by the time that it took. One that ran after all has used up its
+    /// time: while a postStart hook lasts, the kubelet does not say that the container runs.
+    fn not_started(&self, otherwise: AttemptReason) -> (Outcome, Option<AttemptReason>) {
+        if self.has_run() {
+            return (Outcome::TimeLimit, Some(otherwise));
+        }
+        let shown = self.shown.and_then(|shown| kubelet::start_reason(&shown.reason));
+        (Outcome::StartFailed, Some(shown.unwrap_or(otherwise)))
     }
 
     fn has_not_started_in_time(&self) -> bool {
@@ -192,15 +196,15 @@ impl Facts<'_> {
         if let Some(interruption) = interruption(pod) {
             return Some((Outcome::Interrupted, Some(interruption)));
         }
-        if pod.words.as_ref().is_some_and(|words| is_kubelet_rejection(&words.reason)) {
-            return Some((Outcome::Interrupted, Some(AttemptReason::Rejected)));
-        }
-        Some((Outcome::StartFailed, Some(AttemptReason::Cluster(self.start_failure(pod)))))
+        let refused = pod.words.as_ref().and_then(|words| kubelet::refused(words, pod.is_turned_away));
+        let (outcome, reason) = refused.unwrap_or_else(|| (Outcome::StartFailed, self.start_failure(pod)));
+        Some((outcome, Some(reason)))
     }
 
     fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
-        let reason = interruption(pod).or_else(|| self.end.is_none().then_some(AttemptReason::Unknown))?;
+        let lost = || turned_away_again(pod).unwrap_or(AttemptReason::Unknown);
+        let reason = interruption(pod).or_else(|| self.end.is_none().then(lost))?;
         Some((Outcome::Interrupted, Some(reason)))
     }
 
@@ -273,7 +277,7 @@ impl Facts<'_> {
             let said = self.report.error.as_ref().and_then(|error| error.message.clone());
             said.unwrap_or_else(|| self.report.text.clone())
         };
-        let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(|shown| shown.message.clone());
+        let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(told);
         let cluster = || shown.or_else(|| self.pod.map(|pod| self.cluster_words(pod))).unwrap_or_default();
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
@@ -285,44 +289,44 @@ impl Facts<'_> {
     }
 
     /// The reason of a start that failed, from the container that decided.
-    fn start_failure(&self, pod: &PodFacts) -> String {
+    fn start_failure(&self, pod: &PodFacts) -> AttemptReason {
         let container = match &pod.main {
-            MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end.reason.clone()),
+            MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(&end.reason),
             MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
         };
         let init = self.failed_init().map(|failed| &failed.words);
-        let trouble = init.or(pod.trouble.as_ref()).map(|words| words.reason.clone());
-        // The deadline of a pod is that of its start and its slice together.
-        let too_late = is_out_of_time(pod).then(|| StopReason::StartTimeout.to_string());
-        let words = trouble.or(too_late).or_else(|| Some(pod.words.as_ref()?.reason.clone()));
-        container.or(words).filter(|reason| !reason.is_empty()).unwrap_or_else(|| "StartError".into())
+        let words = init.or(pod.trouble.as_ref()).or(pod.words.as_ref()).map(|words| &words.reason);
+        container.or(words).and_then(|reason| kubelet::start_reason(reason)).unwrap_or(AttemptReason::StartError)
     }
 
     /// The cluster's own words on the end: of the container that decided, never of one that was stopped with the pod.
     fn cluster_words(&self, pod: &PodFacts) -> String {
         let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
         let container = match &pod.main {
-            MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(&lost),
-            MainContainer::Ended(end) if end.started_at.is_none() && end.reason != STATUS_UNKNOWN => Some(&end.message),
+            MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(lost),
+            MainContainer::Ended(end) if end.started_at.is_none() && end.reason != STATUS_UNKNOWN => {
+                Some(kubelet::told(&end.reason, &end.message))
+            }
             MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
         };
         // What kept it from starting says nothing about the end of a program that ran.
-        let has_run = self.has_run();
-        let init = self.failed_init().filter(|_| !has_run).map(|failed| &failed.words.message);
-        let trouble = pod.trouble.as_ref().filter(|_| !has_run).map(|trouble| &trouble.message);
-        let shown = self.shown.filter(|_| !has_run && is_out_of_time(pod)).map(|shown| &shown.message);
-        let unscheduled = pod.unscheduled.as_ref().map(|unscheduled| &unscheduled.message);
+        let before = |words: Option<&Words>| words.filter(|_| !self.has_run()).map(told);
         let sources = [
-            pod.disruption.as_ref().map(|disruption| &disruption.message),
+            pod.disruption.as_ref().map(|disruption| disruption.message.clone()),
             container,
-            init,
-            trouble,
-            shown,
-            unscheduled,
-            pod.words.as_ref().map(|words| &words.message),
+            before(self.failed_init().map(|failed| &failed.words)),
+            before(pod.trouble.as_ref()),
+            before(self.shown.filter(|_| is_out_of_time(pod))),
+            before(pod.unscheduled.as_ref()),
+            pod.words.as_ref().map(told),
         ];
-        sources.into_iter().flatten().find(|words| !words.is_empty()).cloned().unwrap_or_default()
+        sources.into_iter().flatten().find(|words| !words.is_empty()).unwrap_or_default()
     }
+}
+
+/// The cluster's words, with its reason where that has no name of ours.
+fn told(words: &Words) -> String {
+    if waits::is_stage(&words.reason) { words.message.clone() } else { kubelet::told(&words.reason, &words.message) }
 }
 
 /// When the pod stopped being ready. That is all that tells when an eviction for the pod's own storage limit began: it
@@ -365,13 +369,11 @@ fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     }
 }
 
-/// The kubelet refused the pod before it made a container: the place was wrong, not the pod.
-fn is_kubelet_rejection(reason: &str) -> bool {
-    reason.starts_with("OutOf")
-        || matches!(
-            reason,
-            "NodeAffinity" | "NodeShutdown" | "Evicted" | "UnexpectedAdmissionError" | "TopologyAffinityError"
-        )
+/// What it means that a kubelet which has started again refuses a pod that ran there: whatever it says, the pod fitted.
+fn turned_away_again(pod: &PodFacts) -> Option<AttemptReason> {
+    let words = pod.words.as_ref().filter(|_| pod.is_turned_away)?;
+    let (outcome, reason) = kubelet::refused(words, true)?;
+    Some(if outcome == Outcome::Interrupted { reason } else { AttemptReason::Rejected })
 }
 
 impl Ending {

@@ -7,6 +7,7 @@ use k8s_openapi::{
 };
 
 use super::{
+    kubelet,
     observed::{ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, PodFacts, PodPhase, Words},
     start,
     time::after,
@@ -37,6 +38,7 @@ impl PodFacts {
             has_finalizer: has_outcome_finalizer(pod),
             phase: phase(status),
             words: words(status.reason.as_ref(), status.message.as_ref()),
+            is_turned_away: kubelet::has_turned_away(status),
             start_time: status.start_time.as_ref().map(|time| time.0),
             active_deadline: spec.and_then(|spec| spec.active_deadline_seconds),
             generation: annotation(pod, labels::GENERATION).and_then(|generation| generation.parse().ok()),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateRunning, ContainerStatus, Pod, PodStatus};
 
 use super::{
+    kubelet,
     observed::{FailedInit, Start, StartStage, Words},
     pod_facts::{condition, turned_at, words},
 };
@@ -73,7 +74,7 @@ pub(super) fn trouble(pod: &Pod, status: &PodStatus) -> Option<Words> {
 fn waiting(container: &ContainerStatus) -> Option<Words> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let said = words(waiting.reason.as_ref(), waiting.message.as_ref())?;
-    if matches!(said.reason.as_str(), "ContainerCreating" | "PodInitializing") {
+    if kubelet::is_in_progress(&said.reason) {
         return None;
     }
     let message = if said.message.is_empty() { &said.reason } else { &said.message };

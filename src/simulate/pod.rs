@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::script::{Edit, Fate, Word};
 use crate::{
     api::{GoDuration, labels},
-    plan::{PodFacts, PodRef},
+    plan::{PodFacts, PodRef, is_refusal},
 };
 
 /// How long a program runs when the script does not say, in seconds; less when its segment is not longer.
@@ -136,6 +136,7 @@ impl SimPod {
             Fate::ConfigMissing => self.wait("CreateContainerConfigError", "a secret or config map was not found"),
             Fate::NotExecutable => self.refuse_to_start(now),
             Fate::InitFailed => self.fail_in_init(now),
+            Fate::NotStarted(reason) => self.stay_out(&reason.to_string()),
             Fate::TimeLimit => self.run(now),
             Fate::Exit(_)
             | Fate::Error { .. }
@@ -182,7 +183,8 @@ impl SimPod {
             | Fate::ImageMissing
             | Fate::ConfigMissing
             | Fate::NotExecutable
-            | Fate::InitFailed => {}
+            | Fate::InitFailed
+            | Fate::NotStarted(_) => {}
         }
         self.go_on(now)
     }
@@ -207,6 +209,12 @@ impl SimPod {
     fn wait(&mut self, reason: &str, message: &str) {
         let waiting = ContainerStateWaiting { reason: Some(reason.into()), message: Some(message.into()) };
         self.set_main(ContainerState { waiting: Some(waiting), ..ContainerState::default() });
+    }
+
+    /// Refused at once, or kept waiting.
+    fn stay_out(&mut self, reason: &str) {
+        let message = "the cluster would say more";
+        if is_refusal(reason) { self.fail(reason, message) } else { self.wait(reason, message) }
     }
 
     fn fail(&mut self, reason: &str, message: &str) {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, str::FromStr};
 
-use crate::api::GoDuration;
+use crate::api::{AttemptReason, GoDuration, Outcome};
 
 /// How often a word may be repeated by number.
 const MOST_TIMES: usize = 1_000_000;
@@ -72,6 +72,8 @@ pub(super) enum Fate {
     ConfigMissing,
     NotExecutable,
     InitFailed,
+    /// It does not start, for this reason.
+    NotStarted(AttemptReason),
     /// The user edits the task while the attempt runs, and it is asked to stop.
     Stopped(Edit),
 }
@@ -115,6 +117,9 @@ pub enum Problem {
     /// Not an error code.
     #[error("write the code that the program reports, up to {LONGEST_CODE} characters, such as error:PaymentDeclined")]
     ErrorCode,
+    /// Not a reason of a failed start.
+    #[error("write a reason of a failed start, such as nostart:CrashLoopBackOff; docs/failure-handling.md lists them")]
+    StartReason,
     /// It takes no argument.
     #[error("{0} takes nothing after a colon")]
     NoArgument(String),
@@ -149,7 +154,7 @@ pub enum Problem {
 
 impl Script {
     /// Every word but the bare exit codes.
-    pub const WORDS: [&str; 22] = [
+    pub const WORDS: [&str; 23] = [
         "done",
         "fail",
         "error",
@@ -168,6 +173,7 @@ impl Script {
         "config",
         "starterror",
         "init",
+        "nostart",
         "suspend",
         "cancel",
         "resume",
@@ -306,6 +312,7 @@ impl What {
                 let code = argument.map(|_| error_code(argument)).transpose()?;
                 return Ok(Self::error(code, true));
             }
+            "nostart" => return start_reason(argument).map(|reason| Self::Ends(Fate::NotStarted(reason))),
             "done" => Self::Ends(Fate::Exit(0)),
             "oom" => Self::Ends(Fate::OutOfMemory),
             "storage" => Self::Ends(Fate::StorageLimit),
@@ -340,7 +347,12 @@ impl Fate {
     /// Whether the main container does not come to run.
     pub(super) fn never_runs(&self) -> bool {
         match self {
-            Self::Rejected | Self::ImageMissing | Self::ConfigMissing | Self::NotExecutable | Self::InitFailed => true,
+            Self::Rejected
+            | Self::ImageMissing
+            | Self::ConfigMissing
+            | Self::NotExecutable
+            | Self::InitFailed
+            | Self::NotStarted(_) => true,
             Self::Exit(_)
             | Self::Error { .. }
             | Self::OutOfMemory
@@ -364,6 +376,11 @@ fn exit_code(text: &str, lowest: i32) -> Result<i32, Problem> {
 fn error_code(text: Option<&str>) -> Result<String, Problem> {
     let is_code = |text: &&str| !text.is_empty() && text.len() <= LONGEST_CODE;
     text.filter(is_code).map(ToOwned::to_owned).ok_or(Problem::ErrorCode)
+}
+
+fn start_reason(text: Option<&str>) -> Result<AttemptReason, Problem> {
+    let reason: Option<AttemptReason> = text.and_then(|text| text.parse().ok());
+    reason.filter(|reason| reason.outcomes().contains(&Outcome::StartFailed)).ok_or(Problem::StartReason)
 }
 
 fn duration(text: &str) -> Result<GoDuration, Problem> {
@@ -401,7 +418,11 @@ mod tests {
     fn every_word_is_read_and_none_twice_the_same() {
         let mut seen = Vec::new();
         for name in Script::WORDS {
-            let text = if name == "error" { "error:X" } else { name };
+            let text = match name {
+                "error" => "error:X",
+                "nostart" => "nostart:StartError",
+                plain => plain,
+            };
             let what = Word::read(text).unwrap_or_else(|problem| panic!("{text}: {problem}")).what;
             assert!(!seen.contains(&what), "{text}");
             seen.push(what);
@@ -448,6 +469,10 @@ mod tests {
             ("error", 1, "error", Problem::ErrorCode),
             ("error:", 1, "error:", Problem::ErrorCode),
             ("permanent:", 1, "permanent:", Problem::ErrorCode),
+            ("nostart", 1, "nostart", Problem::StartReason),
+            ("nostart:OOMKilled", 1, "nostart:OOMKilled", Problem::StartReason),
+            ("nostart:Bored", 1, "nostart:Bored", Problem::StartReason),
+            ("nostart:StartError@5m", 1, "nostart:StartError@5m", Problem::NeverRuns),
             ("oom:137", 1, "oom:137", Problem::NoArgument("oom".into())),
             ("fail:1+checkpoint", 1, "fail:1+checkpoint", Problem::NoSuchOption),
             ("fail:1+after", 1, "fail:1+after", Problem::NoSuchOption),

@@ -359,6 +359,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 has_finalizer,
                 node: has_node.then(|| "node-1".into()),
                 phase,
+                is_turned_away: phase == PodPhase::Failed && trouble.0.is_some() && has_node,
                 words: trouble.0,
                 start_time: bounds.0,
                 active_deadline: bounds.1,

@@ -113,6 +113,13 @@ fn row_5a_a_pod_that_never_ran_and_was_taken_away_is_an_interruption() {
         (bound().because("Evicted"), "Rejected"),
         (bound().because("UnexpectedAdmissionError"), "Rejected"),
         (bound().because("TopologyAffinityError"), "Rejected"),
+        (bound().because("NodePorts"), "Rejected"),
+        (bound().because("TaintToleration"), "Rejected"),
+        (bound().because("OutOfexample.com/gpu"), "Rejected"),
+        (bound().because("VolumeAttachmentLimitExceeded"), "Rejected"),
+        (bound().because("NotYetInvented"), "Rejected"),
+        (bound().waiting("ContainerCreating", "").turned_away("NotYetInvented"), "Rejected"),
+        (bound().because("Terminated"), "Evicted"),
     ] {
         let pod = pod.merged(json!({ "metadata": { "creationTimestamp": "2026-11-24T09:59:00Z" } }));
         given().creating(1).pod(pod).at("10:00:10").expect_all(&interrupted(reason));
@@ -132,6 +139,14 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
         (bound().merged(init).phase("Failed"), "InitContainerFailed", "fetch ended with exit code 7: no such bucket"),
         (bound().because("SysctlForbidden"), "SysctlForbidden", "the kubelet's words"),
         (bound().lost_track().because("DeadlineExceeded"), "StartTimeout", "the kubelet's words"),
+        (bound().because("PodOSNotSupported"), "PodOSNotSupported", "the kubelet's words"),
+        (bound().waiting("PodInitializing", "").because("Evicted"), "Evicted", "the kubelet's words"),
+        (
+            bound().waiting("Bored", "no wish").because("DeadlineExceeded"),
+            "StartError",
+            "cluster's reason: Bored: no wish",
+        ),
+        (pod(1).start_error("ContainerCannotRun"), "StartError exit 128", "ContainerCannotRun: exec: no such file"),
         (bound().phase("Failed"), "StartError", ""),
     ] {
         let outcome = format!("outcome StartFailed {reason}");
@@ -479,4 +494,38 @@ fn an_eviction_by_a_kubelet_that_nobody_heard_of_comes_before_what_others_did_la
     let ended = sliced().ran("10:00:00", "10:20:00", 143).because("Evicted");
     let preempted = ended.disrupted("PreemptionByScheduler", "10:25:00").deleted("10:26:00", 30);
     running().pod(preempted).at("10:30:00").expect_containing(&["outcome Interrupted Preempted exit 143"]);
+}
+
+#[test]
+fn an_unknown_refusal_keeps_the_clusters_own_reason_in_its_message() {
+    let planned = given().creating(1).pod(pod(1).scheduled("10:00:01").because("NotYetInvented")).at("10:00:05");
+    let planned = planned.expect_containing(&["outcome Interrupted Rejected", "interruptions 1"]);
+    let failure = planned.expect_without(&["startFailures"]).status().last_failure.expect("it is told");
+    assert_eq!(failure.message, "the cluster's reason: NotYetInvented: the kubelet's words");
+}
+
+/// A kubelet that starts again asks of each pod anew whether it may stay, and its answer names no container.
+#[test]
+fn a_program_that_a_restarted_kubelet_turns_away_is_interrupted() {
+    for reason in ["Evicted", "NodeAffinity", "SysctlForbidden", "NotYetInvented"] {
+        let planned = running().pod(sliced().turned_away(reason)).at("10:01:01");
+        planned.expect_containing(&["outcome Interrupted Rejected", "interruptions 1"]).expect_without(&["failures"]);
+    }
+}
+
+#[test]
+fn a_start_that_only_took_too_long_is_recorded_so_and_trouble_by_its_own_reason() {
+    for (reason, recorded) in [
+        ("CrashLoopBackOff", "CrashLoopBackOff"),
+        ("RunContainerError", "RunContainerError"),
+        ("ContainerCreating", "StartTimeout"),
+        ("Bored", "StartTimeout"),
+    ] {
+        let slow = given().creating(1).pod(pod(1).scheduled("10:00:01").waiting(reason, "words"));
+        let given_up = slow.at("10:10:01").then();
+        let gone = given_up.only(pod(1).scheduled("10:00:01").phase("Failed").deleted("10:10:02", 0)).at("10:10:03");
+        let gone = gone.expect_containing(&[&format!("outcome StartFailed {recorded}")]);
+        let told = gone.status().last_failure.expect("it is told").message;
+        assert_eq!(told.contains("the cluster's reason: Bored"), reason == "Bored", "{told}");
+    }
 }

@@ -281,6 +281,34 @@ fn an_exhausted_budget_holds_where_the_policy_says_so() {
 }
 
 #[test]
+fn a_rule_names_each_reason_that_the_status_shows() {
+    let matched = |pod: PodBuilder, reason: &str| {
+        let rules = json!([{ "name": "named", "onReasons": [reason], "action": "Fail" }]);
+        let slow = given().spec(json!({ "failurePolicy": { "rules": rules } })).creating(1).pod(pod);
+        slow.at("10:00:10")
+    };
+    let bound = || pod(1).scheduled("10:00:01");
+    let crashing = bound().waiting("CrashLoopBackOff", "back-off 10s").because("DeadlineExceeded");
+    for (pod, reason) in [
+        (crashing, "CrashLoopBackOff"),
+        (bound().because("PodOSNotSupported"), "PodOSNotSupported"),
+        (bound().because("NodePorts"), "Rejected"),
+    ] {
+        matched(pod, reason).expect_containing(&["phase Failed FailedByRule"]);
+    }
+}
+
+#[test]
+fn a_permanent_error_can_be_named_apart_from_others() {
+    let rules = json!([{ "name": "look", "onReasons": ["Permanent"], "action": "Hold" }]);
+    let given = || running(ruled(rules.clone()));
+    let error = json!({ "error": { "message": "no such account", "permanent": true } });
+    let permanent = given().pod(pod(1).ran("10:00:00", "10:01:00", 1).reporting(&[error])).at("10:01:01");
+    permanent.expect_containing(&["phase Suspended Held"]);
+    given().pod(pod(1).ran("10:00:00", "10:01:00", 1)).at("10:01:01").expect_containing(&["phase Waiting Error"]);
+}
+
+#[test]
 fn interruptions_and_failed_starts_are_asked_for_too() {
     let rules = json!([{ "name": "gone", "onReasons": ["Evicted", "ErrImagePull"], "action": "Fail" }]);
     let evicted = pod(1).scheduled("09:59:59").ran("10:00:00", "10:01:00", 0);

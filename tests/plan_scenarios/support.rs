@@ -580,6 +580,12 @@ impl PodBuilder {
         self.merged(json!({ "status": { "phase": "Failed", "reason": reason, "message": "the kubelet's words" } }))
     }
 
+    /// Refused by the kubelet.
+    pub(crate) fn turned_away(self, reason: &str) -> Self {
+        let message = "Pod was rejected: the kubelet's words";
+        self.merged(json!({ "status": { "phase": "Failed", "reason": reason, "message": message } }))
+    }
+
     /// The condition `DisruptionTarget`.
     pub(crate) fn disrupted(self, reason: &str, at: &str) -> Self {
         self.condition(json!({ "type": "DisruptionTarget", "status": "True", "reason": reason,
