@@ -162,6 +162,13 @@ fn the_server_fills_in_the_same_defaults_as_the_operator_knows() {
 }
 
 #[test]
+fn cancel_says_how_it_is_taken_back() {
+    let spec = schema()["properties"]["spec"].take();
+    let words = spec["properties"]["cancel"]["description"].as_str().expect("words");
+    assert!(words.contains("taken back only together with a new `restart.token`"), "{words}");
+}
+
+#[test]
 fn kubectl_get_prints_the_columns() {
     let version = version();
     let columns: Vec<_> = version["additionalPrinterColumns"].as_array().expect("columns").iter().collect();
