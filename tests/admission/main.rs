@@ -6,7 +6,9 @@
 
 mod accepted;
 mod kubectl;
+mod manifests;
 mod merging;
 mod reading;
 mod refused;
+mod unchanged;
 mod updates;
