@@ -93,6 +93,18 @@ fn every_field_of_ours_is_explained() {
 }
 
 #[test]
+fn an_optional_word_is_explained_by_its_field_and_not_by_its_type() {
+    let status = schema()["properties"]["status"].take();
+    for (field, words) in [
+        ("/properties/phase", "For people; machines read the conditions."),
+        ("/properties/currentAttempt/properties/cutBy", "The limit that cuts its segment short"),
+    ] {
+        let explained = status.pointer(field).and_then(|schema| schema["description"].as_str()).expect(field);
+        assert!(explained.contains(words), "{field}: {explained}");
+    }
+}
+
+#[test]
 fn the_template_has_none_of_cores_descriptions() {
     let speaks = |path: &str, schema: &Value| is_below_template(path) && schema.get("description").is_some();
     assert_eq!(paths_where(&schema(), speaks), [""; 0]);
