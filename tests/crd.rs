@@ -93,6 +93,18 @@ fn every_field_of_ours_is_explained() {
 }
 
 #[test]
+fn an_optional_word_is_explained_by_its_field_and_not_by_its_type() {
+    let status = schema()["properties"]["status"].take();
+    for (field, words) in [
+        ("/properties/phase", "For people; machines read the conditions."),
+        ("/properties/currentAttempt/properties/cutBy", "The limit that cuts its segment short"),
+    ] {
+        let explained = status.pointer(field).and_then(|schema| schema["description"].as_str()).expect(field);
+        assert!(explained.contains(words), "{field}: {explained}");
+    }
+}
+
+#[test]
 fn the_template_has_none_of_cores_descriptions() {
     let speaks = |path: &str, schema: &Value| is_below_template(path) && schema.get("description").is_some();
     assert_eq!(paths_where(&schema(), speaks), [""; 0]);
@@ -111,9 +123,14 @@ fn the_template_merges_lists_by_the_keys_of_core() {
         let container = &spec[containers]["items"]["properties"];
         assert_eq!(keys_of(&container["env"]), by(&["name"]), "{containers}");
         assert_eq!(keys_of(&container["volumeMounts"]), by(&["mountPath"]), "{containers}");
-        assert_eq!(keys_of(&container["ports"]), by(&["containerPort", "protocol"]), "{containers}");
-        assert_eq!(container["ports"]["items"]["properties"]["protocol"]["default"], json!("TCP"), "{containers}");
+        assert_eq!(keys_of(&container["ports"]), (json!("atomic"), Value::Null), "{containers}");
     }
+}
+
+#[test]
+fn nothing_in_a_list_has_a_default() {
+    let is_filled_in = |path: &str, schema: &Value| path.contains("[]") && schema.get("default").is_some();
+    assert_eq!(paths_where(&schema(), is_filled_in), [""; 0]);
 }
 
 #[test]
@@ -167,6 +184,13 @@ fn a_rule_has_room_for_every_reason() {
     let reasons = &rule["properties"]["onReasons"];
     let number = reasons["items"]["enum"].as_array().expect("the reasons").len();
     assert!(reasons["maxItems"].as_u64().is_some_and(|room| room >= number as u64), "{number} reasons");
+}
+
+#[test]
+fn cancel_says_how_it_is_taken_back() {
+    let spec = schema()["properties"]["spec"].take();
+    let words = spec["properties"]["cancel"]["description"].as_str().expect("words");
+    assert!(words.contains("taken back only together with a new `restart.token`"), "{words}");
 }
 
 #[test]

@@ -150,6 +150,9 @@ fn default_to_empty_objects(schema: &mut Value) {
 /// Gives the template the merge keys of core/v1, which its published schema lacks: without them two appliers of one
 /// task would overwrite each other's whole list of containers.
 ///
+/// All but those of ports: `protocol` would need a default, which is a difference for ever in tools that compare lists.
+/// See docs/decisions/0018-ports-are-an-atomic-list.md.
+///
 /// The lists that our rules look into get a size, else the API server refuses the rules as too costly.
 fn merge_lists_as_core_does(pod_spec: &mut Value) {
     let properties = &mut pod_spec["properties"];
@@ -160,8 +163,7 @@ fn merge_lists_as_core_does(pod_spec: &mut Value) {
         let container = &mut list["items"]["properties"];
         merge_by(&mut container["env"], &["name"]);
         merge_by(&mut container["volumeMounts"], &["mountPath"]);
-        container["ports"]["items"]["properties"]["protocol"]["default"] = json!("TCP");
-        merge_by(&mut container["ports"], &["containerPort", "protocol"]);
+        container["ports"]["x-kubernetes-list-type"] = json!("atomic");
     }
     merge_by(&mut properties["volumes"], &["name"]);
 }

@@ -1,4 +1,7 @@
 //! The failure policy: rules for attempts that did not end well.
+//!
+//! Nothing in a list has a default in the schema, here as elsewhere: tools that compare a manifest with what is stored
+//! compare lists whole, and would see for ever what the server has filled in.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,19 +126,22 @@ fn only_before_another_attempt(field: &str) -> Value {
 #[serde(rename_all = "camelCase")]
 pub struct MemoryGrowth {
     /// What the memory limit of the attempt that failed is multiplied with, more than 1 and up to 10: `2` or `"1.5"`. Default 2.
-    #[serde(default = "double")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         factor_from_1_to_10(),
         rule("type(self) == int ? self != 1 : !self.matches('^1([.]0*)?$')", "must be more than 1, or nothing grows"),
     ]))]
-    pub factor: Decimal,
+    pub factor: Option<Decimal>,
 
     /// The most that it grows to, such as 16Gi.
     pub max: MemorySize,
 }
 
-fn double() -> Decimal {
-    Decimal::whole(2)
+impl MemoryGrowth {
+    /// The factor that counts.
+    pub fn factor(&self) -> Decimal {
+        self.factor.unwrap_or(Decimal::whole(2))
+    }
 }
 
 /// A condition of a pod to match.
@@ -148,13 +154,21 @@ pub struct PodConditionPattern {
     pub type_: String,
 
     /// The condition's status. Default True.
-    #[serde(default)]
-    pub status: ConditionStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConditionStatus")] // of an optional enum, the type's own description would be taken
+    pub status: Option<ConditionStatus>,
 
     /// The condition's reason, such as TerminationByKubelet. Default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub reason: Option<String>,
+}
+
+impl PodConditionPattern {
+    /// The status that counts.
+    pub fn status(&self) -> ConditionStatus {
+        self.status.unwrap_or_default()
+    }
 }
 
 /// The status of a condition.

@@ -163,7 +163,8 @@ pub struct LongTaskSpec {
     pub suspend: bool,
 
     /// Set to true to stop for good: the program is asked to stop as on suspend, and the task ends in phase Cancelled.
-    /// Cannot be taken back. Default false. Takes effect at once.
+    /// Can be taken back only together with a new `restart.token`, which starts another run. Default false. Takes effect
+    /// at once.
     #[serde(default)]
     pub cancel: bool,
 

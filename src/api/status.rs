@@ -23,6 +23,7 @@ pub struct LongTaskStatus {
 
     /// Where the task stands, in one word. For people; machines read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Phase")] // of an optional enum, the type's own description would be taken
     pub phase: Option<Phase>,
 
     /// The one-word why of the phase, such as FailureBudgetExhausted or Unschedulable. Empty when there is nothing to
@@ -250,6 +251,7 @@ pub struct CurrentAttempt {
 
     /// The limit that cuts its segment short, when one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")] // as with `phase`
     pub cut_by: Option<Limit>,
 
     /// The operator's request to stop.

@@ -78,7 +78,7 @@ pub(super) fn take_back(draft: &mut Draft<'_>) {
 /// The memory after the pod's own; none when there is no limit to raise, or it is as high as it may get.
 pub(super) fn grown(pod: Option<&PodFacts>, growth: &MemoryGrowth) -> Option<MemorySize> {
     let had = pod?.memory?;
-    Some(had.times(growth.factor).min(growth.max)).filter(|grown| *grown > had)
+    Some(had.times(growth.factor()).min(growth.max)).filter(|grown| *grown > had)
 }
 
 /// Forgets a raise that the template has outdone, so that status tells what the next pod gets.

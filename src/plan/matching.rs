@@ -44,7 +44,7 @@ fn is_any_among(patterns: &[PodConditionPattern], conditions: &[ConditionFacts])
     patterns.iter().any(|pattern| {
         conditions.iter().any(|condition| {
             condition.type_ == pattern.type_
-                && condition.status == format!("{:?}", pattern.status)
+                && condition.status == format!("{:?}", pattern.status())
                 && pattern.reason.as_ref().is_none_or(|reason| *reason == condition.reason)
         })
     })
@@ -109,7 +109,7 @@ fn contains_all<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
 
 fn is_wider(wide: &PodConditionPattern, narrow: &PodConditionPattern) -> bool {
     wide.type_ == narrow.type_
-        && wide.status == narrow.status
+        && wide.status() == narrow.status()
         && (wide.reason.is_none() || wide.reason == narrow.reason)
 }
 
@@ -166,6 +166,8 @@ mod tests {
         let one = on(&json!([{ "type": "A", "reason": "x" }]));
         assert!(takes_all(&any, &one) && !takes_all(&one, &any));
         assert!(takes_all(&one, &one));
+        let is_true = on(&json!([{ "type": "A", "status": "True" }]));
+        assert!(takes_all(&any, &is_true) && takes_all(&is_true, &any), "True is what counts without a status");
         assert!(!takes_all(&any, &on(&json!([{ "type": "B" }]))));
         assert!(!takes_all(&any, &on(&json!([{ "type": "A", "status": "False" }]))));
         assert!(!takes_all(&any, &on(&json!([{ "type": "A" }, { "type": "B" }]))));

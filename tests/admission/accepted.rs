@@ -1,8 +1,9 @@
 //! Manifests that are accepted.
 
-use std::fs;
-
-use crate::kubectl::{kubectl, task, try_apply};
+use crate::{
+    kubectl::{kubectl, task, try_apply},
+    manifests::{self, Manifest},
+};
 
 /// What is special, and what stands below `spec`.
 const ACCEPTED: &[(&str, &str)] = &[
@@ -40,6 +41,10 @@ const ACCEPTED: &[(&str, &str)] = &[
          livenessProbe: {httpGet: {port: 80}}, readinessProbe: {tcpSocket: {port: http}}}]}}",
     ),
     (
+        "two ports of one number",
+        "template: {spec: {containers: [{name: main, image: x, ports: [{containerPort: 80}, {name: again, containerPort: 80}]}]}}",
+    ),
+    (
         "labels and annotations",
         "template: {metadata: {labels: {app: x}, annotations: {kubectl.kubernetes.io/default-container: main}}, spec: {containers: [{name: main, image: x}]}}",
     ),
@@ -59,30 +64,11 @@ fn a_sound_manifest_is_accepted() {
 }
 
 #[test]
-fn the_examples_are_accepted() {
-    let examples = fs::read_dir("examples").expect("examples").map(|entry| entry.expect("an entry").path());
-    let manifests: Vec<_> = examples.map(|path| path.join("longtask.yaml")).filter(|path| path.exists()).collect();
-    assert!(!manifests.is_empty());
-    for manifest in manifests {
-        try_apply(&fs::read_to_string(manifest).expect("readable")).expect_ok();
+fn the_manifests_of_examples_and_documentation_are_accepted() {
+    for Manifest { file, text } in manifests::all() {
+        let answer = try_apply(&text);
+        assert!(answer.is_ok, "{file}: {}", answer.err);
     }
-}
-
-#[test]
-fn the_manifests_of_the_documentation_are_accepted() {
-    let documentation = ["README.md", "docs/concepts.md", "docs/task-contract.md", "docs/architecture.md"];
-    let mut manifests = 0;
-    for page in documentation {
-        let text = fs::read_to_string(page).expect(page);
-        for block in text.split("```yaml\n").skip(1) {
-            let manifest = block.split("```").next().unwrap_or_default();
-            if manifest.starts_with("apiVersion: longtask.dev") {
-                try_apply(manifest).expect_ok();
-                manifests += 1;
-            }
-        }
-    }
-    assert!(manifests > 0);
 }
 
 #[test]

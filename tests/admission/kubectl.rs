@@ -47,6 +47,34 @@ pub(crate) fn task(name: &str, spec: &str) -> String {
     format!("apiVersion: longtask.dev/v1alpha1\nkind: LongTask\nmetadata: {{name: {name}}}\nspec:\n  {spec}\n")
 }
 
+/// A namespace of one test's own, which ends with the test.
+pub(crate) struct Namespace(String);
+
+impl Namespace {
+    /// A namespace in which no pod can be made: an operator that runs there can do nothing with the tasks.
+    pub(crate) fn without_pods(purpose: &str) -> Self {
+        let namespace = Self(format!("{}-{purpose}", NAMESPACE.as_str()));
+        create_namespace(&namespace.0);
+        namespace.kubectl(&["create", "quota", "no-pods", "--hard=pods=0"], "").expect_ok();
+        namespace
+    }
+
+    /// Runs kubectl in the namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str], input: &str) -> Answer {
+        run(&[&["--namespace", &self.0], arguments].concat(), input)
+    }
+}
+
+impl Drop for Namespace {
+    /// What cannot be deleted now goes with the next run of the tests.
+    fn drop(&mut self) {
+        run(&["delete", "namespace", &self.0, "--wait=false"], "");
+    }
+}
+
+/// What marks a namespace of these tests.
+const LABEL: &str = "longtask.dev/tests=admission";
+
 /// A new namespace for each run of the tests. The last run's is deleted, since no test knows that it is the last one.
 static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
     assert!(
@@ -57,14 +85,17 @@ static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
     let install = ["apply", "--server-side", "--force-conflicts", "--field-manager=longtask-tests", "-f", "-"];
     run(&install, &definition).expect_ok();
     run(&["wait", "--for=condition=Established", "crd/longtasks.longtask.dev", "--timeout=30s"], "").expect_ok();
-    let label = "longtask.dev/tests=admission";
-    run(&["delete", "longtasks", "--all-namespaces", "--selector", label, "--wait=false"], "").expect_ok();
-    run(&["delete", "namespace", "--selector", label, "--wait=false"], "").expect_ok();
+    run(&["delete", "longtasks", "--all-namespaces", "--selector", LABEL, "--wait=false"], "").expect_ok();
+    run(&["delete", "namespace", "--selector", LABEL, "--wait=false"], "").expect_ok();
     let name = format!("longtask-admission-{}", process::id());
-    run(&["create", "namespace", &name], "").expect_ok();
-    run(&["label", "namespace", &name, label], "").expect_ok();
+    create_namespace(&name);
     name
 });
+
+fn create_namespace(name: &str) {
+    run(&["create", "namespace", name], "").expect_ok();
+    run(&["label", "namespace", name, LABEL], "").expect_ok();
+}
 
 fn run(arguments: &[&str], input: &str) -> Answer {
     pipe(Command::new("kubectl").args(arguments), input)

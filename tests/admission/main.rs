@@ -7,7 +7,9 @@
 mod accepted;
 mod converted;
 mod kubectl;
+mod manifests;
 mod merging;
 mod reading;
 mod refused;
+mod unchanged;
 mod updates;

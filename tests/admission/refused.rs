@@ -280,6 +280,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "spec.template.spec.initContainers: Invalid value: an init container may set restartPolicy only to Always, which makes it a sidecar",
     ),
     (
+        "a variable that is given twice",
+        "template: {spec: {containers: [{name: main, image: x, env: [{name: MODE, value: a}, {name: MODE, value: b}]}]}}",
+        "spec.template.spec.containers[0].env[1]: Duplicate value: {\"name\":\"MODE\"}",
+    ),
+    (
         "an ephemeral container",
         "template: {spec: {ephemeralContainers: [{name: debug, image: x}], containers: [{name: main, image: x}]}}",
         "spec.template.spec.ephemeralContainers: Forbidden: add one to a running pod with kubectl debug",

@@ -331,12 +331,14 @@ fn out_of_memory(limit: &str) -> PodBuilder {
 }
 
 fn grows_to(max: &str) -> Given {
+    grows(&json!({ "max": max }))
+}
+
+fn grows(memory: &Value) -> Given {
     let template = json!({ "spec": { "containers": [
         { "name": "main", "image": "i", "resources": { "limits": { "memory": "100Mi" } } },
     ] } });
-    let rules = json!([{
-        "name": "oom", "onReasons": ["OOMKilled"], "action": "Ignore", "memory": { "factor": 2, "max": max },
-    }]);
+    let rules = json!([{ "name": "oom", "onReasons": ["OOMKilled"], "action": "Ignore", "memory": memory }]);
     ruled(rules).spec(json!({ "template": template }))
 }
 
@@ -362,6 +364,14 @@ fn memory_grows_from_the_pod_that_failed_for_the_attempts_that_follow() {
     let shown = planned.status().memory.map(|memory| memory.to_string());
     assert_eq!((shown.as_deref(), count(&planned.status(), "oom")), (Some("200Mi"), Some(1)));
     assert_eq!(memory_of_next_pod(planned), ("200Mi".to_owned(), "200Mi".to_owned()));
+}
+
+#[test]
+fn memory_doubles_unless_a_factor_is_given() {
+    for (growth, raised) in [(json!({ "max": "1Gi" }), "200Mi"), (json!({ "factor": "1.5", "max": "1Gi" }), "150Mi")] {
+        let status = running(grows(&growth)).pod(out_of_memory("100Mi")).at("10:01:01").status();
+        assert_eq!(status.memory.map(|memory| memory.to_string()).as_deref(), Some(raised), "{growth}");
+    }
 }
 
 #[test]

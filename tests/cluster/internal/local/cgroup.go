@@ -38,6 +38,20 @@ func ensureCgroup() error {
 	return nil
 }
 
+// cgroupReady says in which hierarchy the group is not.
+func cgroupReady() error {
+	roots, _, err := cgroupRoots()
+	if err != nil {
+		return err
+	}
+	for _, root := range roots {
+		if _, err := os.Stat(filepath.Join(root, cgroup)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // cgroupRoots gives the roots of all hierarchies, and whether there is only one.
 func cgroupRoots() (roots []string, unified bool, err error) {
 	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err == nil {

@@ -55,10 +55,26 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", path, response.Status, strings.TrimSpace(string(body)))
+		return &refusal{path, response.StatusCode, strings.TrimSpace(string(body))}
 	}
 	if into == nil {
 		return nil
 	}
 	return json.Unmarshal(body, into)
+}
+
+// refusal is an answer of the API server that is not the object.
+type refusal struct {
+	path string
+	code int
+	body string
+}
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("GET %s: %d %s: %s", r.path, r.code, http.StatusText(r.code), r.body)
+}
+
+func isNotFound(err error) bool {
+	var refused *refusal
+	return errors.As(err, &refused) && refused.code == http.StatusNotFound
 }

@@ -23,10 +23,10 @@ func cniPlugins() (string, error) {
 	return "", errors.New("the CNI plugins are missing: install containernetworking-plugins")
 }
 
-// writeCNIConfig connects every pod to the bridge, which is its way out. What
+// cniFile connects every pod to the bridge, which is its way out. What
 // leaves the machine is masqueraded by our own firewall rules: the plugin would
 // make a chain for every pod.
-func writeCNIConfig() error {
+func cniFile() (file, error) {
 	config := map[string]any{
 		"cniVersion": "1.0.0",
 		"name":       network,
@@ -41,10 +41,7 @@ func writeCNIConfig() error {
 		}},
 	}
 	text, err := json.MarshalIndent(config, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(statePath("cni", "10-"+network+".conflist"), text, 0o644)
+	return file{statePath("cni", "10-"+network+".conflist"), text, 0o644}, err
 }
 
 // sweepCNICache removes the notes about attachments that are gone: those that

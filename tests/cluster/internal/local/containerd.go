@@ -12,7 +12,7 @@ func containerd() component {
 	return component{
 		name:  "containerd",
 		argv:  []string{"containerd", "--config", statePath("containerd.toml")},
-		ready: func(ctx context.Context) error { return runtimeReady(ctx) },
+		ready: onNode.ready,
 		grace: 10 * time.Second,
 	}
 }
@@ -40,14 +40,14 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     conf_dir = %q
 `
 
-func writeContainerdConfig() error {
+func containerdFile() (file, error) {
 	plugins, err := cniPlugins()
 	if err != nil {
-		return err
+		return file{}, err
 	}
 	text := fmt.Sprintf(containerdConfig, statePath("containerd"), containerdState, containerdSocket,
 		PauseImage, runcRoot, plugins, statePath("cni"))
-	return writeFile(statePath("containerd.toml"), []byte(text), 0o644)
+	return file{statePath("containerd.toml"), []byte(text), 0o644}, nil
 }
 
 // loadArchive imports images into the node.

@@ -58,7 +58,7 @@ func (c Cluster) removePods(ctx context.Context, lock *os.File) error {
 	if err := containerd().ensure(ctx, lock, progress.Quiet()); err != nil {
 		return err
 	}
-	return removePods(ctx)
+	return onNode.removePods(ctx)
 }
 
 func (c Cluster) stopComponents() error {

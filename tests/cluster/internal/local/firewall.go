@@ -40,18 +40,18 @@ func ensureFirewall() error {
 	return nil
 }
 
-func firewallReady() bool {
+func firewallReady() error {
 	for _, c := range chains {
-		if !c.linked() {
-			return false
+		if err := c.ready(); err != nil {
+			return err
 		}
 	}
-	return true
+	return nil
 }
 
 // ensure fills the chain before anything jumps to it.
 func (c chain) ensure() error {
-	if c.linked() {
+	if c.ready() == nil {
 		return nil
 	}
 	if !c.exists() {
@@ -67,11 +67,25 @@ func (c chain) ensure() error {
 			return err
 		}
 	}
+	if c.linked() == nil {
+		return nil
+	}
 	return c.iptables("-I", c.parent, "-j", c.name)
 }
 
-func (c chain) exists() bool { return c.iptables("-n", "-L", c.name) == nil }
-func (c chain) linked() bool { return c.exists() && c.iptables("-C", c.parent, "-j", c.name) == nil }
+// ready says which rule is not there: a chain is still a chain when it has been
+// emptied.
+func (c chain) ready() error {
+	for _, rule := range c.rules {
+		if err := c.iptables(append([]string{"-C", c.name}, rule...)...); err != nil {
+			return err
+		}
+	}
+	return c.linked()
+}
+
+func (c chain) exists() bool  { return c.iptables("-n", "-L", c.name) == nil }
+func (c chain) linked() error { return c.iptables("-C", c.parent, "-j", c.name) }
 
 func (c chain) iptables(args ...string) error {
 	return command("iptables", append([]string{"-w", "5", "-t", c.table}, args...)...)

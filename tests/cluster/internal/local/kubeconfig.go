@@ -51,17 +51,16 @@ var kubeconfigUsers = []string{"admin", "controller-manager", "scheduler", "prox
 
 func kubeconfigFile(user string) string { return statePath(user + ".kubeconfig") }
 
-func writeKubeconfigs(pki string, file func(user string) string) error {
+func kubeconfigs(pki string, place func(user string) string) ([]file, error) {
+	var files []file
 	for _, user := range kubeconfigUsers {
 		text, err := renderKubeconfig(pki, user)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := writeFile(file(user), text, 0o600); err != nil {
-			return err
-		}
+		files = append(files, file{place(user), text, 0o600})
 	}
-	return nil
+	return files, nil
 }
 
 func renderKubeconfig(pki, user string) ([]byte, error) {
@@ -86,13 +85,4 @@ func renderKubeconfig(pki, user string) ([]byte, error) {
 	client.Name, client.User.Certificate, client.User.Key = user, certificate, key
 	context.Name, context.Context.Cluster, context.Context.User = Context, Context, user
 	return yaml.Marshal(config)
-}
-
-// writeFile replaces a file in one step: a reader sees the old text or the new.
-func writeFile(file string, text []byte, mode os.FileMode) error {
-	unfinished := file + ".part"
-	if err := os.WriteFile(unfinished, text, mode); err != nil {
-		return err
-	}
-	return os.Rename(unfinished, file)
 }

@@ -24,24 +24,32 @@ func ensureBridge() error {
 	if err := command("ip", "link", "set", bridge, "up"); err != nil {
 		return err
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
+	return os.WriteFile(ipForward, []byte("1"), 0o644)
 }
 
-func bridgeReady() bool {
+const ipForward = "/proc/sys/net/ipv4/ip_forward"
+
+func bridgeReady() error {
 	link, err := net.InterfaceByName(bridge)
 	if err != nil {
-		return false
+		return err
+	}
+	if link.Flags&net.FlagUp == 0 {
+		return errors.New("it is down")
+	}
+	if forwards, err := os.ReadFile(ipForward); err != nil || string(bytes.TrimSpace(forwards)) == "0" {
+		return fmt.Errorf("%s is off", ipForward)
 	}
 	addresses, err := link.Addrs()
 	if err != nil {
-		return false
+		return err
 	}
 	for _, address := range addresses {
 		if strings.HasPrefix(address.String(), nodeIP+"/") {
-			return true
+			return nil
 		}
 	}
-	return false
+	return fmt.Errorf("it has not the address %s", nodeIP)
 }
 
 // removeBridge removes the bridge, with the links of pods that a crash has left

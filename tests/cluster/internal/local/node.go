@@ -20,7 +20,7 @@ func kubelet(kube string) component {
 	}
 }
 
-func writeKubeletConfig() error {
+func kubeletFile() (file, error) {
 	config := map[string]any{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1",
 		"kind":       "KubeletConfiguration",
@@ -50,10 +50,7 @@ func writeKubeletConfig() error {
 		"makeIPTablesUtilChains": false,
 	}
 	text, err := yaml.Marshal(config)
-	if err != nil {
-		return err
-	}
-	return writeFile(statePath("kubelet.yaml"), text, 0o644)
+	return file{statePath("kubelet.yaml"), text, 0o644}, err
 }
 
 func kubeProxy(kube string) component {

@@ -74,12 +74,16 @@ func TestKubeconfigsHoldAllThatAClientNeeds(t *testing.T) {
 	if err := ensurePKI(pki, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	file := func(user string) string { return filepath.Join(dir, user) }
-	if err := writeKubeconfigs(pki, file); err != nil {
+	place := func(user string) string { return filepath.Join(dir, user) }
+	files, err := kubeconfigs(pki, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeAll(files); err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range kubeconfigUsers {
-		config := parseKubeconfig(t, read(t, file(user)))
+		config := parseKubeconfig(t, read(t, place(user)))
 		if config.CurrentContext != Context || config.Clusters[0].Cluster.Server != apiServer {
 			t.Errorf("%s: %+v", user, config)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Status prints what runs, and returns an error when something does not.
@@ -13,21 +12,17 @@ func (c Cluster) Status(ctx context.Context) error {
 	if err != nil {
 		return errors.New("there is no local cluster: `make cluster-up` starts one")
 	}
-	down := 0
-	for _, component := range c.components(api) {
-		state := component.state(ctx)
+	missing := 0
+	for _, need := range c.needs(api) {
+		state := need.check(ctx)
 		if state != nil {
-			down++
+			missing++
 		}
-		c.Say.Say("%-24s %s", component.name, describe(component.name, state))
+		c.Say.Say("%-32s %s", need.name, describe(need.name, state))
 	}
-	if down > 0 {
+	if missing > 0 {
 		return errors.New("the cluster is incomplete: `make cluster-up` repairs it")
 	}
-	if err := nodeReady(ctx, api, time.Time{}); err != nil {
-		return fmt.Errorf("node: %w", err)
-	}
-	c.Say.Say("%-24s ready", "node "+nodeName)
 	return nil
 }
 
@@ -38,10 +33,12 @@ func (c component) state(ctx context.Context) error {
 	return c.ready(ctx)
 }
 
-func describe(component string, state error) string {
+func describe(need string, state error) string {
 	if state != nil {
 		return state.Error()
 	}
-	p, _ := running(component)
-	return fmt.Sprintf("running, pid %d", p.pid)
+	if p, isComponent := running(need); isComponent {
+		return fmt.Sprintf("running, pid %d", p.pid)
+	}
+	return "ready"
 }

@@ -39,6 +39,12 @@ func (c Cluster) Up(ctx context.Context) error {
 		return err
 	}
 	for _, component := range c.components(api) {
+		if component.name == "kubelet" && isNotFound(nodeReady(ctx, api, time.Time{})) {
+			// It makes its Node when it starts, and not again.
+			if err := component.stop(); err != nil {
+				return err
+			}
+		}
 		if err := component.ensure(ctx, lock, c.Say); err != nil {
 			return err
 		}
@@ -73,15 +79,7 @@ func (c Cluster) components(api *client) []component {
 // working reports whether there is nothing to do.
 func (c Cluster) working(ctx context.Context) bool {
 	api, err := newClient(pkiFile(""))
-	if err != nil || !bridgeReady() || !firewallReady() {
-		return false
-	}
-	for _, component := range c.components(api) {
-		if !component.healthy(ctx) {
-			return false
-		}
-	}
-	return nodeReady(ctx, api, time.Time{}) == nil && canRunPods(ctx, api) == nil
+	return err == nil && firstMissing(ctx, c.needs(api)) == nil
 }
 
 // prepare makes all that the components find when they start.
@@ -96,10 +94,7 @@ func (c Cluster) prepare() error {
 	}
 	steps := []func() error{
 		func() error { return ensurePKI(pkiFile(""), time.Now()) },
-		func() error { return writeKubeconfigs(pkiFile(""), kubeconfigFile) },
-		writeContainerdConfig,
-		writeCNIConfig,
-		writeKubeletConfig,
+		configure,
 		ensureCgroup,
 		ensureBridge,
 		ensureFirewall,
@@ -113,11 +108,11 @@ func (c Cluster) prepare() error {
 }
 
 func (c Cluster) ensurePause(ctx context.Context) error {
-	found, err := hasImage(ctx, PauseImage)
-	if err != nil || found {
+	err := onNode.hasImage(ctx, PauseImage)
+	if !errors.Is(err, errMissing) {
 		return err
 	}
-	return loadArchive(ctx, c.Pause)
+	return c.Say.Step("done", func() error { return loadArchive(ctx, c.Pause) }, "loading %s", PauseImage)
 }
 
 // waitForNode waits until a pod could run. A node that was ready before the
@@ -155,7 +150,7 @@ func startOf(component string) (time.Time, error) {
 
 // Load imports the images of an archive into the node.
 func Load(ctx context.Context, archive string) error {
-	if err := runtimeReady(ctx); err != nil {
+	if err := onNode.ready(ctx); err != nil {
 		return fmt.Errorf("the local cluster is not running (start it with `make cluster-up`): %w", err)
 	}
 	return loadArchive(ctx, archive)
