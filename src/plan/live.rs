@@ -38,14 +38,9 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     enforce(draft, pod);
     overdue::watch(draft, pod);
     edits::show_waiting(draft, &attempt);
-    if is_out_of_sight(draft, pod) {
+    if draft.seen.is_out_of_sight(pod) {
         draft.wake.no_later_than(after(draft.now, LOOK_AGAIN));
     }
-}
-
-/// Whether the watch does not tell of the pod: somebody has taken its label off.
-fn is_out_of_sight(draft: &Draft<'_>, pod: &PodFacts) -> bool {
-    draft.seen.pods.iter().all(|known| known.uid != pod.uid)
 }
 
 fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {

@@ -294,6 +294,21 @@ impl<'a> Observed<'a> {
         }
     }
 
+    /// All its pods that are known of; the one of the attempt under way too when no watch tells of it, since somebody has
+    /// taken its label off.
+    pub(super) fn known_pods(&self) -> impl Iterator<Item = &Arc<PodFacts>> {
+        let current = match &self.current {
+            Sight::Seen(pod) => Some(pod),
+            Sight::NotAsked | Sight::Gone => None,
+        };
+        self.pods.iter().chain(current.filter(|pod| self.is_out_of_sight(pod)))
+    }
+
+    /// Whether no watch tells of a pod that was seen.
+    pub(super) fn is_out_of_sight(&self, pod: &PodFacts) -> bool {
+        self.pods.iter().all(|known| known.uid != pod.uid)
+    }
+
     /// Whether somebody deleted the task.
     pub fn is_task_going(&self) -> bool {
         self.task.metadata.deletion_timestamp.is_some()

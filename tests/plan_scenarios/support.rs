@@ -33,6 +33,7 @@ pub(crate) fn given() -> Given {
         refusal: None,
         refused_steps: Vec::new(),
         late_creates: LateCreates::None,
+        out_of_sight: Vec::new(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) struct Given {
     refusal: Option<Refusal>,
     refused_steps: Vec<RefusedStep>,
     late_creates: LateCreates,
+    out_of_sight: Vec<String>,
 }
 
 impl Given {
@@ -141,6 +143,12 @@ impl Given {
         self
     }
 
+    /// One of its pods of which the watch does not tell, since somebody has taken its label off.
+    pub(crate) fn pod_out_of_sight(mut self, pod: PodBuilder) -> Self {
+        self.out_of_sight.push(pod.facts().name);
+        self.pod(pod)
+    }
+
     /// A pod of an earlier task of the same name.
     pub(crate) fn foreign(mut self, pod: PodBuilder) -> Self {
         self.foreign.push(pod.labelled("longtask.dev/task-uid", "an-earlier-uid"));
@@ -196,6 +204,8 @@ impl Given {
         let facts = |pods: &[PodBuilder]| pods.iter().map(|pod| Arc::new(pod.facts())).collect::<Vec<_>>();
         let pods = facts(&self.pods);
         let mut seen = Observed::of(&task, "task-uid", pods);
+        let is_out_of_sight = |pod: &PodFacts| self.out_of_sight.contains(&pod.name);
+        seen.pods.retain(|pod| !is_out_of_sight(pod));
         seen.foreign = facts(&self.foreign);
         seen.refusal.clone_from(&self.refusal);
         seen.refused_steps.clone_from(&self.refused_steps);
