@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    blocked::{block, is_same_trouble, show_progress, unblock},
+    blocked::{self, block, is_same_trouble, show_progress, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
     edits, limits,
@@ -211,6 +211,12 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         attempt.state = AttemptState::Stopping;
     });
     draft.stands(Phase::Stopping, &reason.to_string());
+    let waited_for = match reason {
+        StopReason::StartTimeout | StopReason::SchedulingTimeout => show_what_took_too_long(draft, pod),
+        StopReason::Suspend | StopReason::Cancel | StopReason::MainEnded | StopReason::Limit | StopReason::Outdated => {
+            String::new()
+        }
+    };
     if pod.deletion.is_some() {
         // Somebody else has asked.
         return;
@@ -228,7 +234,21 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         StopReason::Outdated => "it does not start, and the task has been edited since",
     };
     let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    draft.say_of(Some(PodRef::to(pod)), EventReason::StopRequested, &format!("Asked attempt {number} to stop: {why}."));
+    draft.say_of(
+        Some(PodRef::to(pod)),
+        EventReason::StopRequested,
+        &format!("Asked attempt {number} to stop: {why}{waited_for}."),
+    );
+}
+
+/// Shows what the attempt waited for until its time was up, however short that was, in place of whatever kept an earlier
+/// one: the pod forgets it when it is deleted. Returns the words, behind a colon.
+fn show_what_took_too_long(draft: &mut Draft<'_>, pod: &PodFacts) -> String {
+    let Some(Wait { words, .. }) = waits::wait(pod) else { return String::new() };
+    if !blocked::shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, &words.reason)) {
+        blocked::show(draft, &words.reason, &words.message);
+    }
+    format!(": {}", words.message)
 }
 
 /// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully

@@ -236,7 +236,25 @@ impl Facts<'_> {
 
     /// By whoever came first: a pod that is on its way out can still be evicted, or lose its node.
     fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
+        [self.disrupted_at(pod), self.deleted_at(pod)].into_iter().flatten().min()
+    }
+
+    /// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
+    /// grace to 0 and the time to now, so that the time of the request is lost. What came first is told by the pod then;
+    /// where it does not tell, the request came a full grace earlier at the most, and what the kubelet takes to tell of the
+    /// end.
+    fn deleted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        let deletion = pod.deletion?;
+        if deletion.grace > 0 {
+            let asked = after(deletion.at, deletion.grace.saturating_neg());
+            return Some(asked).filter(|_| pod.ended_before_deletion != Some(true));
+        }
+        let earliest = after(deletion.at, pod.grace.saturating_add(LAST_DELETE_SECONDS).saturating_neg());
+        match pod.ended_before_deletion {
+            Some(true) => None,
+            Some(false) => Some(self.end.and_then(|end| end.finished_at).map_or(earliest, |end| end.min(earliest))),
+            None => Some(earliest),
+        }
     }
 
     /// The init container that failed by itself, and was not ended with the pod.
@@ -344,17 +362,6 @@ fn is_evicted_by_kubelet(pod: &PodFacts) -> bool {
 /// The kubelet says that the pod has used up its time.
 fn is_out_of_time(pod: &PodFacts) -> bool {
     pod.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED)
-}
-
-/// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
-/// grace to 0 and the time to now; the request came a full grace earlier at the most, and what the kubelet takes to tell
-/// of the end.
-///
-/// Where the pod tells that it had ended before its kubelet knew of any deletion, the deletion began nothing.
-fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
-    let deletion = pod.deletion.filter(|_| pod.ended_before_deletion != Some(true))?;
-    let grace = if deletion.grace == 0 { pod.grace.saturating_add(LAST_DELETE_SECONDS) } else { deletion.grace };
-    Some(after(deletion.at, grace.saturating_neg()))
 }
 
 /// Who took the pod away, if somebody did.
