@@ -23,6 +23,7 @@ mod plugin;
 mod policy;
 mod printing;
 mod quiet;
+mod refused;
 mod reports;
 mod restart;
 mod sidecars;
