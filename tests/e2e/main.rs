@@ -31,4 +31,5 @@ mod slice;
 mod support;
 mod suspend_cancel;
 mod traces;
+mod webhooks;
 mod yielding;
