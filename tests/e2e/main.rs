@@ -31,5 +31,6 @@ mod slice;
 mod support;
 mod suspend_cancel;
 mod traces;
+mod waits;
 mod webhooks;
 mod yielding;
