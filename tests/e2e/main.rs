@@ -30,6 +30,7 @@ mod sidecars;
 mod slice;
 mod support;
 mod suspend_cancel;
+mod touched_pods;
 mod traces;
 mod waits;
 mod webhooks;
