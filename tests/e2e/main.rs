@@ -28,6 +28,7 @@ mod reports;
 mod restart;
 mod sidecars;
 mod slice;
+mod strays;
 mod support;
 mod suspend_cancel;
 mod touched_pods;
