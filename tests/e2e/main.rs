@@ -23,6 +23,7 @@ mod plugin;
 mod policy;
 mod printing;
 mod quiet;
+mod raises;
 mod refused;
 mod reports;
 mod restart;
