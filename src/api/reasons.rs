@@ -193,6 +193,8 @@ pub enum StopReason {
     Cancel,
     /// The main container has ended, another one has not.
     MainEnded,
+    /// The segment's time was used up, and the API server refused to lower the pod's deadline: it was deleted instead.
+    TimeLimit,
     /// The main container did not run within `startTimeout` of being scheduled.
     StartTimeout,
     /// The scheduler found no place within `schedulingTimeout`.
