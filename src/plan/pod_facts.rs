@@ -104,7 +104,7 @@ impl PodFacts {
 /// The number of the attempt that a pod is of: the end of its name, which nobody can change. A pod under another name,
 /// as of somebody who copied one of ours, is of the attempt that its label says.
 fn attempt_number(pod: &Pod) -> Option<i64> {
-    let task = label(pod, labels::TASK).or_else(|| controller(pod).map(|owner| &owner.name));
+    let task = controller(pod).map(|owner| &owner.name).or_else(|| label(pod, labels::TASK));
     let behind_task = |name: &String| name.strip_prefix(task?.as_str())?.strip_prefix('-')?.parse().ok();
     let by_name = pod.metadata.name.as_ref().and_then(behind_task);
     by_name.or_else(|| label(pod, labels::ATTEMPT)?.parse().ok())
