@@ -15,7 +15,7 @@ pub enum Outcome {
     TimeLimit,
     /// The program ended with one of `continueExitCodes`: go on in a new segment.
     Yielded,
-    /// The operator stopped it: suspend, cancel or a limit.
+    /// The operator stopped it: suspend, cancel, a limit, or an edit of a task whose pod could not start.
     Stopped,
     /// The main container never ran, for a reason that lies with the task.
     StartFailed,

@@ -117,6 +117,12 @@ fn remedy(reason: &str, words: &str) -> &'static str {
         "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
         "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
         "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
+        "WebhookFailed" => {
+            "see that the webhook's service runs, or remove its webhook configuration; it goes on by itself when it answers"
+        }
+        "NoAnswer" | "NoConnection" => {
+            "see whether the API server and the webhooks for pods are well; it goes on by itself when they answer"
+        }
         "SchedulerError" => "see the scheduler's log; it is tried again",
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             "check the image's name and the pull secrets in spec.template"
@@ -166,6 +172,8 @@ mod tests {
             (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
             (&["CreateContainerConfigError"], "create what is missing"),
             (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["WebhookFailed"], "webhook's service"),
+            (&["NoAnswer", "NoConnection"], "API server and the webhooks"),
             (&["SchedulerError"], "scheduler's log"),
             (&["RegistryUnavailable", "ImageInspectError"], "registry"),
             (&["SignatureValidationFailed"], "sign the image"),
