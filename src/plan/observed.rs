@@ -152,8 +152,8 @@ pub struct PodFacts {
     /// Whether the kubelet reported its end before it knew that somebody had deleted it; none where the pod does not
     /// tell (before Kubernetes 1.35) or has not ended, or is not being deleted.
     pub ended_before_deletion: Option<bool>,
-    /// A container beside the main one that runs.
-    pub other_running: Option<String>,
+    /// A container beside the main one that keeps the pod from its end.
+    pub other_unended: Option<String>,
     /// Whether the node's controller has marked it as not ready although its containers were: the node is silent.
     pub is_node_silent: bool,
     /// The main container.

@@ -167,6 +167,7 @@ impl Facts<'_> {
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
+            StopReason::TimeLimit => Some((Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit))),
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }

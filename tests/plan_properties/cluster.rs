@@ -368,8 +368,8 @@ impl SimPod {
     fn told_facts(&self) -> PodFacts {
         let is_over = self.facts.is_terminal();
         let ended = self.facts.deletion.filter(|_| is_over).map(|_| !self.knew_of_deletion);
-        let other_running = (self.has_sidecar && !is_over).then(|| "sidecar".to_owned());
-        PodFacts { ended_before_deletion: ended, other_running, ..self.facts.clone() }
+        let other_unended = (self.has_sidecar && !is_over).then(|| "sidecar".to_owned());
+        PodFacts { ended_before_deletion: ended, other_unended, ..self.facts.clone() }
     }
 
     fn is_running(&self) -> bool {

@@ -334,8 +334,10 @@ impl Planned {
             // There is news: a pod after all, or one less.
             return self;
         }
-        if self.given.metadata["deletionTimestamp"].is_string() && !self.given.refused_steps.is_empty() {
-            // There is no status to tell that it was told.
+        let has_no_status = self.given.metadata["deletionTimestamp"].is_string();
+        let is_replaced = !self.plan.steps.is_empty();
+        if (has_no_status || is_replaced) && !self.given.refused_steps.is_empty() {
+            // Nothing remembers that it was told, or there is news: something else was done instead.
             return self;
         }
         let still_refused = Given { refused_steps: self.given.refused_steps.clone(), ..self.after.clone() };
