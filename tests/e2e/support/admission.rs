@@ -33,7 +33,7 @@ pub(crate) struct Obstacle<'a> {
 pub(crate) struct Writes<'a> {
     pub(crate) group: &'a str,
     pub(crate) resource: &'a str,
-    pub(crate) operation: &'a str,
+    pub(crate) operations: &'a [&'a str],
     /// How the names of the objects begin; all when it is empty.
     pub(crate) named: &'a str,
 }
@@ -50,14 +50,14 @@ impl Obstacle<'_> {
 pub(crate) async fn refuse<'a>(lab: &'a Lab, writes: &Writes<'_>, reason: &str, words: &str) -> Obstacle<'a> {
     let name = format!("{}-{}", short_name(lab), reason.to_lowercase());
     let undo = undo("validatingadmissionpolicybindings,validatingadmissionpolicies", &name);
-    let Writes { group, resource, operation, named } = writes;
+    let Writes { group, resource, operations, named } = writes;
     let allows = format!(
         "request.resource.resource == 'leases' ? request.name != '{name}' : !request.name.startsWith('{named}')"
     );
     let policy = json!({ "metadata": { "name": name }, "spec": {
         "failurePolicy": "Fail",
         "matchConstraints": {
-            "namespaceSelector": only_in(lab), "resourceRules": [rule(group, operation, resource), rule_of_probe()],
+            "namespaceSelector": only_in(lab), "resourceRules": [rule(group, operations, resource), rule_of_probe()],
         },
         "validations": [{ "expression": allows, "message": words, "reason": reason }],
     } });
@@ -82,7 +82,7 @@ pub(crate) async fn ask_webhook<'a>(lab: &'a Lab, address: &str, timeout_seconds
         })
     };
     let configuration = json!({ "metadata": { "name": name }, "webhooks": [
-        webhook("pods.example.com", address, timeout_seconds, rule("", "CREATE", "pods")),
+        webhook("pods.example.com", address, timeout_seconds, rule("", &["CREATE"], "pods")),
         webhook("probe.example.com", NOBODY, 1, rule_of_probe()),
     ] });
     create::<ValidatingWebhookConfiguration>(lab, configuration).await;
@@ -102,13 +102,13 @@ fn only_in(lab: &Lab) -> Value {
     json!({ "matchLabels": { "kubernetes.io/metadata.name": lab.namespace } })
 }
 
-fn rule(group: &str, operation: &str, resource: &str) -> Value {
-    json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": [operation], "resources": [resource] })
+fn rule(group: &str, operations: &[&str], resource: &str) -> Value {
+    json!({ "apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": [resource] })
 }
 
 /// What nobody else creates there, and is refused as well: tells from when on an obstacle is heeded, and until when.
 fn rule_of_probe() -> Value {
-    rule("coordination.k8s.io", "CREATE", "leases")
+    rule("coordination.k8s.io", &["CREATE"], "leases")
 }
 
 async fn create<K>(lab: &Lab, object: Value)
