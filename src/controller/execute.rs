@@ -167,6 +167,11 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
             patch_pod(context, key, pod, "lower deadline", patch).await.map(Some)
         }
         Step::ReleasePod(pod) => patch_pod(context, key, pod, "release pod", without_finalizer()).await.map(Some),
+        Step::RestoreLabel(pod) => {
+            let labels = json!({ labels::TASK: key.name, labels::TASK_UID: task.metadata.uid });
+            let patch = json!({ "metadata": { "labels": labels } });
+            patch_pod(context, key, pod, "restore label", patch).await.map(Some)
+        }
         Step::DeletePod(pod) => delete_pod(context, key, pod).await,
         // A create was sent above.
         Step::CreatePod(_) | Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     api::{LongTask, labels},
-    plan::{PodRef, Refusal, RefusedStep, Step, Words},
+    plan::{PodFacts, PodRef, Refusal, RefusedStep, Step, Words},
 };
 
 /// What became of a step.
@@ -131,6 +131,7 @@ fn has_effect(step: &Step, pod: &Pod) -> bool {
                 || deadline.is_some_and(|deadline| deadline <= *seconds)
         }
         Step::DeletePod(_) | Step::DeleteTask => is_going,
+        Step::RestoreLabel(_) => PodFacts::of(pod).is_some_and(|pod| pod.has_task_label),
         Step::ReleasePod(_) => {
             let mut finalizers = pod.metadata.finalizers.iter().flatten();
             finalizers.all(|finalizer| finalizer != labels::OUTCOME_FINALIZER)

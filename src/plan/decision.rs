@@ -40,6 +40,8 @@ pub enum Step {
     DeletePod(PodRef),
     /// Delete the task itself: it ended long enough ago.
     DeleteTask,
+    /// Put the label back by which the watch finds the pod: somebody has taken it off, or changed it.
+    RestoreLabel(PodRef),
     /// Drop our finalizer: the outcome is recorded, or nobody is left to record it.
     ReleasePod(PodRef),
 }
@@ -144,7 +146,10 @@ impl Step {
     pub fn pod(&self) -> Option<&PodRef> {
         match self {
             Self::CreatePod(_) | Self::DeleteTask => None,
-            Self::LowerDeadline { pod, .. } | Self::DeletePod(pod) | Self::ReleasePod(pod) => Some(pod),
+            Self::LowerDeadline { pod, .. }
+            | Self::DeletePod(pod)
+            | Self::RestoreLabel(pod)
+            | Self::ReleasePod(pod) => Some(pod),
         }
     }
 
@@ -167,6 +172,7 @@ impl fmt::Display for Step {
             Self::LowerDeadline { pod, seconds } => write!(f, "lower deadline of {} to {seconds}", pod.name),
             Self::DeletePod(pod) => write!(f, "delete pod {}", pod.name),
             Self::DeleteTask => f.write_str("delete the task"),
+            Self::RestoreLabel(pod) => write!(f, "restore the label of {}", pod.name),
             Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),
         }
     }

@@ -38,6 +38,9 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     enforce(draft, pod);
     overdue::watch(draft, pod);
     edits::show_waiting(draft, &attempt);
+    if !pod.has_task_label {
+        draft.step(Step::RestoreLabel(PodRef::to(pod)));
+    }
     if draft.seen.is_out_of_sight(pod) {
         draft.wake.no_later_than(after(draft.now, LOOK_AGAIN));
     }

@@ -105,6 +105,8 @@ pub struct PodFacts {
     pub owner_uid: Option<String>,
     /// The number of its attempt.
     pub attempt: i64,
+    /// Whether it has the label by which the watch finds it.
+    pub has_task_label: bool,
     /// Whether it is held for its outcome to be recorded.
     pub has_finalizer: bool,
     /// The node that it is bound to.

@@ -35,6 +35,7 @@ impl PodFacts {
             task_uid: owner_uid.clone().or_else(|| label(pod, labels::TASK_UID).cloned())?,
             attempt: attempt_number(pod)?,
             owner_uid,
+            has_task_label: has_task_label(pod),
             has_finalizer: has_outcome_finalizer(pod),
             phase: phase(status),
             words: words(status.reason.as_ref(), status.message.as_ref()),
@@ -108,6 +109,11 @@ fn attempt_number(pod: &Pod) -> Option<i64> {
     let behind_task = |name: &String| name.strip_prefix(task?.as_str())?.strip_prefix('-')?.parse().ok();
     let by_name = pod.metadata.name.as_ref().and_then(behind_task);
     by_name.or_else(|| label(pod, labels::ATTEMPT)?.parse().ok())
+}
+
+fn has_task_label(pod: &Pod) -> bool {
+    let label = label(pod, labels::TASK);
+    controller(pod).map_or(label.is_some(), |owner| label == Some(&owner.name))
 }
 
 fn label<'a>(pod: &'a Pod, name: &str) -> Option<&'a String> {

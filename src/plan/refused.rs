@@ -59,7 +59,7 @@ fn message(refused: &RefusedStep) -> String {
     let said = cut(words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
     let instead = match step {
         Step::LowerDeadline { .. } => "; to stop it, it will be deleted instead",
-        Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::ReleasePod(_) => "",
+        Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::RestoreLabel(_) | Step::ReleasePod(_) => "",
     };
     format!(
         "{} is refused ({}): {said}. What to do: let the operator make this change{instead}; it is tried again within a \
@@ -92,6 +92,7 @@ fn reason(step: &Step) -> &'static str {
         Step::LowerDeadline { .. } => STOP_REFUSED,
         Step::DeletePod(_) => DELETION_REFUSED,
         Step::DeleteTask => "TaskDeletionRefused",
+        Step::RestoreLabel(_) => "LabelRefused",
         Step::ReleasePod(_) => "ReleaseRefused",
     }
 }
@@ -102,6 +103,7 @@ fn what(step: &Step) -> String {
         Step::LowerDeadline { pod, .. } => format!("to lower activeDeadlineSeconds of pod {}", pod.name),
         Step::DeletePod(pod) => format!("to delete pod {}", pod.name),
         Step::DeleteTask => "to delete this task".to_owned(),
+        Step::RestoreLabel(pod) => format!("to put the label longtask.dev/task back on pod {}", pod.name),
         Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),
     }
 }

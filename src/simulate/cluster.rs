@@ -89,6 +89,8 @@ impl Cluster {
                 self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
             }
             Step::DeletePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.delete(self.now)),
+            // Nobody touches labels here.
+            Step::RestoreLabel(_) => {}
             Step::ReleasePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(SimPod::release),
             Step::DeleteTask => self.is_task_gone = true,
         }

@@ -357,6 +357,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 owner_uid: Some("task-uid".into()),
                 attempt,
                 has_finalizer,
+                has_task_label: has_finalizer || has_node,
                 node: has_node.then(|| "node-1".into()),
                 phase,
                 is_turned_away: phase == PodPhase::Failed && trouble.0.is_some() && has_node,

@@ -207,6 +207,7 @@ impl Cluster {
                 }
                 Step::DeletePod(pod) => self.delete(&pod.name),
                 Step::DeleteTask => panic!("no task here has a time to live"),
+                Step::RestoreLabel(_) => panic!("nobody takes labels off"),
                 Step::ReleasePod(pod) => {
                     if let Some(pod) = self.pods.get_mut(&pod.name).filter(|sim| sim.facts.uid == pod.uid) {
                         pod.facts.has_finalizer = false;

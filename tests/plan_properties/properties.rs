@@ -71,6 +71,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
             }),
             Step::DeleteTask => {}
+            Step::RestoreLabel(pod) => change(&mut after, &pod.uid, |pod| pod.has_task_label = true),
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
         }
     }

@@ -232,6 +232,20 @@ fn an_edit_of_a_finished_task_is_answered_once() {
 }
 
 /// Nobody else would let go of it: it is asked for only while its attempt is under way.
+/// Else nothing would find it when its task is deleted, and it would hang for ever.
+#[test]
+fn a_label_that_somebody_took_off_or_changed_is_put_back_while_the_attempt_runs() {
+    let running = || pod(1).runs("10:00:00").deadline(3601);
+    for labels in [json!(null), json!({ "longtask.dev/task": "other" })] {
+        let touched = running().merged(json!({ "metadata": { "labels": labels } }));
+        let planned = given().running(1, "10:00:00").pod_out_of_sight(touched).at("10:10:00");
+        let steps: Vec<_> = planned.plan.steps.iter().map(ToString::to_string).collect();
+        assert_eq!(steps, ["restore the label of t-1"]);
+        assert!(planned.plan.status.is_none(), "the attempt goes on");
+    }
+    given().running(1, "10:00:00").pod(running()).at("10:10:00").expect_without(&["restore"]);
+}
+
 #[test]
 fn a_pod_that_lost_its_label_is_let_go_with_its_last_look() {
     let attempt = || given().running(1, "10:00:00");

@@ -229,6 +229,7 @@ impl Given {
                     self.change(&pod.name, |pod| pod.merged(json!({ "spec": { "activeDeadlineSeconds": seconds } })));
                 }
                 Step::DeletePod(pod) => self.change(&pod.name, |pod| pod.deletion_requested(now)),
+                Step::RestoreLabel(pod) => self.change(&pod.name, |pod| pod.labelled("longtask.dev/task", "t")),
                 Step::ReleasePod(pod) => self.change(&pod.name, PodBuilder::released),
                 Step::DeleteTask => self.metadata["deletionTimestamp"] = json!(now),
             }

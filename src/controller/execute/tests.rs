@@ -202,7 +202,7 @@ async fn a_server_in_trouble_is_an_error_at_first_and_an_observation_when_it_goe
         server.answers_also([stored(), error(code, reason, "not now"), not_found()]);
         match refusals(execute(&context, &task(), creating()).await).create {
             Some(Refusal::Rejected(words)) => {
-                assert_eq!((words.reason.as_str(), words.message.as_str()), (reason, "not now"))
+                assert_eq!((words.reason.as_str(), words.message.as_str()), (reason, "not now"));
             }
             other => panic!("{code}: {other:?}"),
         }
@@ -217,7 +217,7 @@ async fn a_failed_webhook_has_a_word_of_its_own() {
     context.backoffs.after(&TaskKey::of(&task()), &Error::NotLeading { what: "create pod".into() });
     match refusals(execute(&context, &task(), creating()).await).create {
         Some(Refusal::Rejected(words)) => {
-            assert_eq!((words.reason.as_str(), words.message.as_str()), ("WebhookFailed", message))
+            assert_eq!((words.reason.as_str(), words.message.as_str()), ("WebhookFailed", message));
         }
         other => panic!("{other:?}"),
     }
@@ -237,6 +237,7 @@ async fn every_step_names_the_uid_of_its_pod() {
     let steps = [
         (Step::ReleasePod(pod_ref()), "PATCH", "/metadata/uid"),
         (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/metadata/uid"),
+        (Step::RestoreLabel(pod_ref()), "PATCH", "/metadata/uid"),
         (Step::DeletePod(pod_ref()), "DELETE", "/preconditions/uid"),
     ];
     for (step, method, place) in steps {
@@ -245,6 +246,15 @@ async fn every_step_names_the_uid_of_its_pod() {
         assert_eq!(server.calls(), [format!("{method} {POD}")], "{step}");
         assert_eq!(server.body(0).pointer(place), Some(&json!("pod-uid")), "{step}");
     }
+}
+
+#[tokio::test]
+async fn a_label_that_somebody_took_off_is_put_back() {
+    let server = Server::answering([(200, pod("task-uid"))]);
+    let refused = refusals(executed(&server, doing(Step::RestoreLabel(pod_ref()))).await);
+    assert_eq!(refused.steps[0].words.reason, "TakenBack", "the answer is without it");
+    assert_eq!(server.body(0)["metadata"]["labels"]["longtask.dev/task"], "import");
+    assert_eq!(server.body(0)["metadata"]["labels"]["longtask.dev/task-uid"], "task-uid");
 }
 
 #[tokio::test]
