@@ -93,6 +93,7 @@ pub struct Words {
 }
 
 /// A pod, reduced to what decides.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodFacts {
     /// The pod's name.

@@ -84,13 +84,12 @@ impl Cluster {
     /// Takes a step that needs nothing from the script.
     pub(super) fn take(&mut self, step: &Step) {
         match step {
-            Step::CreatePod(_) => {}
+            // A create is the script's; nobody touches labels here.
+            Step::CreatePod(_) | Step::RestoreLabel(_) => {}
             Step::LowerDeadline { pod, seconds } => {
                 self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
             }
             Step::DeletePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.delete(self.now)),
-            // Nobody touches labels here.
-            Step::RestoreLabel(_) => {}
             Step::ReleasePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(SimPod::release),
             Step::DeleteTask => self.is_task_gone = true,
         }
