@@ -86,7 +86,7 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
         if attempt.stop.is_none() {
             draft.stands(Phase::Pending, &shown);
         }
-    } else if pod.unscheduled.is_none() && is_over(draft, attempt) {
+    } else if !lasts(draft, pod) && is_over(draft, attempt) {
         record_pod(draft, pod);
         draft.status.next_attempt_time = None;
         unblock(draft, "Created");
@@ -102,6 +102,13 @@ fn wait_worth_showing(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<Wait> {
         return None;
     }
     waits::wait(pod)
+}
+
+/// Whether what is shown is what the pod still waits for. By the clock of another operator that may have lasted too short a
+/// time to be shown; taken back, it would be shown again and again.
+fn lasts(draft: &Draft<'_>, pod: &PodFacts) -> bool {
+    let Some(shown) = blocked::shown(draft) else { return false };
+    waits::wait(pod).is_some_and(|wait| is_same_trouble(&shown.reason, &wait.words.reason))
 }
 
 /// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an

@@ -147,6 +147,16 @@ fn each_state_is_shown_after_its_patience_with_what_it_waits_for_and_where_to_lo
     }
 }
 
+/// Two operators with different clocks would else take turns in showing it and taking it back.
+#[test]
+fn what_is_shown_is_not_taken_back_by_a_clock_that_is_behind() {
+    for (what, pod, from, _, _) in states() {
+        let shown = waiting(&pod).at(from).then();
+        let behind = shown.at("10:00:02");
+        assert!(behind.plan.status.is_none() && behind.plan.events.is_empty(), "{what}: {:?}", behind.plan);
+    }
+}
+
 #[test]
 fn what_may_be_work_in_progress_is_no_warning() {
     for (what, pod, from, reason, _) in states() {
