@@ -236,7 +236,7 @@ async fn a_create_is_not_sent_when_leadership_is_about_to_end() {
 async fn every_step_names_the_uid_of_its_pod() {
     let steps = [
         (Step::ReleasePod(pod_ref()), "PATCH", "/metadata/uid"),
-        (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/metadata/uid"),
+        (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/0/value"),
         (Step::DeletePod(pod_ref()), "DELETE", "/preconditions/uid"),
     ];
     for (step, method, place) in steps {
@@ -245,6 +245,18 @@ async fn every_step_names_the_uid_of_its_pod() {
         assert_eq!(server.calls(), [format!("{method} {POD}")], "{step}");
         assert_eq!(server.body(0).pointer(place), Some(&json!("pod-uid")), "{step}");
     }
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_pod_is_lowered_only_while_nobody_has_deleted_it() {
+    let server = Server::answering([(200, pod("task-uid"))]);
+    let _ = executed(&server, doing(Step::LowerDeadline { pod: pod_ref(), seconds: 7 })).await.expect("an answer");
+    let expected = json!([
+        { "op": "test", "path": "/metadata/uid", "value": "pod-uid" },
+        { "op": "test", "path": "/metadata/deletionTimestamp", "value": null },
+        { "op": "add", "path": "/spec/activeDeadlineSeconds", "value": 7 },
+    ]);
+    assert_eq!(server.body(0), expected);
 }
 
 #[tokio::test]
