@@ -252,9 +252,9 @@ impl World {
         let Some(mut pod) = self.store.get(Kind::Pod, name).cloned() else { return not_found(name) };
         let is_test = |operation: &&Value| operation["op"] == "test";
         for test in patch.as_array().into_iter().flatten().filter(is_test) {
-            let path = test["path"].as_str().expect("a path");
+            let place = test["path"].as_str().expect("a path");
             // What is absent is as good as null.
-            if *pod.pointer(path).unwrap_or(&Value::Null) != test["value"] {
+            if *pod.pointer(place).unwrap_or(&Value::Null) != test["value"] {
                 return failure(422, "Invalid", "the server rejected our request due to an error in our request");
             }
         }
