@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use longtask::{
-    api::{AttemptReason, AttemptState, Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    api::{AttemptReason, AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTask, LongTaskStatus},
     render,
 };
 use serde_json::json;
@@ -102,8 +102,29 @@ fn causes_with_a_remedy() -> Vec<String> {
     let source = fs::read_to_string("src/plan/blocked.rs").expect("readable");
     let (_, function) = source.split_once("fn remedy(").expect("the remedies");
     let arms = function.lines().take_while(|line| *line != "}").filter_map(|line| line.split_once(" =>"));
-    arms.flat_map(|(pattern, _)| pattern.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+    arms.flat_map(|(pattern, _)| quoted_words(pattern)).collect()
 }
+
+/// The quoted texts in a line of code that can be a reason.
+fn quoted_words(line: &str) -> Vec<String> {
+    let is_word = |text: &&str| {
+        text.starts_with(|first: char| first.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    line.split('"').skip(1).step_by(2).filter(is_word).map(str::to_owned).collect()
+}
+
+/// The words that a file gives out, its tests and comments left out.
+fn words_in(file: &str) -> Vec<String> {
+    let source = fs::read_to_string(file).expect("readable");
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let found: Vec<_> = lines.flat_map(quoted_words).filter(|word| !NOT_SHOWN.contains(&word.as_str())).collect();
+    assert!(found.len() > 2, "{file}: {found:?}");
+    found
+}
+
+/// Words of the API that decide, and reasons of conditions that do not hold.
+const NOT_SHOWN: [&str; 5] = ["True", "Succeeded", "Failed", "Done", "CreationRefused"];
 
 #[test]
 fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
@@ -117,9 +138,32 @@ fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
         variants("src/api/reasons.rs", "StopReason"),
         AttemptReason::iter().map(|reason| reason.to_string()).collect(),
         causes_with_a_remedy(),
+        words_in("src/plan/waits.rs"),
+        words_in("src/plan/refused.rs"),
+        words_in("src/plan/overdue.rs"),
+        words_in("src/controller/refusal.rs"),
     ];
     let missing: Vec<_> = words.iter().flatten().filter(|word| !rows.contains(word.as_str())).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
+}
+
+#[test]
+fn each_trouble_is_named_where_troubles_are_counted_and_told() {
+    // The health of a task for Argo CD is that of its work, of which an old checkpoint tells nothing.
+    let argo = "deploy/argocd/health.lua";
+    for (page, begins) in [
+        ("docs/metrics.md", "| `longtask_tasks_with_condition` "),
+        ("docs/kubectl-longtask.md", "does: the message of "),
+        ("charts/longtask/files/rules.yaml", ""),
+        (argo, ""),
+    ] {
+        let text = fs::read_to_string(page).expect("readable");
+        let told: String = text.lines().filter(|line| line.starts_with(begins)).collect();
+        for trouble in ConditionType::troubles() {
+            let is_told = told.contains(&trouble.to_string());
+            assert!(is_told || (page == argo && trouble == ConditionType::CheckpointStale), "{page}: {trouble}");
+        }
+    }
 }
 
 #[test]

@@ -33,12 +33,13 @@ if status.phase == "Cancelled" then
   return health("Healthy", "cancelled, as spec.cancel says")
 end
 
-local suspended, blocked = condition("Suspended"), condition("Blocked")
+local suspended = condition("Suspended")
 if suspended then
   return health("Suspended", suspended.message)
 end
-if blocked then
-  return health("Progressing", blocked.reason .. ": " .. blocked.message)
+local trouble = condition("Blocked") or condition("WriteRefused")
+if trouble then
+  return health("Progressing", trouble.reason .. ": " .. trouble.message)
 end
 local message = (status.phase or "Pending") .. ", segment " .. (status.segment or 1)
 if status.progress and status.progress.summary then

@@ -4,9 +4,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
 
 /// The conditions that a task can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, IntoStaticStr)]
 pub enum ConditionType {
     /// The program is done.
     Complete,
@@ -28,6 +29,18 @@ pub enum ConditionType {
     Reconciling,
     /// A human must look; for GitOps tools. Only with Failed.
     Stalled,
+}
+
+impl ConditionType {
+    /// Those that somebody may have to look after while the task goes on.
+    pub fn troubles() -> impl Iterator<Item = Self> {
+        Self::iter().filter(|type_| match type_ {
+            Self::Blocked | Self::CheckpointStale | Self::AttemptOverdue | Self::WriteRefused => true,
+            Self::Complete | Self::Failed | Self::Finished | Self::Suspended | Self::Reconciling | Self::Stalled => {
+                false
+            }
+        })
+    }
 }
 
 impl fmt::Display for ConditionType {

@@ -66,7 +66,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_exit_codes: Option<ExitCodes>,
 
-    /// Matches by the reason of the attempt's end.
+    /// Matches by the reason of the attempt's end, as `status.lastFailure.reason` shows it. The list is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "set"))]
     pub on_reasons: Option<Vec<AttemptReason>>,
@@ -102,12 +102,14 @@ pub struct Rule {
     pub reset_on_progress: Option<bool>,
 
     /// Gives the main container more memory in the attempts that follow, up to the end of the run. The rule matches
-    /// only while there is something to raise: not when the container has no memory limit, or already `max`.
+    /// only while there is something to raise: not when the container has no memory limit, or already `max`. A lower
+    /// `max` lowers what was raised; without the rule the raise is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryGrowth>,
 
-    /// Asks the scheduler to keep the attempts that follow off the node of this one, up to the end of the run. A wish,
-    /// not a demand: the last three such nodes are used all the same when there is no other. Default false.
+    /// Asks the scheduler to keep the attempts that follow off the node of this one, up to the end of the run or until
+    /// the rule does not say so any more. A wish, not a demand: the last three such nodes are used all the same when
+    /// there is no other. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avoid_node: Option<bool>,
 }

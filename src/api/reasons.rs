@@ -15,7 +15,7 @@ pub enum Outcome {
     TimeLimit,
     /// The program ended with one of `continueExitCodes`: go on in a new segment.
     Yielded,
-    /// The operator stopped it: suspend, cancel or a limit.
+    /// The operator stopped it: suspend, cancel, a limit, or an edit of a task whose pod could not start.
     Stopped,
     /// The main container never ran, for a reason that lies with the task.
     StartFailed,
@@ -193,6 +193,8 @@ pub enum StopReason {
     Cancel,
     /// The main container has ended, another one has not.
     MainEnded,
+    /// The segment's time was used up, and the API server refused to lower the pod's deadline: it was deleted instead.
+    TimeLimit,
     /// The main container did not run within `startTimeout` of being scheduled.
     StartTimeout,
     /// The scheduler found no place within `schedulingTimeout`.

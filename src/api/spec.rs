@@ -134,7 +134,8 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 ]))]
 #[serde(rename_all = "camelCase")]
 pub struct LongTaskSpec {
-    /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt.
+    /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, those of
+    /// `schedulingTimeout` at once. A pod that cannot start is replaced when an edit would make another one of it.
     #[serde(default)]
     pub segment: Segment,
 
@@ -153,7 +154,8 @@ pub struct LongTaskSpec {
     pub retry: Retry,
 
     /// What follows particular failures: rules by exit code, reason or the program's own error code. Changes take
-    /// effect when the running attempt ends.
+    /// effect when the running attempt ends. What a rule has changed (`status.memory`, `status.avoidNodes`) is taken back
+    /// when the rule is removed, or edited so that it would not do so any more.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
 
@@ -274,8 +276,9 @@ pub struct Segment {
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", Some("24h"))]))]
     pub grace_period: GoDuration,
 
-    /// How long a scheduled pod may take until its main container runs: volumes, image pulls, init containers. Taking
-    /// longer is a failed start. Default 10m, at least 1s.
+    /// How long a scheduled pod may take until its main container runs: volumes, image pulls, init containers, and a
+    /// `postStart` hook of the main container. Taking longer is a failed start; a time limit, if the program ran already
+    /// while its hook did. Default 10m, at least 1s.
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub start_timeout: GoDuration,
 
@@ -334,12 +337,14 @@ pub struct Limits {
     #[schemars(schema_with = "super::rules::point_in_time")]
     pub deadline: Option<Timestamp>,
 
-    /// The most segments. When one more would be needed, the task fails with reason SegmentLimitReached. At least 1.
+    /// The most segments. When one more would be needed, the task fails with reason SegmentLimitReached. A segment that
+    /// is tried again after a failure or an interruption is still the same one. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub segments: Option<i32>,
 
-    /// The most attempts, whatever they ended with. When one more would be needed, the task fails with reason
+    /// The most attempts, whatever they ended with; compared with `status.totals.attempts`. One that was stopped before
+    /// its program ran, by an edit or a pause, is not counted. When one more would be needed, the task fails with reason
     /// AttemptLimitReached. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]

@@ -385,7 +385,8 @@ pub struct RuleCounter {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Totals {
-    /// Attempts that ended. One that was stopped before its program ran, by an edit or a pause, is not among them.
+    /// Attempts that ended; `spec.limits.attempts` bounds them. One that was stopped before its program ran, by an edit or
+    /// a pause, is not among them.
     pub attempts: i64,
     /// Failures.
     pub failures: i64,

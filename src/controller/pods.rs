@@ -10,10 +10,13 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt, runtime::watcher::Event};
+use kube::{Resource, ResourceExt, runtime::watcher::Event};
 use tokio::sync::watch;
 
-use crate::{api::labels, plan::PodFacts};
+use crate::{
+    api::{LongTask, labels},
+    plan::PodFacts,
+};
 
 /// A task by namespace and name: whichever task of that name, past or present.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -185,8 +188,11 @@ fn take_out(pods: &mut Pods, pod: &Pod) {
     }
 }
 
+/// The task that a pod is of: its owner, or for an orphan the one that its label says. Users can change labels.
 fn task_of(pod: &Pod) -> Option<TaskKey> {
-    let name = pod.labels().get(labels::TASK)?.clone();
+    let kind = LongTask::kind(&());
+    let owner = pod.owner_references().iter().find(|owner| owner.controller == Some(true) && owner.kind == kind);
+    let name = owner.map(|owner| &owner.name).or_else(|| pod.labels().get(labels::TASK))?.clone();
     Some(TaskKey { namespace: pod.namespace()?, name })
 }
 
@@ -267,6 +273,21 @@ mod tests {
 
     fn attempts(index: &PodIndex, task: &str) -> Vec<i64> {
         index.of(&key(task)).iter().map(|pod| pod.attempt).collect()
+    }
+
+    #[test]
+    fn a_pod_whose_label_was_changed_stays_with_its_owner() {
+        let index = PodIndex::new();
+        let mut indexer = Indexer::new(index.clone());
+        let mut relabelled = pod("a", 1);
+        let owner = json!([{ "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "name": "a", "uid": "u", "controller": true }]);
+        relabelled.metadata.owner_references = serde_json::from_value(owner).expect("an owner");
+        relabelled.labels_mut().insert(labels::TASK.into(), "b".into());
+        relabelled.labels_mut().insert(labels::TASK_UID.into(), "another".into());
+        relabelled.labels_mut().insert(labels::ATTEMPT.into(), "7".into());
+        assert_eq!(indexer.take(Event::Apply(relabelled)), [key("a")]);
+        assert_eq!((attempts(&index, "a"), attempts(&index, "b")), (vec![1], vec![]));
+        assert_eq!(index.of(&key("a"))[0].task_uid, "u");
     }
 
     #[test]

@@ -22,13 +22,6 @@ use crate::{
 
 const EVERY: Duration = Duration::from_secs(30);
 
-/// The conditions that somebody may have to look after.
-const TROUBLES: [(ConditionType, &str); 3] = [
-    (ConditionType::Blocked, "Blocked"),
-    (ConditionType::CheckpointStale, "CheckpointStale"),
-    (ConditionType::AttemptOverdue, "AttemptOverdue"),
-];
-
 /// Makes a round every half minute, once the caches are filled: counts the tasks, and names to the janitor each task
 /// that is gone and still has pods: the deletion may have been missed.
 pub(super) async fn make_rounds(
@@ -72,9 +65,9 @@ fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, usize> {
 
 /// The number of tasks with each trouble.
 fn by_trouble(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = (&'static str, usize)> {
-    TROUBLES.into_iter().map(|(condition, name)| {
+    ConditionType::troubles().map(|condition| {
         let statuses = readable(tasks).filter_map(|task| task.status.as_ref());
-        (name, statuses.filter(|status| is_condition_true(&status.conditions, condition)).count())
+        (condition.into(), statuses.filter(|status| is_condition_true(&status.conditions, condition)).count())
     })
 }
 
@@ -127,4 +120,43 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
         work_lost_seconds: status.totals.work_lost_seconds,
         next_attempt: status.next_attempt_time.map(Timestamp::as_second),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn task_with(conditions: &[(&str, &str)]) -> Arc<Guarded> {
+        let conditions: Vec<_> = conditions
+            .iter()
+            .map(|(name, status)| {
+                json!({
+                    "type": name, "status": status, "reason": "Any", "message": "",
+                    "lastTransitionTime": "2026-11-24T10:00:00Z",
+                })
+            })
+            .collect();
+        let task = json!({
+            "apiVersion": "longtask.dev/v1alpha1",
+            "kind": "LongTask",
+            "metadata": { "name": "import", "namespace": "default" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } } },
+            "status": { "conditions": conditions },
+        });
+        Arc::new(serde_json::from_value(task).expect("a task"))
+    }
+
+    #[test]
+    fn tasks_are_counted_by_each_trouble_that_they_have() {
+        let tasks = [
+            task_with(&[("Blocked", "True"), ("WriteRefused", "True"), ("Reconciling", "True")]),
+            task_with(&[("WriteRefused", "True"), ("AttemptOverdue", "True"), ("Blocked", "False")]),
+            task_with(&[("CheckpointStale", "False")]),
+        ];
+        let counted: HashMap<_, _> = by_trouble(&tasks).collect();
+        let expected = [("Blocked", 1), ("WriteRefused", 2), ("AttemptOverdue", 1), ("CheckpointStale", 0)];
+        assert_eq!(counted, expected.into());
+    }
 }

@@ -99,11 +99,13 @@ fn remedy(reason: &str, words: &str) -> &'static str {
         "QuotaExceeded" if words.contains("count/pods") => {
             "lower spec.podHistoryLimit, since kept pods count too, or raise the quota; it goes on by itself when there is room"
         }
-        "PodSecurityViolation" | "Forbidden" | "Invalid" | "BadRequest" if is_missing(words) => {
+        "Unschedulable" | "PodSecurityViolation" | "Forbidden" | "Invalid" | "BadRequest" if is_missing(words) => {
             "create what is missing; it goes on by itself then"
         }
         NAMESPACE_TERMINATING => "nothing: the namespace is being deleted, and this task with it",
-        waits::NOT_SCHEDULED => "check spec.template.spec.schedulerName and that this scheduler runs",
+        waits::NOT_SCHEDULED => {
+            "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
+        }
         waits::NODE_SILENT => "check the node with `kubectl get node`; it goes on by itself when its kubelet answers",
         waits::NOT_PREPARED => {
             "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
@@ -115,6 +117,12 @@ fn remedy(reason: &str, words: &str) -> &'static str {
         "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
         "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
         "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
+        "WebhookFailed" => {
+            "see that the webhook's service runs, or remove its webhook configuration; it goes on by itself when it answers"
+        }
+        "NoAnswer" | "NoConnection" => {
+            "see whether the API server and the webhooks for pods are well; it goes on by itself when they answer"
+        }
         "SchedulerError" => "see the scheduler's log; it is tried again",
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             "check the image's name and the pull secrets in spec.template"
@@ -164,6 +172,8 @@ mod tests {
             (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
             (&["CreateContainerConfigError"], "create what is missing"),
             (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["WebhookFailed"], "webhook's service"),
+            (&["NoAnswer", "NoConnection"], "API server and the webhooks"),
             (&["SchedulerError"], "scheduler's log"),
             (&["RegistryUnavailable", "ImageInspectError"], "registry"),
             (&["SignatureValidationFailed"], "sign the image"),
@@ -199,6 +209,9 @@ mod tests {
         assert!(remedy("Forbidden", missing).contains("create what is missing"));
         let class = "pods \"t-1\" is forbidden: no PriorityClass with name urgent was found";
         assert!(remedy("Forbidden", class).contains("create what is missing"));
+        assert!(
+            remedy("Unschedulable", "persistentvolumeclaim \"absent\" not found").contains("create what is missing")
+        );
         assert!(remedy("Forbidden", "denied by a policy").contains("have the policy changed"));
         let own_pods = "exceeded quota: q, requested: count/pods=1, used: count/pods=2, limited: count/pods=2";
         assert!(remedy("QuotaExceeded", own_pods).contains("podHistoryLimit"));

@@ -20,7 +20,7 @@ const TRY_AGAIN: i64 = 30;
 
 /// The task is going: nobody will record outcomes any more. The garbage collector deletes the pods.
 pub(super) fn release_all(seen: &Observed<'_>, now: Timestamp) -> Plan {
-    let held = seen.pods.iter().chain(&seen.foreign).filter(|pod| pod.has_finalizer);
+    let held = seen.known_pods().chain(&seen.foreign).filter(|pod| pod.has_finalizer);
     let (mut plan, mut refused) = (Plan::default(), None);
     for pod in held {
         let step = Step::ReleasePod(PodRef::to(pod));
@@ -43,7 +43,7 @@ pub(super) fn tidy(draft: &mut Draft<'_>) {
     for pod in seen.foreign.iter().filter(|pod| pod.has_finalizer) {
         draft.step(Step::ReleasePod(PodRef::to(pod)));
     }
-    let served: Vec<_> = seen.pods.iter().filter(|pod| has_served(draft, pod)).collect();
+    let served: Vec<_> = seen.known_pods().filter(|pod| has_served(draft, pod)).collect();
     for pod in &served {
         let is_stray = !outcome::has_ended(pod, draft.now);
         if is_stray && pod.deletion.is_none() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    blocked::{block, is_same_trouble, show_progress, unblock},
+    blocked::{self, block, is_same_trouble, show_progress, unblock},
     decision::{EventReason, PodRef, Step},
     draft::Draft,
     edits, limits,
@@ -38,14 +38,9 @@ pub(super) fn keep_up(draft: &mut Draft<'_>, pod: &PodFacts) {
     enforce(draft, pod);
     overdue::watch(draft, pod);
     edits::show_waiting(draft, &attempt);
-    if is_out_of_sight(draft, pod) {
+    if draft.seen.is_out_of_sight(pod) {
         draft.wake.no_later_than(after(draft.now, LOOK_AGAIN));
     }
-}
-
-/// Whether the watch does not tell of the pod: somebody has taken its label off.
-fn is_out_of_sight(draft: &Draft<'_>, pod: &PodFacts) -> bool {
-    draft.seen.pods.iter().all(|known| known.uid != pod.uid)
 }
 
 fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {
@@ -136,7 +131,7 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
         let ended = end.finished_at.unwrap_or(draft.now);
         // Where no other container runs, the kubelet is only slow to say that the pod has ended.
         let must_stop = has_ended_before_deletion(pod, ended)
-            || pod.other_running.is_some()
+            || pod.other_unended.is_some()
                 && !is_being_stopped(pod, draft.now.max(ended))
                 && is_due(draft, after(ended, AFTER_MAIN_ENDED));
         return must_stop.then_some(StopReason::MainEnded);
@@ -217,6 +212,15 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         attempt.state = AttemptState::Stopping;
     });
     draft.stands(Phase::Stopping, &reason.to_string());
+    let waited_for = match reason {
+        StopReason::StartTimeout | StopReason::SchedulingTimeout => show_what_took_too_long(draft, pod),
+        StopReason::Suspend
+        | StopReason::Cancel
+        | StopReason::MainEnded
+        | StopReason::TimeLimit
+        | StopReason::Limit
+        | StopReason::Outdated => String::new(),
+    };
     if pod.deletion.is_some() {
         // Somebody else has asked.
         return;
@@ -224,27 +228,48 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     let why = match reason {
         StopReason::Suspend => "the task is suspended",
         StopReason::Cancel => "the task is cancelled",
-        StopReason::MainEnded => match &pod.other_running {
+        StopReason::MainEnded => match &pod.other_unended {
             Some(other) => &format!("its main container has ended, and container {other} has not"),
             None => "its main container has ended",
         },
         StopReason::StartTimeout => "its main container did not run within segment.startTimeout",
         StopReason::SchedulingTimeout => "it was not scheduled within segment.schedulingTimeout",
+        StopReason::TimeLimit => "its segment's time is used up, and its deadline cannot be lowered",
         StopReason::Limit => "a limit of the task is reached",
         StopReason::Outdated => "it does not start, and the task has been edited since",
     };
     let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    draft.say_of(Some(PodRef::to(pod)), EventReason::StopRequested, &format!("Asked attempt {number} to stop: {why}."));
+    draft.say_of(
+        Some(PodRef::to(pod)),
+        EventReason::StopRequested,
+        &format!("Asked attempt {number} to stop: {why}{waited_for}."),
+    );
+}
+
+/// Shows what the attempt waited for until its time was up, however short that was, in place of whatever kept an earlier
+/// one: the pod forgets it when it is deleted. Returns the words, behind a colon.
+fn show_what_took_too_long(draft: &mut Draft<'_>, pod: &PodFacts) -> String {
+    let Some(Wait { words, .. }) = waits::wait(pod) else { return String::new() };
+    if !blocked::shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, &words.reason)) {
+        blocked::show(draft, &words.reason, &words.message);
+    }
+    format!(": {}", words.message)
 }
 
 /// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully
-/// and *keeps* it with its exit codes and messages. A pod that never ran has nothing to keep and is deleted.
+/// and *keeps* it with its exit codes and messages. A pod that never ran has nothing to keep and is deleted. So is one
+/// whose deadline the API server refuses to lower: our finalizer keeps it until its end is recorded.
 ///
 /// Asked anew each time: a step that got lost is taken again.
 fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     match (attempt.stop, attempt.started_at.or_else(|| main_started_at(pod))) {
-        (Some(_), Some(_)) => lower_deadline(draft, pod, 1),
+        (Some(_), Some(_)) => {
+            lower_deadline(draft, pod, 1);
+            if is_lowering_refused(draft) {
+                draft.step(Step::DeletePod(PodRef::to(pod)));
+            }
+        }
         (Some(_), None) if pod.deletion.is_none() => draft.step(Step::DeletePod(PodRef::to(pod))),
         (None, Some(started_at)) => keep_to_slice(draft, pod, started_at),
         (Some(_) | None, None) => {}
@@ -258,6 +283,15 @@ fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
     if let Some(start_time) = pod.start_time {
         lower_deadline(draft, pod, seconds_between(start_time, slice.end));
     }
+    if is_lowering_refused(draft) && is_due(draft, slice.end) {
+        request_stop(draft, pod, StopReason::TimeLimit);
+        draft.step(Step::DeletePod(PodRef::to(pod)));
+    }
+}
+
+/// Whether the API server has just refused to lower the pod's deadline.
+fn is_lowering_refused(draft: &Draft<'_>) -> bool {
+    draft.refused_steps().any(|refused| matches!(refused.step, Step::LowerDeadline { .. }))
 }
 
 /// Raising is refused by the API server, so a slice never gets longer.

@@ -152,8 +152,8 @@ pub struct PodFacts {
     /// Whether the kubelet reported its end before it knew that somebody had deleted it; none where the pod does not
     /// tell (before Kubernetes 1.35) or has not ended, or is not being deleted.
     pub ended_before_deletion: Option<bool>,
-    /// A container beside the main one that runs.
-    pub other_running: Option<String>,
+    /// A container beside the main one that keeps the pod from its end.
+    pub other_unended: Option<String>,
     /// Whether the node's controller has marked it as not ready although its containers were: the node is silent.
     pub is_node_silent: bool,
     /// The main container.
@@ -292,6 +292,21 @@ impl<'a> Observed<'a> {
             refused_steps: Vec::new(),
             late_creates: LateCreates::None,
         }
+    }
+
+    /// All its pods that are known of; the one of the attempt under way too when no watch tells of it, since somebody has
+    /// taken its label off.
+    pub(super) fn known_pods(&self) -> impl Iterator<Item = &Arc<PodFacts>> {
+        let current = match &self.current {
+            Sight::Seen(pod) => Some(pod),
+            Sight::NotAsked | Sight::Gone => None,
+        };
+        self.pods.iter().chain(current.filter(|pod| self.is_out_of_sight(pod)))
+    }
+
+    /// Whether no watch tells of a pod that was seen.
+    pub(super) fn is_out_of_sight(&self, pod: &PodFacts) -> bool {
+        self.pods.iter().all(|known| known.uid != pod.uid)
     }
 
     /// Whether somebody deleted the task.

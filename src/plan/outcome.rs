@@ -168,6 +168,7 @@ impl Facts<'_> {
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
+            StopReason::TimeLimit => Some((Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit))),
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
             }
@@ -237,7 +238,23 @@ impl Facts<'_> {
 
     /// By whoever came first: a pod that is on its way out can still be evicted, or lose its node.
     fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        [self.disrupted_at(pod), deleted_at(pod)].into_iter().flatten().min()
+        [self.disrupted_at(pod), self.deleted_at(pod)].into_iter().flatten().min()
+    }
+
+    /// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
+    /// grace to 0 and the time to now, so that the time of the request is lost. What came first is told by the pod then;
+    /// where it does not tell, the request came a full grace earlier at the most, and what the kubelet takes to tell of the
+    /// end.
+    fn deleted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
+        let deletion = pod.deletion.filter(|_| !has_ended_untouched(pod))?;
+        if deletion.grace > 0 {
+            return Some(after(deletion.at, deletion.grace.saturating_neg()));
+        }
+        let earliest = after(deletion.at, pod.grace.saturating_add(LAST_DELETE_SECONDS).saturating_neg());
+        match pod.ended_before_deletion {
+            Some(false) => Some(self.end.and_then(|end| end.finished_at).map_or(earliest, |end| end.min(earliest))),
+            Some(true) | None => Some(earliest),
+        }
     }
 
     /// The init container that failed by itself, and was not ended with the pod.
@@ -345,15 +362,6 @@ fn is_evicted_by_kubelet(pod: &PodFacts) -> bool {
 /// The kubelet says that the pod has used up its time.
 fn is_out_of_time(pod: &PodFacts) -> bool {
     pod.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED)
-}
-
-/// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
-/// grace to 0 and the time to now; the request came a full grace earlier at the most, and what the kubelet takes to tell
-/// of the end.
-fn deleted_at(pod: &PodFacts) -> Option<Timestamp> {
-    let deletion = pod.deletion.filter(|_| !has_ended_untouched(pod))?;
-    let grace = if deletion.grace == 0 { pod.grace.saturating_add(LAST_DELETE_SECONDS) } else { deletion.grace };
-    Some(after(deletion.at, grace.saturating_neg()))
 }
 
 /// Whether the pod tells that it had ended before its kubelet knew of any deletion: the deletion began nothing then, nor did

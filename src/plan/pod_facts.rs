@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerState, Pod, PodCondition, PodStatus},
+    api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
@@ -61,7 +61,7 @@ impl PodFacts {
             start: matches!(main, MainContainer::Waiting).then(|| start::stage(pod, status)),
             failed_init: start::failed_init(pod, status),
             ended_before_deletion: ended_before_deletion(pod, status),
-            other_running: other_running(pod, status),
+            other_unended: other_unended(pod, status),
             is_node_silent: is_node_silent(status),
             node,
             main,
@@ -104,7 +104,7 @@ impl PodFacts {
 /// The number of the attempt that a pod is of: the end of its name, which nobody can change. A pod under another name,
 /// as of somebody who copied one of ours, is of the attempt that its label says.
 fn attempt_number(pod: &Pod) -> Option<i64> {
-    let task = label(pod, labels::TASK).or_else(|| controller(pod).map(|owner| &owner.name));
+    let task = controller(pod).map(|owner| &owner.name).or_else(|| label(pod, labels::TASK));
     let behind_task = |name: &String| name.strip_prefix(task?.as_str())?.strip_prefix('-')?.parse().ok();
     let by_name = pod.metadata.name.as_ref().and_then(behind_task);
     by_name.or_else(|| label(pod, labels::ATTEMPT)?.parse().ok())
@@ -202,15 +202,17 @@ fn ended_before_deletion(pod: &Pod, status: &PodStatus) -> Option<bool> {
     has_ended.then_some(seen < now)
 }
 
-/// A container that keeps the pod from its end once the main one has ended.
-fn other_running(pod: &Pod, status: &PodStatus) -> Option<String> {
-    let main = main_name(pod);
-    let all = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    let mut running = all.into_iter().flatten().flatten().filter(|container| {
-        let is_main = main.is_none_or(|main| *main == container.name);
-        !is_main && container.state.as_ref().is_some_and(|state| state.running.is_some())
-    });
-    running.next().map(|container| container.name.clone())
+/// A container that keeps the pod from its end once the main one has ended: one that has not ended, started or not, or a
+/// sidecar or a debugger that runs.
+fn other_unended(pod: &Pod, status: &PodStatus) -> Option<String> {
+    let main = main_name(pod)?;
+    let state = |container: &ContainerStatus| container.state.clone().unwrap_or_default();
+    let others = status.container_statuses.iter().flatten().filter(|container| container.name != *main);
+    let mut unended = others.filter(|container| state(container).terminated.is_none());
+    let beside =
+        [&status.init_container_statuses, &status.ephemeral_container_statuses].into_iter().flatten().flatten();
+    let mut running = beside.filter(|container| state(container).running.is_some());
+    unended.next().or_else(|| running.next()).map(|container| container.name.clone())
 }
 
 /// The kubelet calls a pod ready when all its containers are. Only the node's controller says otherwise, when it has not

@@ -55,12 +55,17 @@ pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
 
 /// What is refused, in the server's words, and what the user can do.
 fn message(refused: &RefusedStep) -> String {
-    let words = cut(refused.words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
+    let RefusedStep { step, words } = refused;
+    let said = cut(words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
+    let instead = match step {
+        Step::LowerDeadline { .. } => "; to stop it, it will be deleted instead",
+        Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::ReleasePod(_) => "",
+    };
     format!(
-        "the API server refuses to {} ({}): {words}. What to do: let the operator make this change; it is tried again \
-         within a minute",
-        what(&refused.step),
-        refused.words.reason
+        "{} is refused ({}): {said}. What to do: let the operator make this change{instead}; it is tried again within a \
+         minute",
+        what(step),
+        words.reason
     )
 }
 
@@ -93,14 +98,11 @@ fn reason(step: &Step) -> &'static str {
 
 fn what(step: &Step) -> String {
     match step {
-        Step::CreatePod(_) => "create the next pod".to_owned(),
-        Step::LowerDeadline { pod, seconds: 1 } => format!("stop pod {}, by its activeDeadlineSeconds", pod.name),
-        Step::LowerDeadline { pod, .. } => {
-            format!("keep pod {} to its segment.duration, by its activeDeadlineSeconds", pod.name)
-        }
-        Step::DeletePod(pod) => format!("delete pod {}", pod.name),
-        Step::DeleteTask => "delete this task, whose time after its end is over".to_owned(),
-        Step::ReleasePod(pod) => format!("remove the finalizer longtask.dev/outcome from pod {}", pod.name),
+        Step::CreatePod(_) => "to create the next pod".to_owned(),
+        Step::LowerDeadline { pod, .. } => format!("to lower activeDeadlineSeconds of pod {}", pod.name),
+        Step::DeletePod(pod) => format!("to delete pod {}", pod.name),
+        Step::DeleteTask => "to delete this task".to_owned(),
+        Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::api::{
 const RECENT_ATTEMPTS: usize = 5;
 /// The most bytes of a failure's message that stay in status.
 const LONGEST_MESSAGE: usize = 1024;
+/// The most bytes of a node's name in the history of attempts: few have more, and a status has to stay small.
+const LONGEST_NODE: usize = 64;
 /// The most bytes of a reason that comes from the cluster.
 const LONGEST_REASON: usize = 64;
 
@@ -80,7 +82,7 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
             exit_code: ending.exit_code,
             started_at: ending.started_at,
             finished_at: ending.finished_at,
-            node_name: node_name.clone(),
+            node_name: node_name.as_deref().map(|node| cut(node, LONGEST_NODE).to_owned()),
             checkpoint_sequence: status.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence),
         },
     );

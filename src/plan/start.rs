@@ -66,9 +66,9 @@ fn is_sidecar(pod: &Pod, name: &str) -> bool {
 
 /// The first container that waits for something to be mended.
 pub(super) fn trouble(pod: &Pod, status: &PodStatus) -> Option<Words> {
-    let init = status.init_container_statuses.iter().flatten();
-    let all = init.clone().chain(status.container_statuses.iter().flatten());
-    all.filter_map(waiting).next().or_else(|| init.filter_map(|container| crashing(pod, container)).next())
+    let mut init = status.init_container_statuses.iter().flatten();
+    let mut all = init.clone().chain(status.container_statuses.iter().flatten());
+    all.find_map(waiting).or_else(|| init.find_map(|container| crashing(pod, container)))
 }
 
 fn waiting(container: &ContainerStatus) -> Option<Words> {

@@ -68,6 +68,14 @@ fn each_alert_has_a_section_of_the_runbook_and_links_to_it() {
 }
 
 #[test]
+fn the_page_on_observability_lists_each_alert() {
+    let page = fs::read_to_string("docs/observability.md").expect("the page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| LongTask")?.split_once(" |"));
+    let listed: BTreeSet<_> = rows.map(|(name, _)| format!("LongTask{name}")).collect();
+    assert_eq!(listed, alerts().into_iter().map(|(name, _)| name).collect());
+}
+
+#[test]
 fn every_metric_that_a_rule_asks_for_is_one_of_the_operators() {
     let text = all_metrics();
     for rule in rules() {

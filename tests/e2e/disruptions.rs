@@ -9,9 +9,11 @@ use k8s_openapi::api::{
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, PostParams},
+    runtime::{conditions::is_pod_running, wait::await_condition},
 };
 use longtask::api::{LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     blocked::{nodes_offer, resource},
@@ -130,12 +132,8 @@ async fn a_pod_that_the_kubelet_rejects_is_made_again_until_there_is_room() {
         let mut holder = pod_that_claims(pod("holder", &HOLDS_ITS_PLACE), claim("cpu", &most));
         holder["spec"]["nodeName"] = json!(node);
         lab.create_pod(holder).await;
-        let runs = kube::runtime::wait::await_condition(
-            lab.api::<Pod>(),
-            "holder",
-            kube::runtime::conditions::is_pod_running(),
-        );
-        tokio::time::timeout(Duration::from_secs(30), runs).await.expect("in time").expect("the holder runs");
+        let runs = await_condition(lab.api::<Pod>(), "holder", is_pod_running());
+        timeout(Duration::from_secs(30), runs).await.expect("in time").expect("the holder runs");
 
         let mut pinned = task_that_claims(manifest("pinned", &["--steps=1", "--step-time=0"]), claim("cpu", &most));
         pinned["spec"]["template"]["spec"]["nodeName"] = json!(node);
@@ -149,6 +147,36 @@ async fn a_pod_that_the_kubelet_rejects_is_made_again_until_there_is_room() {
         println!("{} attempts were rejected before there was room", status.totals.interruptions);
         assert_eq!((status.totals.failures, status.totals.start_failures, status.retries), (0, 0, 0));
         assert_eq!((status.totals.attempts, status.segment), (status.totals.interruptions + 1, 1));
+    })
+    .await;
+}
+
+/// A port of the node that no other test asks for.
+const PORT: i32 = 38017;
+
+#[tokio::test]
+async fn a_pod_whose_host_port_is_taken_there_is_rejected_and_costs_no_start() {
+    story(async |lab| {
+        let ports = json!([{ "containerPort": PORT, "hostPort": PORT }]);
+        let node = Api::<Node>::all(lab.client.clone()).list(&ListParams::default()).await.expect("list nodes").items
+            [0]
+        .name_any();
+        let mut holder = pod("holder", &HOLDS_ITS_PLACE);
+        holder["spec"]["nodeName"] = json!(node);
+        holder["spec"]["containers"][0]["ports"] = ports.clone();
+        lab.create_pod(holder).await;
+        let runs = await_condition(lab.api::<Pod>(), "holder", is_pod_running());
+        timeout(Duration::from_secs(30), runs).await.expect("in time").expect("the holder runs");
+        let mut pinned = manifest("pinned", &["--steps=1", "--step-time=0"]);
+        pinned["spec"]["template"]["spec"]["nodeName"] = json!(node);
+        pinned["spec"]["template"]["spec"]["containers"][0]["ports"] = ports;
+        let task = lab.submit(pinned).await;
+        let status = until_interrupted(&task).await;
+        let refused = status.last_failure.expect("it is told");
+        assert_eq!((refused.outcome, refused.reason.as_str()), (Outcome::Interrupted, "Rejected"), "{refused:?}");
+        lab.api::<Pod>().delete("holder", &DeleteParams::default()).await.expect("delete the holder");
+        let status = task.ends_as(Phase::Succeeded, 30).await;
+        assert_eq!((status.totals.failures, status.totals.start_failures, status.retries), (0, 0, 0));
     })
     .await;
 }

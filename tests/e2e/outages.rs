@@ -1,10 +1,7 @@
 //! A kubelet, a node or the whole machine fails. These stories stop components of the local cluster: see
 //! `support/outage.rs`.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::DeleteParams, runtime::wait::await_condition};
@@ -69,10 +66,6 @@ fn is_overdue(status: &LongTaskStatus) -> bool {
 /// The program of a lost machine has ended as well: here it does when it is told, and nobody sees it.
 const LOST: &str = "attempt=1 before=2: wait /journal/lost; exit 1";
 
-fn lose_the_machine(lab: &Lab) {
-    fs::write(lab.folder().join("lost"), "").expect("tell the programs");
-}
-
 async fn given_up(task: &Task<'_>, since: Instant) -> LongTaskStatus {
     let status = task.until("its attempt is given up", 90, |status| status.totals.attempts == 1).await;
     println!("{}: given up {:?} after the remedy", task.name, since.elapsed());
@@ -94,7 +87,7 @@ async fn an_attempt_on_a_silent_node_is_overdue_and_given_up_only_by_somebodys_w
         }
         let node = node_of(&lost);
         let kubelet = stop("kubelet");
-        lose_the_machine(lab);
+        lab.touch("lost");
         let delete = ["delete", "pod", "forced-1", "--force", "--grace-period=0", "--wait=false"];
         lab.kubectl_output(&delete).await;
         let deleted = Instant::now();
@@ -139,7 +132,7 @@ async fn an_attempt_whose_node_object_was_deleted_is_interrupted_by_the_loss_of_
         // With its node, kube-proxy ends as well.
         let all = Undo::by(&["cluster", "up"]);
         let kubelet = stop("kubelet");
-        lose_the_machine(lab);
+        lab.touch("lost");
         let nodes: Api<Node> = Api::all(lab.client.clone());
         nodes.delete(&node, &DeleteParams::default()).await.expect("delete the node");
         let deleted = Instant::now();

@@ -1,10 +1,10 @@
 //! Pods with more than the program in them.
 
 use k8s_openapi::api::core::v1::Pod;
-use longtask::api::{Outcome, Phase};
+use longtask::api::{ConditionType, Outcome, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, PodExt, container, manifest, story};
+use super::support::{Change, PodExt, container, manifest, message_of, story};
 
 /// What a proxy does: works until it is told to stop.
 const PROXY: [&str; 2] = ["start: sleep forever", "term: exit 0"];
@@ -60,6 +60,64 @@ async fn the_failure_of_a_program_beside_a_sidecar_is_a_failure() {
         let status = task.ends_as(Phase::Succeeded, 50).await;
         assert_eq!(outcomes(&status), [Outcome::Failed, Outcome::Completed]);
         assert_eq!(status.last_failure.and_then(|failure| failure.exit_code), Some(3));
+    })
+    .await;
+}
+
+/// A native sidecar that ends with 143 when it is stopped, as most do.
+fn stopped_sidecar() -> Value {
+    let sidecar = container("proxy", &["start: sleep forever", "term: exit 143"]);
+    json!({ "spec": { "template": { "spec": { "initContainers": [sidecar.and(json!({ "restartPolicy": "Always" }))] } } } })
+}
+
+fn budget(of: &str) -> Value {
+    json!({ "spec": { "retry": { "budgets": { of: 0 } } } })
+}
+
+#[tokio::test]
+async fn a_sidecar_that_was_stopped_is_blamed_for_nothing() {
+    story(async |lab| {
+        let fails = manifest("fails", &["start: exit 3"]).and(budget("failures")).and(stopped_sidecar());
+        let mut absent = manifest("absent", &[]).and(budget("startFailures")).and(stopped_sidecar());
+        absent["spec"]["template"]["spec"]["containers"][0]["command"] = json!(["/no/such/program"]);
+        let deleted =
+            manifest("deleted", &["start: sleep forever"]).and(budget("interruptions")).and(stopped_sidecar());
+        let (fails, absent, deleted) = (lab.submit(fails).await, lab.submit(absent).await, lab.submit(deleted).await);
+        deleted.until_phase(Phase::Running, 30).await;
+        lab.kubectl_output(&["delete", "pod", "deleted-1", "--wait=false"]).await;
+        for (task, outcome) in
+            [(&fails, Outcome::Failed), (&absent, Outcome::StartFailed), (&deleted, Outcome::Interrupted)]
+        {
+            let status = task.ends_as(Phase::Failed, 50).await;
+            let (_, failed) = message_of(&status, ConditionType::Failed).expect("it failed");
+            let failure = status.last_failure.expect("it is told");
+            assert_eq!(failure.outcome, outcome, "{failure:?}");
+            assert!(!failure.message.contains("proxy") && !failed.contains("proxy"), "{failure:?}, {failed}");
+            assert_eq!(task.name == "absent", failure.message.contains("no such"), "the runtime's words: {failure:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sidecar_that_crashes_before_the_program_starts_can_be_matched_by_a_rule() {
+    story(async |lab| {
+        let crashes = container("proxy", &["start: exit 1"]).and(json!({
+            "restartPolicy": "Always",
+            "startupProbe": { "exec": { "command": ["/no/such/program"] }, "periodSeconds": 1 },
+        }));
+        let rule = json!({ "name": "crashes", "onReasons": ["CrashLoopBackOff"], "action": "Hold" });
+        let change = json!({ "spec": {
+            "segment": { "startTimeout": "10s", "gracePeriod": "1s" },
+            "failurePolicy": { "rules": [rule] },
+            "template": { "spec": { "initContainers": [crashes] } },
+        } });
+        let task = lab.submit(manifest("held", &["--steps=0"]).and(change)).await;
+        let status = task.until_phase(Phase::Suspended, 40).await;
+        assert_eq!(status.reason, "Held");
+        let failure = status.last_failure.expect("it is told");
+        assert_eq!((failure.outcome, failure.reason.as_str()), (Outcome::StartFailed, "CrashLoopBackOff"));
+        assert!(failure.message.contains("proxy"), "{failure:?}");
     })
     .await;
 }

@@ -111,3 +111,15 @@ async fn a_pod_that_does_not_start_in_time_is_a_failed_start() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_segment_of_a_task_that_used_up_its_segments_is_the_last_one_that_ran() {
+    story(async |lab| {
+        let limits = json!({ "spec": { "limits": { "segments": 2 } } });
+        let yields = ["--steps=9", "--step-time=0", "segment=1 before=2: exit 75", "segment=2 before=3: exit 75"];
+        let task = lab.submit(manifest("two", &yields).and(limits)).await;
+        let status = task.ends_as(Phase::Failed, 30).await;
+        assert_eq!((status.reason.as_str(), status.segment, task.pods().len()), ("SegmentLimitReached", 2, 2));
+    })
+    .await;
+}

@@ -349,7 +349,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
         (main_containers(), select(vec![None, Some("100Mi"), Some("1Gi")]), starts(), option::of(any::<bool>())),
     )
         .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, rest)| {
-            let (main, memory, (start, other_running), ended_before_deletion) = rest;
+            let (main, memory, (start, other_unended), ended_before_deletion) = rest;
             PodFacts {
                 name: format!("t-{attempt}"),
                 uid: format!("pod-{attempt}"),
@@ -382,7 +382,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 template_hash: has_node.then(|| "another-digest".into()),
                 raised_memory: None,
                 ended_before_deletion,
-                other_running,
+                other_unended,
                 is_node_silent: ended_before_deletion == Some(true),
                 start,
                 main,

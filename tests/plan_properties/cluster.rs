@@ -54,6 +54,8 @@ struct SimPod {
     crashes_at: Option<i64>,
     exits_on_stop_with: i32,
     has_sidecar: bool,
+    /// Whether somebody had deleted it when its main container ended.
+    knew_of_deletion: bool,
     node_is_dead: bool,
 }
 
@@ -142,7 +144,7 @@ impl Cluster {
     }
 
     fn facts(&self) -> Vec<Arc<PodFacts>> {
-        let mut facts: Vec<_> = self.pods.values().map(|pod| Arc::new(pod.facts.clone())).collect();
+        let mut facts: Vec<_> = self.pods.values().map(|pod| Arc::new(pod.told_facts())).collect();
         facts.sort_by_key(|pod| pod.attempt);
         facts
     }
@@ -152,7 +154,7 @@ impl Cluster {
         let mut seen = Observed::of(task, "task-uid", pods.to_vec());
         let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
         if let (Some(attempt), Sight::Gone) = (attempt, &seen.current) {
-            let live = self.pods.get(&attempt.pod_name).map(|pod| Arc::new(pod.facts.clone()));
+            let live = self.pods.get(&attempt.pod_name).map(|pod| Arc::new(pod.told_facts()));
             seen.current = live.filter(|pod| pod.is_of(attempt)).map_or(Sight::Gone, Sight::Seen);
         }
         seen.refusal = refusal;
@@ -275,6 +277,7 @@ impl Cluster {
             crashes_at: crashes.then(|| self.now + 5 + self.dice.below(60)),
             exits_on_stop_with: [0, 75, 143][usize::try_from(self.dice.below(3)).unwrap_or(0)],
             has_sidecar: self.dice.one_in(4),
+            knew_of_deletion: false,
             node_is_dead: false,
         };
         self.pods.insert(name, sim);
@@ -361,6 +364,14 @@ impl Cluster {
 }
 
 impl SimPod {
+    /// The facts, with those that follow from others.
+    fn told_facts(&self) -> PodFacts {
+        let is_over = self.facts.is_terminal();
+        let ended = self.facts.deletion.filter(|_| is_over).map(|_| !self.knew_of_deletion);
+        let other_unended = (self.has_sidecar && !is_over).then(|| "sidecar".to_owned());
+        PodFacts { ended_before_deletion: ended, other_unended, ..self.facts.clone() }
+    }
+
     fn is_running(&self) -> bool {
         // A pod deleted by force is presumed dead.
         matches!(self.facts.main, MainContainer::Running { .. })
@@ -373,6 +384,7 @@ impl SimPod {
 
     fn end(&mut self, since: i64, now: i64, exit_code: i32, is_done: bool) {
         let n = self.position(since, now);
+        self.knew_of_deletion = self.facts.deletion.is_some();
         self.facts.main = MainContainer::Ended(ContainerEnd {
             exit_code,
             reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),

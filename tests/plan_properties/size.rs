@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{LongTask, LongTaskStatus, RuleCounter},
-    plan::{Observed, PodFacts, plan},
+    plan::{Observed, PodFacts, PodRef, RefusedStep, Step, Words, plan},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -50,6 +50,32 @@ fn after_ten_attempts(spec: &Value, exit_code: i32, message: &dyn Fn(i64) -> Str
     task.status.unwrap_or_default()
 }
 
+/// Likewise, and the API server refuses, in many words, to let a pod go.
+fn with_a_refusal(spec: &Value, status: LongTaskStatus, filler: &str) -> LongTaskStatus {
+    let mut task: LongTask = serde_json::from_value(json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "spec": spec,
+        "metadata": { "name": "t".repeat(52), "namespace": "n", "uid": "task-uid", "generation": 1 },
+    }))
+    .expect("a task");
+    let name = format!("{}-1", "t".repeat(52));
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": name, "uid": "pod", "finalizers": ["longtask.dev/outcome"],
+            "labels": { "longtask.dev/task-uid": "task-uid", "longtask.dev/attempt": "1" },
+        },
+        "spec": { "containers": [] },
+        "status": { "phase": "Failed" },
+    }))
+    .expect("a pod");
+    task.status = Some(status);
+    let mut seen = Observed::of(&task, "task-uid", vec![Arc::new(PodFacts::of(&pod).expect("facts"))]);
+    let words = Words { reason: "R".repeat(63), message: filler.repeat(1000) };
+    seen.refused_steps.push(RefusedStep { step: Step::ReleasePod(PodRef { name, uid: "pod".into() }), words });
+    let planned = plan(&seen, at(40 * 400)).status.expect("it is shown");
+    assert!(planned.conditions.iter().any(|condition| condition.type_ == "WriteRefused"));
+    planned
+}
+
 fn size(status: &LongTaskStatus) -> usize {
     serde_json::to_string(status).expect("a status").len()
 }
@@ -91,7 +117,10 @@ fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
         status.rule_counters =
             (0..20).map(|n| RuleCounter { name: format!("{n:032}"), count: i64::from(i32::MAX) }).collect();
         status.avoid_nodes = ["a", "b", "c"].map(|node| node.repeat(253)).into();
+        status.avoid_node_rules = ["a", "b", "c"].map(|rule| rule.repeat(32)).into();
         status.memory = Some("999999999Mi".parse().expect("an amount"));
+        status.memory_rule = Some("r".repeat(32));
+        let status = with_a_refusal(&spec, status, filler);
         assert_eq!(status.reason, "FailureBudgetExhausted");
         assert!(status.recent_attempts.len() == 5 && status.checkpoint_history.len() == 5);
         assert!(size(&status) < 16_000, "{filler:?}: {} bytes", size(&status));

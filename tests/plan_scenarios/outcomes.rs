@@ -144,7 +144,7 @@ fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
         (
             bound().waiting("Bored", "no wish").because("DeadlineExceeded"),
             "StartError",
-            "cluster's reason: Bored: no wish",
+            "cluster's reason: Bored: container main: no wish",
         ),
         (pod(1).start_error("ContainerCannotRun"), "StartError exit 128", "ContainerCannotRun: exec: no such file"),
         (bound().phase("Failed"), "StartError", ""),

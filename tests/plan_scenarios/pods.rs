@@ -230,3 +230,15 @@ fn an_edit_of_a_finished_task_is_answered_once() {
     assert!(status.observed_generation == 2);
     assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)));
 }
+
+/// Nobody else would let go of it: it is asked for only while its attempt is under way.
+#[test]
+fn a_pod_that_lost_its_label_is_let_go_with_its_last_look() {
+    let attempt = || given().running(1, "10:00:00");
+    let ended = || pod(1).ran("10:00:00", "10:10:00", 75);
+    let counted = attempt().pod_out_of_sight(ended()).at("10:10:01");
+    counted.expect_containing(&["outcome Yielded exit 75", "create pod t-2", "release pod t-1"]);
+    let runs = || attempt().pod_out_of_sight(pod(1).runs("10:00:00").deadline(3601));
+    runs().at("10:10:00").expect_without(&["release", "create"]);
+    runs().being_deleted().at("10:10:00").expect(["release pod t-1"]);
+}

@@ -83,6 +83,34 @@ fn a_name_that_is_taken_blocks() {
 }
 
 #[test]
+fn a_name_that_something_else_makes_again_and_again_is_told_with_its_owner() {
+    let taken = given().creating(1).refusal(Refusal::NameTaken(Some("StatefulSet t".into()))).at("10:00:00");
+    let note = taken.note("Blocked");
+    assert!(note.contains("pod t-1 exists that is of StatefulSet t") && note.contains("another name"), "{note}");
+}
+
+/// Of a pod whose resources are given as a whole; a LimitRange says it in other words.
+#[test]
+fn a_refusal_of_the_memory_that_a_rule_has_raised_names_the_rule() {
+    let raised = |rule: Option<&str>| {
+        given().creating(2).status(|status| {
+            status.memory = Some("160Mi".parse().expect("memory"));
+            status.memory_rule = rule.map(str::to_owned);
+        })
+    };
+    for (reason, words) in [
+        ("Invalid", "spec.containers[0].resources.limits[memory]: must be less than or equal to pod limits of 100Mi"),
+        ("Forbidden", "maximum memory usage per Container is 96Mi, but limit is 160Mi"),
+    ] {
+        let refused = raised(Some("oom")).refused(reason, words).at("10:00:00");
+        let note = refused.note("Blocked");
+        assert!(note.contains("rule oom raised the main container's memory to 160Mi"), "{note}");
+        let other = raised(Some("oom")).refused(reason, "runAsNonRoot must be true").at("10:00:00");
+        assert!(!other.note("Blocked").contains("rule oom"), "{}", other.note("Blocked"));
+    }
+}
+
+#[test]
 fn a_pod_that_comes_to_be_after_all_clears_the_block() {
     let blocked = refused().at("10:00:00").then();
     blocked.pod(pod(1)).at("10:00:05").expect([

@@ -16,6 +16,11 @@ fn lower() -> Step {
     Step::LowerDeadline { pod: pod_ref(1), seconds: 1 }
 }
 
+/// Neither may its deadline be lowered nor may it be deleted.
+fn kept_alive(given: Given, words: &str) -> Given {
+    given.refused_step(lower(), words).refused_step(Step::DeletePod(pod_ref(1)), words)
+}
+
 fn suspended() -> Given {
     given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601)).edited(json!({ "suspend": true }))
 }
@@ -25,22 +30,29 @@ fn a_stop_that_is_refused_is_shown_in_the_servers_words_and_tried_again_within_a
     let asked = suspended().at("10:05:00").expect_containing(&["stop Suspend", "lower deadline of t-1 to 1"]).then();
     let refused =
         asked.each_pod(|_| pod(1).runs("10:00:00").deadline(3601)).refused_step(lower(), "pods are not to change");
-    let shown =
-        refused.at("10:05:00").expect(["WriteRefused True StopRefused", "Warning WriteRefused", "wake 10:05:05"]);
+    let shown = refused.at("10:05:00").expect([
+        "WriteRefused True StopRefused",
+        "delete pod t-1",
+        "Warning WriteRefused",
+        "wake 10:05:05",
+    ]);
     let note = shown.note("WriteRefused");
     assert!(
-        note.contains("stop pod t-1") && note.contains("(Forbidden): pods are not to change. What to do: "),
+        note.starts_with(
+            "To lower activeDeadlineSeconds of pod t-1 is refused (Forbidden): pods are not to change. What to do: "
+        ),
         "{note}"
     );
-    let again = shown.then().at("10:05:05");
+    let again = shown.then().each_pod(|_| pod(1).runs("10:00:00").deadline(3601)).at("10:05:05");
     assert_eq!(again.plan.steps, [lower()], "it is tried again");
     assert!(again.plan.status.is_none() && again.plan.events.is_empty(), "and shown as before: {:?}", again.plan);
 }
 
 #[test]
 fn what_is_refused_for_long_is_tried_once_a_minute_and_told_once() {
-    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
-    let still = shown.refused_step(lower(), "no, request 4711").at("10:09:00");
+    let stopping = suspended().stopping(StopReason::Suspend, "10:05:00");
+    let shown = kept_alive(stopping, "no").at("10:05:01").then();
+    let still = kept_alive(shown, "no, request 4711").at("10:09:00");
     still.expect_containing(&["wake 10:10:00"]).expect_without(&["WriteRefused", "Warning WriteRefused"]);
 }
 
@@ -53,20 +65,28 @@ fn a_refusal_is_forgotten_when_the_write_is_done() {
 
 #[test]
 fn an_attempt_that_may_not_be_stopped_is_overdue_for_that_and_its_node_is_not_blamed() {
-    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
-    let planned = shown.refused_step(lower(), "no").at("10:07:00");
+    let stopping = suspended().stopping(StopReason::Suspend, "10:05:00");
+    let shown = kept_alive(stopping, "no").at("10:05:01").then();
+    let planned = kept_alive(shown, "no").at("10:07:00");
     let note = planned.note("AttemptOverdue");
     assert!(note.contains("does not let the operator stop it") && !note.contains("node"), "{note}");
     planned.expect_containing(&["AttemptOverdue True WriteRefused"]);
 }
 
+/// A delete stops as gracefully, and our finalizer keeps the pod: what the user asked for happens all the same.
 #[test]
-fn a_segment_that_cannot_be_kept_to_its_time_says_so() {
-    let long = given().running(1, "10:00:00").pod(pod(1).runs("10:00:00"));
-    let step = Step::LowerDeadline { pod: pod_ref(1), seconds: 3601 };
-    let planned =
-        long.refused_step(step, "no updates").at("10:00:01").expect_containing(&["WriteRefused True StopRefused"]);
-    assert!(planned.note("WriteRefused").contains("keep pod t-1 to its segment.duration"));
+fn a_segment_that_cannot_be_kept_to_its_time_by_its_deadline_is_ended_by_a_delete() {
+    let step = || Step::LowerDeadline { pod: pod_ref(1), seconds: 3601 };
+    let long = || given().running(1, "10:00:00").pod(pod(1).runs("10:00:00"));
+    let early = long().refused_step(step(), "no updates").at("10:59:30");
+    assert!(early.note("WriteRefused").contains("it will be deleted instead"), "{}", early.note("WriteRefused"));
+    early.expect_containing(&["WriteRefused True StopRefused", "wake 10:59:35"]).expect_without(&["stop", "delete"]);
+    let before = long().refused_step(step(), "no updates").at("10:30:00").then();
+    before.refused_step(step(), "no updates").at("10:59:59").expect_containing(&["wake 11:00:00"]);
+    let over = long().refused_step(step(), "no updates").at("11:00:00");
+    let over = over.expect_containing(&["phase Stopping TimeLimit", "stop TimeLimit", "delete pod t-1"]).then();
+    let ended = over.only(pod(1).ran("10:00:00", "11:00:02", 75).deleted("11:00:02", 0)).at("11:00:03");
+    ended.expect_containing(&["outcome TimeLimit exit 75", "attempt 2 Creating"]);
 }
 
 #[test]
@@ -93,6 +113,6 @@ fn each_refused_write_has_its_reason() {
 fn a_task_that_goes_tells_by_an_event_what_keeps_its_pods() {
     let going = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:10:00", 1)).being_deleted();
     let planned = going.refused_step(Step::ReleasePod(pod_ref(1)), "keep it").at("10:10:01");
-    assert!(planned.note("WriteRefused").contains("remove the finalizer longtask.dev/outcome from pod t-1"));
+    assert!(planned.note("WriteRefused").contains("take the finalizer longtask.dev/outcome off pod t-1"));
     planned.expect(["Warning WriteRefused", "wake 10:10:31"]);
 }

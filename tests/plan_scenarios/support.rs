@@ -33,6 +33,7 @@ pub(crate) fn given() -> Given {
         refusal: None,
         refused_steps: Vec::new(),
         late_creates: LateCreates::None,
+        out_of_sight: Vec::new(),
     }
 }
 
@@ -47,6 +48,7 @@ pub(crate) struct Given {
     refusal: Option<Refusal>,
     refused_steps: Vec<RefusedStep>,
     late_creates: LateCreates,
+    out_of_sight: Vec<String>,
 }
 
 impl Given {
@@ -141,6 +143,12 @@ impl Given {
         self
     }
 
+    /// One of its pods of which the watch does not tell, since somebody has taken its label off.
+    pub(crate) fn pod_out_of_sight(mut self, pod: PodBuilder) -> Self {
+        self.out_of_sight.push(pod.facts().name);
+        self.pod(pod)
+    }
+
     /// A pod of an earlier task of the same name.
     pub(crate) fn foreign(mut self, pod: PodBuilder) -> Self {
         self.foreign.push(pod.labelled("longtask.dev/task-uid", "an-earlier-uid"));
@@ -196,6 +204,8 @@ impl Given {
         let facts = |pods: &[PodBuilder]| pods.iter().map(|pod| Arc::new(pod.facts())).collect::<Vec<_>>();
         let pods = facts(&self.pods);
         let mut seen = Observed::of(&task, "task-uid", pods);
+        let is_out_of_sight = |pod: &PodFacts| self.out_of_sight.contains(&pod.name);
+        seen.pods.retain(|pod| !is_out_of_sight(pod));
         seen.foreign = facts(&self.foreign);
         seen.refusal.clone_from(&self.refusal);
         seen.refused_steps.clone_from(&self.refused_steps);
@@ -324,8 +334,10 @@ impl Planned {
             // There is news: a pod after all, or one less.
             return self;
         }
-        if self.given.metadata["deletionTimestamp"].is_string() && !self.given.refused_steps.is_empty() {
-            // There is no status to tell that it was told.
+        let has_no_status = self.given.metadata["deletionTimestamp"].is_string();
+        let is_replaced = !self.plan.steps.is_empty();
+        if (has_no_status || is_replaced) && !self.given.refused_steps.is_empty() {
+            // Nothing remembers that it was told, or there is news: something else was done instead.
             return self;
         }
         let still_refused = Given { refused_steps: self.given.refused_steps.clone(), ..self.after.clone() };

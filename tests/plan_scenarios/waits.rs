@@ -187,6 +187,21 @@ fn a_start_that_took_too_long_says_what_it_waited_for_and_promises_nothing() {
     }
 }
 
+/// The time to start may be shorter than the patience, and an earlier attempt may have failed for another reason.
+#[test]
+fn a_timeout_names_what_this_attempt_waited_for() {
+    for (what, pod, _, _, says) in states() {
+        let earlier = given().creating(1).only(crate::support::pod(1).start_error("StartError")).at("10:00:00").then();
+        let segment = json!({ "segment": { "startTimeout": "2s", "schedulingTimeout": "2s" } });
+        let waiting = earlier.creating(1).only(pod).spec(segment);
+        let stopped = waiting.at("10:00:05");
+        assert!(stopped.note("StopRequested").contains(says[0]), "{what}: {}", stopped.note("StopRequested"));
+        let over = stopped.then().each_pod(|pod| pod.lost_track().deleted("10:00:06", 0)).at("10:00:07");
+        let failure = over.status().last_failure.expect("a failure");
+        assert!(failure.message.contains(says[0]) && failure.reason != "StartError", "{what}: {failure:?}");
+    }
+}
+
 #[test]
 fn a_pod_that_names_a_silent_node_has_its_start_timeout() {
     let planned = waiting(&silent_kubelet()).spec(json!({ "segment": { "startTimeout": "20s" } })).at("10:00:20");

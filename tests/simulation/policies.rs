@@ -111,12 +111,6 @@ impl Policy {
     }
 }
 
-/// Whether a text has the words of a refusal that was made here, or the operator's own on a change that was taken back. The
-/// words of an earlier one may stand for the same change: what is known is not written again for other words.
-pub(crate) fn tells_of_refusal(text: &str) -> bool {
-    ["does not allow this", DRAWN, "takes it back"].iter().any(|words| text.contains(words))
-}
-
 impl World {
     /// Which policy does not let this happen, if one does, and what it answers.
     pub(crate) fn policy_against(&self, call: &Call) -> Option<(usize, Answer)> {

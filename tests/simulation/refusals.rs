@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::{
     connection::{Call, Verb},
     judge::status_of,
-    policies::tells_of_refusal,
     server::{Kind, has_finalizers, is_going, is_terminal},
     troubles::TASK,
     world::{Event, World},
@@ -133,7 +132,9 @@ impl World {
                 continue;
             }
             let what = format!("{:?} {} {}", refused.call.verb, refused.call.name, refused.call.body);
-            if now > quiet_since.max(over_since) + TRIED_WITHIN {
+            // Whatever it is, the status comes first.
+            let in_the_way = quiet_since.max(self.judge.refusals.status_refused_at);
+            if now > in_the_way.max(over_since) + TRIED_WITHIN {
                 self.accuse(format!(
                     "I10: {what:.120} is not tried again, although it is not refused since {over_since}"
                 ));
@@ -144,7 +145,8 @@ impl World {
                 && is_task_there
                 && could_be_told
                 && now > refused.since + TOLD_WITHIN
-                && !self.shown_refusal().is_some_and(|message| tells_of_refusal(&message))
+                // In whatever words: those of an earlier refusal of the same change stay.
+                && self.shown_refusal().is_none()
             {
                 self.accuse(format!(
                     "I10: {what:.120} is refused since {}, and the status does not say so",

@@ -291,14 +291,8 @@ fn last_failure(status: &LongTaskStatus, now: Timestamp) -> Option<String> {
 
 /// Why it does not run, or what is wrong although it does.
 fn why(status: &LongTaskStatus, now: Timestamp) -> Vec<String> {
-    let telling = [
-        ConditionType::Failed,
-        ConditionType::Suspended,
-        ConditionType::Blocked,
-        ConditionType::AttemptOverdue,
-        ConditionType::CheckpointStale,
-    ];
-    let conditions = telling.into_iter().filter_map(|type_| {
+    let telling = [ConditionType::Failed, ConditionType::Suspended].into_iter().chain(ConditionType::troubles());
+    let conditions = telling.filter_map(|type_| {
         let condition = find_condition(&status.conditions, type_).filter(|condition| condition.status == "True")?;
         let since = ago(condition.last_transition_time.0, now);
         Some(format!("{} ({}, {since}): {}", type_, condition.reason, condition.message))
@@ -477,5 +471,22 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
         let text = shown(&status);
         assert!(text.contains("Why   Blocked (QuotaExceeded, 2m ago): no room for pods; make room\n"), "{text}");
         assert!(text.contains("Why   attempt 3 ended with Failed Error, exit 3\n"), "{text}");
+    }
+
+    #[test]
+    fn a_task_that_the_cluster_does_not_let_stop_says_why() {
+        let status = json!({
+            "phase": "Stopping", "reason": "Suspend", "segment": 2, "currentAttempt": current(4, "Running"),
+            "conditions": [
+                condition("AttemptOverdue", "WriteRefused", "pod import-4 should have ended"),
+                condition("WriteRefused", "StopRefused", "the API server refuses to stop pod import-4"),
+            ],
+        });
+        let text = shown(&status);
+        let expected = "\
+Why   AttemptOverdue (WriteRefused, 2m ago): pod import-4 should have ended
+Why   WriteRefused (StopRefused, 2m ago): the API server refuses to stop pod import-4
+";
+        assert!(text.contains(expected), "{text}");
     }
 }

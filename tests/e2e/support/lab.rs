@@ -6,25 +6,22 @@ use std::{
     hash::{BuildHasher, RandomState},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    pin::pin,
     process::{self, Output},
     thread,
     time::Duration,
 };
 
-use futures::TryStreamExt;
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{Namespace, Pod},
-        events::v1::Event,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt, conditions, wait::await_condition, watcher},
+    runtime::{conditions, wait::await_condition},
 };
 use serde_json::Value;
 use tokio::{
@@ -212,13 +209,6 @@ impl Lab {
         Task::create(self, manifest).await
     }
 
-    /// How often an event of this reason was sent about a task, repetitions included.
-    pub(crate) async fn events_of(&self, task: &str, reason: &str) -> i32 {
-        let about = ListParams::default().fields(&events_about(task, reason));
-        let events = self.api::<Event>().list(&about).await.expect("list events");
-        events.iter().map(|event| event.series.as_ref().map_or(1, |series| series.count)).sum()
-    }
-
     /// Creates a pod that no task owns.
     pub(crate) async fn create_pod(&self, pod: Value) {
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
@@ -239,6 +229,11 @@ impl Lab {
         &self.folder
     }
 
+    /// Makes a file beside the journals, which programs can wait for.
+    pub(crate) fn touch(&self, name: &str) {
+        fs::write(self.folder.join(name), "").expect("tell the programs");
+    }
+
     // === waiting
 
     /// Waits until `question` has an answer; asks again at everything that happens to a task or pod of the story.
@@ -253,14 +248,6 @@ impl Lab {
             Ok(answer) => answer,
             Err(elapsed) => panic!("waited {limit:?} in vain until {what}: {elapsed}"),
         }
-    }
-
-    /// Waits until an event of this reason has been sent about a task.
-    pub(crate) async fn until_event_of(&self, task: &str, reason: &str) {
-        let about = watcher::Config::default().fields(&events_about(task, reason));
-        let mut sent = pin!(watcher(self.api::<Event>(), about).applied_objects());
-        let first = timeout(Duration::from_secs(10) * PATIENCE, sent.try_next()).await;
-        first.unwrap_or_else(|_| panic!("no event {reason} about task {task}")).expect("watch events");
     }
 
     /// Runs kubectl in the story's namespace.
@@ -348,10 +335,6 @@ fn namespace_name() -> String {
 /// Names this run of the tests: what an earlier one left behind is none of its business.
 pub(crate) fn this_run() -> String {
     format!("run-{}", process::id())
-}
-
-fn events_about(task: &str, reason: &str) -> String {
-    format!("regarding.kind=LongTask,regarding.name={task},reason={reason}")
 }
 
 pub(crate) fn is_not_found(error: Option<&kube::Error>) -> bool {

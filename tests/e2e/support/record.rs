@@ -22,6 +22,9 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 /// The most bytes that a status may have with every field at its maximum.
 const LARGEST_STATUS: usize = 16 * 1024;
 
+/// Label of a copy that a story made of a pod: it is no doing of the operator's, and not recorded.
+pub(crate) const COPY_LABEL: &str = "longtask.dev/e2e-copy";
+
 /// What was seen so far; clones share it.
 #[derive(Clone)]
 pub(crate) struct Record {
@@ -175,6 +178,9 @@ impl Sightings {
     // === what happens
 
     fn pod_is(&mut self, pod: Pod) {
+        if pod.labels().contains_key(COPY_LABEL) {
+            return;
+        }
         let label = |name: &str| pod.labels().get(name).cloned().unwrap_or_default();
         let (task, task_uid) = (label(labels::TASK), label(labels::TASK_UID));
         let Ok(attempt) = label(labels::ATTEMPT).parse::<i64>() else { return };

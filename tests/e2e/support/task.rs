@@ -179,7 +179,14 @@ fn add_journal(pod: &mut Value, task: &str, lab: &Lab) {
     if let Some(arguments) = main["args"].as_array_mut() {
         arguments.insert(0, json!(format!("--journal=/journal/{task}.jsonl")));
     }
-    *main = main.take().and(json!({ "volumeMounts": [{ "name": "journal", "mountPath": "/journal" }] }));
+    append(main, "volumeMounts", json!({ "name": "journal", "mountPath": "/journal" }));
     let folder = json!({ "name": "journal", "hostPath": { "path": lab.folder(), "type": "Directory" } });
-    *pod = pod.take().and(json!({ "volumes": [folder] }));
+    append(pod, "volumes", folder);
+}
+
+/// Puts an item at the end of a list, which need not be there.
+fn append(of: &mut Value, list: &str, item: Value) {
+    let mut items = of[list].as_array().cloned().unwrap_or_default();
+    items.push(item);
+    of[list] = json!(items);
 }
