@@ -107,6 +107,12 @@ impl World {
             },
             // How many ended pods are too many hangs on the others.
             (Kind::Pod, Verb::Delete) => is_as_it_was && !is_going(now) && !is_terminal(now),
+            // From an old reading, it may not be needed any more when the newer one is there.
+            (Kind::Task, Verb::Replace) => {
+                is_as_it_was
+                    && !is_going(now)
+                    && call.body["metadata"]["resourceVersion"] == now["metadata"]["resourceVersion"]
+            }
             _ => is_as_it_was && !is_going(now),
         }
     }
