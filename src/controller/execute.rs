@@ -162,16 +162,9 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
         return create_pod(context, key, task, pod).await;
     }
     let answer = match &step {
-        Step::LowerDeadline { pod, seconds } => {
-            let patch = json!({ "spec": { "activeDeadlineSeconds": seconds } });
-            patch_pod(context, key, pod, "lower deadline", patch).await.map(Some)
-        }
-        Step::ReleasePod(pod) => patch_pod(context, key, pod, "release pod", without_finalizer()).await.map(Some),
-        Step::RestoreLabel(pod) => {
-            let labels = json!({ labels::TASK: key.name, labels::TASK_UID: task.metadata.uid });
-            let patch = json!({ "metadata": { "labels": labels } });
-            patch_pod(context, key, pod, "restore label", patch).await.map(Some)
-        }
+        Step::LowerDeadline { pod, seconds } => lower_deadline(context, key, pod, *seconds).await.map(Some),
+        Step::ReleasePod(pod) => patch_pod(context, key, pod, "release pod", without_finalizer(pod)).await.map(Some),
+        Step::RestoreLabel(pod) => patch_pod(context, key, pod, "restore label", with_label(key, pod)).await.map(Some),
         Step::DeletePod(pod) => delete_pod(context, key, pod).await,
         // A create was sent above.
         Step::CreatePod(_) | Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),
@@ -188,7 +181,7 @@ async fn take(context: &Context, key: &TaskKey, task: &LongTask, step: Step) -> 
 
 /// Releases a pod whose task is gone.
 pub(super) async fn release(context: &Context, key: &TaskKey, pod: PodRef) -> Result<Taken, Error> {
-    let answer = patch_pod(context, key, &pod, "release pod", without_finalizer()).await;
+    let answer = patch_pod(context, key, &pod, "release pod", without_finalizer(&pod)).await;
     let step = Step::ReleasePod(pod);
     match answer {
         Ok(pod) => {
@@ -230,17 +223,43 @@ async fn delete_task(context: &Context, key: &TaskKey, task: &LongTask) -> Resul
     call("delete task", api.delete(&key.name, &params)).await.map(|_| ())
 }
 
-/// A patch that takes our finalizer off, and nobody else's.
-fn without_finalizer() -> Value {
-    json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": [labels::OUTCOME_FINALIZER] } })
+/// A patch that takes our finalizer off, and nobody else's. The UID in it is a precondition: 409 when another pod has the
+/// name by now.
+fn without_finalizer(pod: &PodRef) -> Patch<Value> {
+    let dropped = [labels::OUTCOME_FINALIZER];
+    Patch::Strategic(json!({ "metadata": { "uid": pod.uid, "$deleteFromPrimitiveList/finalizers": dropped } }))
 }
 
-async fn patch_pod(context: &Context, key: &TaskKey, pod: &PodRef, what: &str, mut patch: Value) -> Result<Pod, Error> {
-    // The UID in a patch is a precondition: 409 when another pod has the name by now.
-    patch["metadata"]["uid"] = json!(pod.uid);
+/// A patch that puts the label back by which the watch finds the pod.
+fn with_label(task: &TaskKey, pod: &PodRef) -> Patch<Value> {
+    Patch::Strategic(json!({ "metadata": { "uid": pod.uid, "labels": { labels::TASK: task.name } } }))
+}
+
+/// Lowers the deadline of this pod, as long as nobody has deleted it: 422 otherwise. A change of the specification raises
+/// the generation of a pod, and by the generation a pod that was deleted tells what was first, that or its end.
+async fn lower_deadline(context: &Context, key: &TaskKey, pod: &PodRef, seconds: i64) -> Result<Pod, Error> {
+    let what = "lower deadline";
+    let patch = serde_json::from_value(json!([
+        { "op": "test", "path": "/metadata/uid", "value": pod.uid },
+        // What is absent is as good as null.
+        { "op": "test", "path": "/metadata/deletionTimestamp", "value": null },
+        { "op": "add", "path": "/spec/activeDeadlineSeconds", "value": seconds },
+    ]));
+    let patch = patch
+        .map_err(|error| Error::Call { what: what.to_owned(), source: Box::new(kube::Error::SerdeError(error)) })?;
+    patch_pod(context, key, pod, what, Patch::Json(patch)).await
+}
+
+async fn patch_pod(
+    context: &Context,
+    key: &TaskKey,
+    pod: &PodRef,
+    what: &str,
+    patch: Patch<Value>,
+) -> Result<Pod, Error> {
     let params = PatchParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PatchParams::default() };
     let api = context.pods_api(&key.namespace);
-    call(what, api.patch(&pod.name, &params, &Patch::Strategic(patch))).await
+    call(what, api.patch(&pod.name, &params, &patch)).await
 }
 
 #[cfg(test)]

@@ -152,7 +152,8 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     if draft.spec.suspend {
         return Some(StopReason::Suspend);
     }
-    if main_started_at(pod).is_some() {
+    // What is recorded counts for more than a pod as a late watch shows it.
+    if attempt.started_at.or_else(|| main_started_at(pod)).is_some() {
         return None;
     }
     if does_not_get_on(draft, pod) && edits::outdates(draft, attempt, pod) {

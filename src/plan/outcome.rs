@@ -148,7 +148,8 @@ impl Facts<'_> {
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
     fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
         let pod = self.pod?;
-        let is_own_doing = pod.disruption.is_none() && pod.deletion.is_none() && !pod.is_turned_away;
+        let is_deleted = pod.deletion.is_some() && !has_ended_untouched(pod);
+        let is_own_doing = pod.disruption.is_none() && !is_deleted && !pod.is_turned_away;
         (is_evicted_by_kubelet(pod) && self.has_run() && is_own_doing)
             .then_some((Outcome::Failed, Some(AttemptReason::Evicted)))
     }
@@ -245,16 +246,14 @@ impl Facts<'_> {
     /// where it does not tell, the request came a full grace earlier at the most, and what the kubelet takes to tell of the
     /// end.
     fn deleted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let deletion = pod.deletion?;
+        let deletion = pod.deletion.filter(|_| !has_ended_untouched(pod))?;
         if deletion.grace > 0 {
-            let asked = after(deletion.at, deletion.grace.saturating_neg());
-            return Some(asked).filter(|_| pod.ended_before_deletion != Some(true));
+            return Some(after(deletion.at, deletion.grace.saturating_neg()));
         }
         let earliest = after(deletion.at, pod.grace.saturating_add(LAST_DELETE_SECONDS).saturating_neg());
         match pod.ended_before_deletion {
-            Some(true) => None,
             Some(false) => Some(self.end.and_then(|end| end.finished_at).map_or(earliest, |end| end.min(earliest))),
-            None => Some(earliest),
+            Some(true) | None => Some(earliest),
         }
     }
 
@@ -266,7 +265,7 @@ impl Facts<'_> {
     }
 
     fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let disruption = pod.disruption.as_ref()?;
+        let disruption = pod.disruption.as_ref().filter(|_| !has_ended_untouched(pod))?;
         // The kubelet publishes its own evictions only with the terminal phase: always before the container's end. By
         // then, somebody else may have claimed the condition.
         let is_late = disruption.reason == "TerminationByKubelet" || is_evicted_by_kubelet(pod);
@@ -365,8 +364,22 @@ fn is_out_of_time(pod: &PodFacts) -> bool {
     pod.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED)
 }
 
+/// Whether the pod tells that it had ended before its kubelet knew of any deletion: the deletion began nothing then, nor did
+/// an eviction that works by one. The kubelet's own eviction needs none; and where the garbage collector wrote the end, the
+/// kubelet has told of none.
+fn has_ended_untouched(pod: &PodFacts) -> bool {
+    let disruption = pod.disruption.as_ref().map(|disruption| disruption.reason.as_str());
+    // Somebody else may have claimed the condition while the kubelet evicted the pod.
+    let is_by_kubelet = disruption.is_some() && is_evicted_by_kubelet(pod);
+    let needs_no_deletion = is_by_kubelet || matches!(disruption, Some("TerminationByKubelet" | "DeletionByPodGC"));
+    pod.ended_before_deletion == Some(true) && !needs_no_deletion
+}
+
 /// Who took the pod away, if somebody did.
 fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
+    if has_ended_untouched(pod) {
+        return None;
+    }
     match &pod.disruption {
         Some(disruption) => Some(match disruption.reason.as_str() {
             "PreemptionByScheduler" => AttemptReason::Preempted,

@@ -29,7 +29,10 @@ pub(super) fn show(draft: &mut Draft<'_>) {
 fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
     let reason = reason(&refused.step);
     let known = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
-    let is_known = known.is_some_and(|known| known.status == "True" && known.reason == reason);
+    // The server's words may have figures that move; another reason of its own is news.
+    let in_brackets = format!("({})", refused.words.reason);
+    let is_known = known
+        .is_some_and(|known| known.status == "True" && known.reason == reason && known.message.contains(&in_brackets));
     if !is_known {
         let message = message(refused);
         draft.set_condition(ConditionType::WriteRefused, true, reason, &message);

@@ -51,6 +51,42 @@ fn a_deletion_that_the_kubelet_rewrote_began_up_to_a_whole_grace_earlier() {
     assert_eq!(outcome(running().pod(long_before), "10:11:03"), "Completed");
 }
 
+/// A pod that tells that its end was told when its kubelet did not know of its deletion yet.
+fn told_first(pod: PodBuilder) -> PodBuilder {
+    pod.merged(json!({ "metadata": { "generation": 2 }, "status": { "observedGeneration": 1 } }))
+}
+
+#[test]
+fn what_had_ended_before_its_kubelet_knew_of_a_deletion_ended_by_itself_whoever_deleted_it() {
+    let ended = || told_first(sliced().ran("10:00:00", "10:10:00", 3).deleted("10:10:01", 0));
+    assert_eq!(outcome(running().pod(ended()), "10:10:03"), "Failed Error");
+    for (by, expected) in [
+        ("EvictionByEvictionAPI", "Failed Error"),
+        ("PreemptionByScheduler", "Failed Error"),
+        ("DeletionByTaintManager", "Failed Error"),
+        ("TerminationByKubelet", "Interrupted Evicted"),
+        ("DeletionByPodGC", "Interrupted NodeLost"),
+    ] {
+        let pod = ended().disrupted(by, "10:10:00");
+        assert_eq!(outcome(running().pod(pod), "10:10:03"), expected, "{by}");
+    }
+    let claimed = ended().because("Evicted").disrupted("EvictionByEvictionAPI", "10:10:01");
+    assert_eq!(outcome(running().pod(claimed), "10:10:03"), "Interrupted Evicted", "the kubelet was first");
+}
+
+#[test]
+fn what_had_ended_before_its_kubelet_knew_of_a_deletion_ended_for_the_reason_that_it_tells() {
+    let deleted = |pod: PodBuilder| told_first(pod.deleted("11:00:04", 0));
+    let at_deadline = deleted(sliced().ran("10:00:00", "11:00:02", 0).because("DeadlineExceeded"));
+    assert_eq!(outcome(running().pod(at_deadline), "11:00:05"), "TimeLimit");
+    let evicted = deleted(sliced().ran("10:00:00", "11:00:00", 137).because("Evicted"));
+    assert_eq!(outcome(running().pod(evicted), "11:00:05"), "Failed Evicted", "its own limit of storage");
+    let by_itself = deleted(sliced().ran("10:00:00", "11:00:00", 0));
+    assert_eq!(outcome(running().pod(by_itself), "11:00:05"), "Completed", "at the very second of its deadline");
+    let not_started = given().creating(1).pod(deleted(pod(1).start_error("StartError")));
+    assert_eq!(outcome(not_started, "11:00:05"), "StartFailed StartError");
+}
+
 #[test]
 fn a_deletion_counts_although_the_pod_was_disrupted_after_it() {
     for (at, grace) in [("10:10:30", 30), ("10:10:04", 0)] {

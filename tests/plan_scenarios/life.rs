@@ -174,6 +174,15 @@ fn an_attempt_is_counted_once() {
 }
 
 #[test]
+fn an_attempt_that_is_known_to_have_started_is_not_stopped_for_its_start() {
+    // Another operator has recorded that it runs, and this one's watch of pods is late.
+    let late = given().running(1, "10:00:05").pod(pod(1).scheduled("10:00:00"));
+    late.clone().at("10:30:00").expect_without(&["stop StartTimeout", "delete pod t-1"]);
+    let edited = late.edited(serde_json::json!({ "template": { "metadata": { "labels": { "a": "b" } } } }));
+    edited.at("10:30:00").expect_without(&["stop Outdated", "delete pod t-1"]);
+}
+
+#[test]
 fn a_record_of_stopping_is_kept_when_the_program_starts_all_the_same() {
     let given = given().attempt(1, longtask::api::AttemptState::Starting, "");
     let given = given.stopping(longtask::api::StopReason::StartTimeout, "10:10:00").pod(pod(1).runs("10:10:01"));

@@ -57,6 +57,16 @@ fn what_is_refused_for_long_is_tried_once_a_minute_and_told_once() {
 }
 
 #[test]
+fn another_refusal_of_the_same_write_is_told_in_its_own_words() {
+    let asked = suspended().stopping(StopReason::Suspend, "10:05:00");
+    let broken = asked.refused_step_by("NoConnection", Step::DeletePod(pod_ref(1)), "reset");
+    let broken = broken.refused_step_by("NoConnection", lower(), "reset").at("10:05:01");
+    assert!(broken.note("WriteRefused").contains("(NoConnection): reset"), "{}", broken.note("WriteRefused"));
+    let refused = kept_alive(broken.then(), "pods are not to change").at("10:05:10");
+    assert!(refused.note("WriteRefused").contains("(Forbidden): pods are not to change"));
+}
+
+#[test]
 fn a_refusal_is_forgotten_when_the_write_is_done() {
     let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
     let done = shown.each_pod(|_| pod(1).runs("10:00:00").deadline(1)).at("10:05:06");

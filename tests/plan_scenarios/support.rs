@@ -168,8 +168,13 @@ impl Given {
     }
 
     /// The API server has just refused this step.
-    pub(crate) fn refused_step(mut self, step: Step, message: &str) -> Self {
-        let words = Words { reason: "Forbidden".into(), message: message.into() };
+    pub(crate) fn refused_step(self, step: Step, message: &str) -> Self {
+        self.refused_step_by("Forbidden", step, message)
+    }
+
+    /// Likewise, for this reason.
+    pub(crate) fn refused_step_by(mut self, reason: &str, step: Step, message: &str) -> Self {
+        let words = Words { reason: reason.into(), message: message.into() };
         self.refused_steps.push(RefusedStep { step, words });
         self
     }

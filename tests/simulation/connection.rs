@@ -14,6 +14,7 @@ use tower::service_fn;
 use crate::{
     defects,
     faults::Trouble,
+    policies::DRAWN,
     replica::name,
     server::{Answer, Kind, failure},
     world::{Shared, World},
@@ -47,6 +48,12 @@ pub(crate) enum Verb {
 impl Call {
     pub(crate) fn is_write(&self) -> bool {
         !matches!(self.verb, Verb::Get | Verb::List | Verb::Watch)
+    }
+
+    /// The deadline that a patch of a pod asks for.
+    pub(crate) fn asked_deadline(&self) -> Option<i64> {
+        let mut operations = self.body.as_array()?.iter();
+        operations.find(|operation| operation["path"] == "/spec/activeDeadlineSeconds")?["value"].as_i64()
     }
 
     fn says(&self, parameter: &str) -> Option<&str> {
@@ -85,7 +92,7 @@ async fn answer(
     if call.verb == Verb::Watch {
         time::sleep(Duration::from_millis(fate.there)).await;
         return match fate.trouble {
-            Trouble::Refused(code) => Ok(response(&failure(code, "", "it has been drawn"))),
+            Trouble::Refused(code) => Ok(response(&failure(code, "", DRAWN))),
             Trouble::Broken | Trouble::Lost => Err(io::ErrorKind::ConnectionReset.into()),
             _ => Ok(watch(world, call)),
         };
@@ -97,7 +104,7 @@ async fn answer(
         time::sleep(Duration::from_millis(fate.there)).await;
         let answer = match fate.trouble {
             Trouble::Lost => None,
-            Trouble::Refused(code) => Some(failure(code, "", "it has been drawn")),
+            Trouble::Refused(code) => Some(failure(code, "", DRAWN)),
             _ => Some(defects::serve(&network, &call)),
         };
         {
@@ -326,6 +333,7 @@ fn next(watch: &mut Watch) -> Next {
         (world.dice.happens(world.weather.watches), world.dice.happens(world.weather.watches / 5))
     };
     if breaks {
+        world.disturb_until(now + 20_000);
         world.tell(&who, format!("{:?}: breaks", watch.kind));
         return if world.dice.happens(500) { Next::Break } else { Next::Close };
     }
@@ -333,6 +341,7 @@ fn next(watch: &mut Watch) -> Next {
     let delay = if is_late { world.dice.between(100, 20_000) } else { world.dice.between(0, 20) };
     let at = now.max(happened_at + delay).max(cut_off_until);
     if is_late {
+        world.disturb_until(at);
         world.tell(&who, format!("{:?}: version {version} comes {delay} ms late", watch.kind));
     }
     let object = defects::as_read(world, &watch.call, (*object).clone());
@@ -342,9 +351,12 @@ fn next(watch: &mut Watch) -> Next {
 impl World {
     /// What the API server makes of a call.
     pub(crate) fn serve(&mut self, call: &Call) -> Answer {
-        let answer = self.carry_out(call);
+        let against = self.policy_against(call);
+        let policy = against.as_ref().map(|(policy, _)| *policy);
+        let answer = against.map_or_else(|| self.carry_out(call), |(_, answer)| answer);
         if call.is_write() && call.kind != Some(Kind::Lease) {
-            self.judge_write(answer.0);
+            self.judge_write(if policy.is_none() { answer.0 } else { 403 });
+            self.note_answer(call, policy);
         }
         answer
     }
@@ -357,7 +369,7 @@ impl World {
             Verb::Create => self.create(kind, &call.name, call.body.clone()),
             Verb::Replace if call.is_status => self.replace_status(call),
             Verb::Replace => self.replace(kind, &call.name, &call.body),
-            Verb::Patch => self.patch_pod(&call.name, &call.body),
+            Verb::Patch => self.patch_pod(call),
             Verb::Delete => match kind {
                 Kind::Pod => self.delete_pod(&call.name, &call.body),
                 Kind::Task | Kind::Lease => self.delete_task(&call.name, &call.body),

@@ -1,10 +1,12 @@
 //! Defects of an operator, made at its connection: each must be found by the invariants.
 
+use longtask::api::labels;
 use serde_json::{Value, json};
 
 use crate::{
     connection::{Call, Verb},
     server::{Answer, Kind, failure},
+    troubles::TASK,
     world::{Shared, World},
 };
 
@@ -35,10 +37,20 @@ pub(crate) enum Defect {
     IsNeverQuiet,
     /// It keeps in the status whatever a program has said.
     TrimsNothing,
+    /// It takes a change of a pod for done that is refused as something gone, changed or invalid.
+    TakesRefusalsForDone,
+    /// It never lets go of pods beyond the latest attempt that its status knows.
+    KeepsPodsBeyondItsLast,
+    /// It does not ask which deletion a pod's last word knew of.
+    IgnoresGenerations,
+    /// It blames the node for whatever does not end.
+    BlamesTheNode,
+    /// It never takes back what it told of a refused write.
+    NeverTakesRefusalsBack,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::IgnoresVersions,
         Self::IgnoresConflicts,
         Self::CreatesBeforeItRecords,
@@ -51,6 +63,11 @@ impl Defect {
         Self::ForgetsFailures,
         Self::IsNeverQuiet,
         Self::TrimsNothing,
+        Self::TakesRefusalsForDone,
+        Self::KeepsPodsBeyondItsLast,
+        Self::IgnoresGenerations,
+        Self::BlamesTheNode,
+        Self::NeverTakesRefusalsBack,
     ];
 }
 
@@ -67,6 +84,18 @@ pub(crate) fn serve(world: &Shared, call: &Call) -> Answer {
             if is_of_pod && call.verb == Verb::Patch && call.body.to_string().contains("finalizers") =>
         {
             (200, world.store.get(Kind::Pod, &call.name).cloned().unwrap_or_default())
+        }
+        Defect::KeepsPodsBeyondItsLast if is_of_pod && lets_go(call) && is_beyond_last(&world, &call.name) => {
+            (200, world.store.get(Kind::Pod, &call.name).map(let_go).unwrap_or_default())
+        }
+        Defect::TakesRefusalsForDone if is_of_pod && call.verb == Verb::Patch => {
+            let answer = world.serve(call);
+            let pod = world.store.get(Kind::Pod, &call.name).filter(|_| matches!(answer.0, 404 | 409 | 422));
+            pod.map_or(answer, |pod| (200, as_patched(pod, call)))
+        }
+        Defect::IgnoresGenerations if is_of_pod && call.verb != Verb::List => {
+            let (code, pod) = world.serve(call);
+            (code, as_told(defect, call, pod))
         }
         Defect::IsBlindToPods if is_of_pod && call.verb == Verb::Get => failure(404, "NotFound", "not seen"),
         Defect::CreatesBeforeItRecords if is_of_pod && call.verb == Verb::Create => {
@@ -88,6 +117,36 @@ pub(crate) fn serve(world: &Shared, call: &Call) -> Answer {
         }
         _ => world.serve(call),
     }
+}
+
+fn lets_go(call: &Call) -> bool {
+    call.verb == Verb::Delete || call.verb == Verb::Patch && call.body.to_string().contains("finalizers")
+}
+
+fn is_beyond_last(world: &World, pod: &str) -> bool {
+    let (task, pod) = (world.store.get(Kind::Task, TASK), world.store.get(Kind::Pod, pod));
+    task.zip(pod).is_some_and(|(task, pod)| {
+        let of_pod = &pod["metadata"]["labels"];
+        let attempt = of_pod[labels::ATTEMPT].as_str().and_then(|number| number.parse::<i64>().ok());
+        let known = task["status"]["currentAttempt"]["number"].as_i64();
+        of_pod[labels::TASK_UID] == task["metadata"]["uid"] && attempt > known.or(Some(0))
+    })
+}
+
+fn let_go(pod: &Value) -> Value {
+    let mut pod = pod.clone();
+    pod["metadata"]["finalizers"] = json!([]);
+    pod["metadata"]["deletionTimestamp"] = pod["metadata"]["creationTimestamp"].clone();
+    pod
+}
+
+fn as_patched(pod: &Value, call: &Call) -> Value {
+    let mut pod = pod.clone();
+    match call.asked_deadline() {
+        Some(seconds) => pod["spec"]["activeDeadlineSeconds"] = json!(seconds),
+        None => pod["metadata"]["finalizers"] = json!([]),
+    }
+    pod
 }
 
 fn writes_status(call: &Call) -> bool {
@@ -114,10 +173,24 @@ fn serve_status(world: &mut World, call: &Call, defect: Defect) -> Answer {
         Defect::TrimsNothing if !status["lastFailure"].is_null() => {
             status["lastFailure"]["message"] = json!("no such file ".repeat(1000));
         }
+        Defect::BlamesTheNode => {
+            if let Some(overdue) = condition(status, "AttemptOverdue").filter(|overdue| overdue["status"] == "True") {
+                overdue["reason"] = json!("NodeNotResponding");
+            }
+        }
+        Defect::NeverTakesRefusalsBack => {
+            if let Some(refused) = condition(status, "WriteRefused") {
+                refused["status"] = json!("True");
+            }
+        }
         _ => {}
     }
     let answer = world.serve(&call);
     if defect == Defect::IgnoresConflicts && answer.0 == 409 { (200, call.body) } else { answer }
+}
+
+fn condition<'a>(status: &'a mut Value, type_: &str) -> Option<&'a mut Value> {
+    status["conditions"].as_array_mut()?.iter_mut().find(|condition| condition["type"] == type_)
 }
 
 /// What the operator takes an object for that it lists.
@@ -132,8 +205,9 @@ fn after_restart(defect: Defect, call: &Call, mut object: Value) -> Value {
             Defect::ForgetsTheEnd if !status["completionTime"].is_null() => status["phase"] = json!("Waiting"),
             _ => return as_told(defect, call, object),
         }
+        return object;
     }
-    object
+    as_told(defect, call, object)
 }
 
 /// Whether the operator does not look at an event of this watch.
@@ -152,6 +226,12 @@ pub(crate) fn as_read(world: &World, call: &Call, object: Value) -> Value {
 fn as_told(defect: Defect, call: &Call, mut object: Value) -> Value {
     if defect == Defect::IsNeverQuiet && call.kind == Some(Kind::Task) && !object["status"].is_null() {
         object["status"]["observedGeneration"] = json!(0);
+    }
+    if defect == Defect::IgnoresGenerations
+        && call.kind == Some(Kind::Pod)
+        && let Some(status) = object["status"].as_object_mut()
+    {
+        status.remove("observedGeneration");
     }
     object
 }

@@ -77,6 +77,9 @@ pub(crate) enum Trouble {
     Refused(u16),
 }
 
+/// How long an operator may wait for an answer, in milliseconds.
+const LONGEST_CALL: u64 = 12_000;
+
 impl World {
     pub(crate) fn fate(&mut self, slot: usize, is_write: bool) -> Fate {
         let (there, back) = (self.travel(), self.travel());
@@ -91,8 +94,11 @@ impl World {
             let refused = Trouble::Refused(self.dice.one_of(refusals));
             self.dice.one_of(&[Trouble::NoAnswer, Trouble::Broken, Trouble::Lost, refused, refused, refused])
         } else {
-            Trouble::None
+            self.one_off_refusal(is_write).map_or(Trouble::None, Trouble::Refused)
         };
+        if trouble != Trouble::None || there + back > 1000 {
+            self.disturb_until(self.now() + there + back + LONGEST_CALL);
+        }
         Fate { there, back, trouble }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longtask::api::{AttemptState, CurrentAttempt, LongTaskStatus, Outcome, Phase};
+use longtask::api::{AttemptState, ConditionType, CurrentAttempt, LongTaskStatus, Outcome, Phase, find_condition};
 use serde_json::Value;
 
 use crate::{
     kubelet::{Main, Node, PodLife, StopCause},
+    refusals::Refusals,
     server::{Kind, has_finalizers, is_going, is_terminal},
     world::{World, second_of},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Judge {
     vouched_for: BTreeSet<String>,
     idle_writes: u32,
     news: u64,
+    pub(crate) refusals: Refusals,
     /// How many writes the operators have sent, leases aside.
     pub(crate) writes: u64,
 }
@@ -34,6 +36,8 @@ struct Record {
     created: BTreeSet<i64>,
     counted: BTreeSet<i64>,
     withdrawn: BTreeSet<i64>,
+    /// The latest attempt that the status knew before somebody wrote an older one over it.
+    forgotten: i64,
 }
 
 impl World {
@@ -53,11 +57,15 @@ impl World {
         let attempt = life.attempt;
         let task = self.store.all(Kind::Task).find(|task| task["metadata"]["uid"] == life.task_uid.as_str());
         let recorded = task.map(|task| status_of(task).current_attempt.map_or(0, |current| current.number));
-        if recorded.is_some_and(|recorded| recorded < attempt) {
+        let forgotten = self.judge.records.get(&life.task_uid).map_or(0, |record| record.forgotten);
+        if recorded.is_some_and(|recorded| recorded.max(forgotten) < attempt) {
             self.accuse(format!("I2: attempt {attempt} is created before it is recorded"));
         }
         let record = self.judge.records.entry(life.task_uid.clone()).or_default();
-        if !record.created.insert(attempt) {
+        let is_new = record.created.insert(attempt);
+        if attempt <= record.forgotten {
+            record.withdrawn.insert(attempt);
+        } else if !is_new {
             self.accuse(format!("I2: attempt {attempt} is created twice"));
         }
     }
@@ -97,6 +105,7 @@ impl World {
         let is_same_run = before.run.number == after.run.number && before.run.restart_token == after.run.restart_token;
         self.judge_numbers(&uid, &before, &after);
         self.judge_counts(&uid, &before, &after, is_same_run);
+        self.judge_blame(&uid, &after);
         self.note_who_is_vouched_for(&uid, &after);
         if is_same_run {
             self.judge_checkpoint(&before, &after);
@@ -112,11 +121,30 @@ impl World {
             let mut lives = self.lives.values().filter(|life| life.task_uid == uid);
             lives.any(|life| matches!(&life.main, Main::Ended(end) if end.is_done))
         };
-        let last = self.lives.values().find(|life| life.task_uid == uid && life.attempt == number(&after));
-        let is_certain = last.is_none_or(|life| self.is_certain(life));
+        let is_certain = self.life_of(&uid, number(&after)).is_none_or(|life| self.is_certain(life));
         if is_certain && after.phase == Some(Phase::Succeeded) && before.phase != after.phase && !is_done() {
             self.accuse("the task succeeds although its program has not reached its end".to_owned());
         }
+    }
+
+    /// The pod of an attempt; the latest, where an older status was written back.
+    fn life_of(&self, task_uid: &str, attempt: i64) -> Option<&PodLife> {
+        let lives = self.lives.values().filter(|life| life.task_uid == task_uid && life.attempt == attempt);
+        lives.max_by_key(|life| life.serial)
+    }
+
+    /// Somebody writes an older status over this one: what was counted counts no more, and the pods that it does not know
+    /// of need not be counted.
+    pub(crate) fn judge_write_back(&mut self, task: &Value) {
+        let uid = task["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        let known = number(&status_of(task));
+        let is_there = |life: &&PodLife| life.task_uid == uid && self.store.get(Kind::Pod, &life.name).is_some();
+        let there: BTreeSet<_> = self.lives.values().filter(is_there).map(|life| life.attempt).collect();
+        let record = self.judge.records.entry(uid).or_default();
+        record.forgotten = record.forgotten.max(known);
+        record.counted.clear();
+        record.withdrawn.extend(&there);
+        record.created = there;
     }
 
     fn note_who_is_vouched_for(&mut self, task_uid: &str, status: &LongTaskStatus) {
@@ -170,7 +198,9 @@ impl World {
         let Some(ended) = after.recent_attempts.first().cloned() else {
             return self.accuse("I4: the history of attempts is lost".to_owned());
         };
-        if is_same_run && after.totals.attempts != before.totals.attempts + 1 {
+        // What never ran because of an edit or a pause is nobody's try.
+        let is_a_try = ended.outcome != Outcome::Stopped || ended.started_at.is_some();
+        if is_same_run && after.totals.attempts != before.totals.attempts + i64::from(is_a_try) {
             self.accuse(format!("I4: totals go from {} to {}", before.totals.attempts, after.totals.attempts));
         }
         let grows_by_more = after.consecutive.failures > before.consecutive.failures + 1
@@ -187,8 +217,9 @@ impl World {
         if !record.counted.insert(ended.number) {
             self.accuse(format!("I4: attempt {} is counted twice", ended.number));
         }
-        let life = self.lives.values().find(|life| life.task_uid == uid && life.attempt == ended.number).cloned();
-        if let Some(life) = life {
+        // What somebody has written an older status over may be counted once more, when its pod is gone.
+        let is_known = self.judge.records.get(uid).is_none_or(|record| record.forgotten < ended.number);
+        if let Some(life) = self.life_of(uid, ended.number).filter(|_| is_known).cloned() {
             self.judge_outcome(&life, ended.outcome, after);
         }
     }
@@ -217,6 +248,11 @@ impl World {
             Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain => {
                 self.accuse(format!("{name} is counted as {outcome} although it was told to stop"));
             }
+            Outcome::Interrupted if end.since.is_some() && is_told_first(life) => {
+                self.accuse(format!(
+                    "{name} is counted as Interrupted although it had ended before anybody took it away"
+                ));
+            }
             _ => {}
         }
         let was_left_alone = life.stop.is_none_or(|stop| stop.by == StopCause::Deadline);
@@ -225,6 +261,16 @@ impl World {
         if life.is_end_told && !life.was_told_late && was_left_alone && end.since.is_some() && recorded < end.checkpoint
         {
             self.accuse(format!("I4: {name} is counted without its checkpoint {}", end.checkpoint));
+        }
+    }
+
+    /// A node that was well all the time is not blamed: to give it up would let two attempts run at once.
+    fn judge_blame(&mut self, uid: &str, after: &LongTaskStatus) {
+        let overdue = find_condition(&after.conditions, ConditionType::AttemptOverdue);
+        let blames_node = overdue.is_some_and(|one| one.status == "True" && one.reason == "NodeNotResponding");
+        let is_well = self.life_of(uid, number(after)).is_some_and(|life| !life.was_away);
+        if blames_node && is_well {
+            self.accuse("I10: a node is said to be silent that is well".to_owned());
         }
     }
 
@@ -268,7 +314,15 @@ impl World {
         if let Some(name) = held.map(|pod| pod["metadata"]["name"].to_string()) {
             self.accuse(format!("I7: pod {name} is held or alive although nobody needs it"));
         }
+        if let Some(message) = self.shown_refusal() {
+            self.accuse(format!("I10: at rest the status tells of a refused write: {message}"));
+        }
     }
+}
+
+/// Whether the pod itself tells that its program had ended before its kubelet knew of any deletion.
+fn is_told_first(life: &PodLife) -> bool {
+    life.is_end_told_first && !life.was_told_late && life.has_generations() && !life.was_away && !life.is_evicted
 }
 
 pub(crate) fn status_of(task: &Value) -> LongTaskStatus {

@@ -32,13 +32,17 @@ pub(crate) struct PodLife {
     seen: Seen,
     phase: &'static str,
     reason: Option<&'static str>,
-    is_evicted: bool,
+    pub(crate) is_evicted: bool,
     /// Whether the end of the main container has been told to the API server.
     pub(crate) is_end_told: bool,
     /// Whether that came after the end of the pod.
     pub(crate) was_told_late: bool,
     /// Whether nobody heard of its kubelet for a while.
     pub(crate) was_away: bool,
+    /// Whether the whole of its end was told before its kubelet knew of any deletion.
+    pub(crate) is_end_told_first: bool,
+    /// How many pods there were before.
+    pub(crate) serial: u64,
 }
 
 /// What the kubelet knows of the pod's object.
@@ -47,6 +51,8 @@ struct Seen {
     is_gone: bool,
     deletion_grace: Option<u64>,
     deadline: Option<u64>,
+    /// None where pods have no generations.
+    generation: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +273,11 @@ impl PodLife {
         own.filter(|(at, _)| *at < stop.at).or(Some((told, false)))
     }
 
+    /// Whether its kubelet tells which generation of it it has seen.
+    pub(crate) fn has_generations(&self) -> bool {
+        self.seen.generation.is_some()
+    }
+
     /// When its last container ends.
     fn containers_end_at(&self) -> Option<u64> {
         let main = match &self.main {
@@ -280,6 +291,22 @@ impl PodLife {
         } else {
             self.stop.map(|stop| main.max((stop.at + self.program.sidecar_takes).min(stop.kill_at)))
         }
+    }
+
+    /// The container beside the main one; none where there is none.
+    fn sidecar_state(&self, by_node: &impl Fn(u64) -> Value) -> Option<Value> {
+        let since = match &self.main {
+            Main::Waiting { .. } => return None,
+            Main::Running { since } => Some(*since),
+            Main::Ended(end) => end.since,
+        };
+        let since = since.filter(|_| self.program.has_sidecar)?;
+        Some(match self.containers_end_at().filter(|_| self.is_over()) {
+            Some(ended) => json!({ "terminated": {
+                "exitCode": 0, "reason": "Completed", "startedAt": by_node(since), "finishedAt": by_node(ended),
+            } }),
+            None => json!({ "running": { "startedAt": by_node(since) } }),
+        })
     }
 
     fn deadline(&self) -> Option<u64> {
@@ -318,6 +345,8 @@ impl World {
             is_end_told: false,
             was_told_late: program_is_late,
             was_away: false,
+            is_end_told_first: false,
+            serial: self.lives.len() as u64,
         };
         self.judge_create(&life);
         self.lives.insert(uid.to_owned(), life);
@@ -500,6 +529,7 @@ impl World {
             let is_gone_for_good = is_terminal(&pod) && !life.is_over();
             if !is_gone_for_good {
                 self.fill_in(&mut life, &mut pod, is_late);
+                life.is_end_told_first = life.is_over() && life.is_end_told && life.seen.deletion_grace.is_none();
                 let pod = self.put(Kind::Pod, &life.name.clone(), pod);
                 if is_going(&pod) {
                     self.nudge_kubelet(&pod);
@@ -537,9 +567,19 @@ impl World {
         };
         let status = &mut pod["status"];
         status["phase"] = json!(life.phase);
-        status["containerStatuses"] = json!([{
-            "name": "main", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state,
-        }]);
+        let container = |name: &str, state: &Value| {
+            let is_ready = state["running"].is_object();
+            json!({
+                "name": name, "image": "i", "imageID": "", "ready": is_ready, "restartCount": 0, "state": state,
+            })
+        };
+        let mut containers = vec![container("main", &state)];
+        containers.extend(life.sidecar_state(&by_node).map(|state| container("side", &state)));
+        status["containerStatuses"] = json!(containers);
+        set_ready(status, life.is_running(), &by_node(self.now()));
+        if let Some(generation) = life.seen.generation {
+            status["observedGeneration"] = json!(generation);
+        }
         if let Some(start_time) = life.start_time {
             status["startTime"] = by_node(start_time);
         }
@@ -557,6 +597,17 @@ impl World {
         life.node = Node::Works;
         self.happen_in(0, Event::Kubelet(uid.to_owned()));
         self.happen_in(10, Event::Publish(uid.to_owned()));
+    }
+
+    /// The controller of nodes marks a pod whose kubelet it has not heard of for a while.
+    pub(crate) fn call_node_silent(&mut self, uid: &str) {
+        let is_silent = self.lives.get(uid).is_some_and(|life| life.node != Node::Works);
+        let Some(mut pod) = self.store.pod_by_uid(uid).filter(|pod| is_silent && !is_terminal(pod)).cloned() else {
+            return;
+        };
+        let (name, now) = (pod["metadata"]["name"].as_str().expect("a name").to_owned(), json!(self.stamp()));
+        set_ready(&mut pod["status"], false, &now);
+        self.put(Kind::Pod, &name, pod);
     }
 
     /// The kubelet of a node that is short of memory evicts the pod.
@@ -582,9 +633,32 @@ impl World {
     }
 }
 
+/// How long the controller of nodes waits for a word of a kubelet, in milliseconds.
+pub(crate) const NODE_GRACE: u64 = 50_000;
+
+/// Sets the condition that says whether a pod is ready, once it is bound to a node.
+fn set_ready(status: &mut Value, is_ready: bool, at: &Value) {
+    let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) else { return };
+    let word = if is_ready { "True" } else { "False" };
+    let known = conditions.iter_mut().find(|condition| condition["type"] == "Ready");
+    if known.as_ref().is_some_and(|known| known["status"] == word) {
+        return;
+    }
+    let ready = json!({ "type": "Ready", "status": word, "lastTransitionTime": at });
+    match known {
+        Some(known) => *known = ready,
+        None => conditions.push(ready),
+    }
+}
+
 /// Sets the condition that says why a pod was taken away.
 pub(crate) fn disrupt(status: &mut Value, reason: &str, at: &Value) {
     let conditions = status["conditions"].as_array_mut().expect("a pod that was scheduled");
+    // The garbage collector overwrites why, not since when.
+    let known = conditions.iter_mut().find(|condition| condition["type"] == "DisruptionTarget");
+    if let Some(known) = known.filter(|_| reason == "DeletionByPodGC") {
+        known["reason"] = json!(reason);
+    }
     if conditions.iter().all(|condition| condition["type"] != "DisruptionTarget") {
         conditions.push(json!({
             "type": "DisruptionTarget", "status": "True", "reason": reason, "lastTransitionTime": at,
@@ -599,5 +673,6 @@ fn seen(pod: Option<&Value>) -> Seen {
         deletion_grace: is_going(pod)
             .then(|| pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(0) * 1000),
         deadline: pod["spec"]["activeDeadlineSeconds"].as_u64(),
+        generation: pod["metadata"]["generation"].as_i64(),
     }
 }

@@ -50,6 +50,7 @@ impl World {
         }
         self.tell(&name(slot, self.slots[slot].process), format!("crashes {why}"));
         self.slots[slot].is_alive = false;
+        self.disturb();
         self.slots[slot].killed.notify_one();
         let pause = if self.is_peace { 1000 } else { self.dice.between(1000, 30_000) };
         self.happen_in(pause, Event::Start(slot));
@@ -79,6 +80,9 @@ pub(crate) fn start(world: &Shared, slot: usize) {
         place.killed = Arc::clone(&killed);
         let process = place.process;
         shared.tell(&name(slot, process), "starts");
+        // It fills its caches, and may have to wait for a lease that is held.
+        let now = shared.now();
+        shared.disturb_until(now + 30_000);
         (replica(world, &shared, slot), killed, process)
     };
     let world = world.clone();

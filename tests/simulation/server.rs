@@ -74,7 +74,13 @@ impl Store {
 /// An error as the API server words it.
 pub(crate) fn failure(code: u16, reason: &str, message: &str) -> Answer {
     let reason = match (code, reason) {
+        (400, "") => "BadRequest",
+        (401, "") => "Unauthorized",
+        (403, "") => "Forbidden",
+        (404, "") => "NotFound",
         (409, "") => "Conflict",
+        (413, "") => "RequestEntityTooLarge",
+        (422, "") => "Invalid",
         (429, "") => "TooManyRequests",
         (503, "") => "ServiceUnavailable",
         (504, "") => "Timeout",
@@ -106,6 +112,13 @@ pub(crate) fn is_going(object: &Value) -> bool {
 
 pub(crate) fn is_terminal(pod: &Value) -> bool {
     matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+/// What a change of the specification and the first delete of a pod do, where pods have generations.
+fn raise_generation(pod: &mut Value) {
+    if let Some(generation) = pod["metadata"]["generation"].as_i64() {
+        pod["metadata"]["generation"] = json!(generation + 1);
+    }
 }
 
 fn fields(object: &mut Value) -> &mut Map<String, Value> {
@@ -140,6 +153,9 @@ impl World {
         }
         if kind == Kind::Pod {
             object["status"] = json!({ "phase": "Pending" });
+            if self.policies.has_generations {
+                object["metadata"]["generation"] = json!(1);
+            }
             self.pod_created(&uid, &object);
         }
         (201, self.put(kind, name, object))
@@ -185,6 +201,9 @@ impl World {
             Kind::Task => {
                 self.tell("apiserver", format!("task {uid} is gone"));
                 self.collect_soon(&uid);
+                if self.policies.has_ttl() {
+                    self.happen_in(3000, Event::Apply);
+                }
             }
             Kind::Lease => {}
         }
@@ -227,9 +246,18 @@ impl World {
         (200, self.put(kind, name, body.clone()))
     }
 
-    /// A strategic merge patch, as far as the operator uses it.
-    pub(crate) fn patch_pod(&mut self, name: &str, patch: &Value) -> Answer {
+    /// A strategic merge patch or a JSON patch, as far as the operator uses them.
+    pub(crate) fn patch_pod(&mut self, call: &Call) -> Answer {
+        let (name, patch) = (&call.name, &call.body);
         let Some(mut pod) = self.store.get(Kind::Pod, name).cloned() else { return not_found(name) };
+        let is_test = |operation: &&Value| operation["op"] == "test";
+        for test in patch.as_array().into_iter().flatten().filter(is_test) {
+            let place = test["path"].as_str().expect("a path");
+            // What is absent is as good as null.
+            if *pod.pointer(place).unwrap_or(&Value::Null) != test["value"] {
+                return failure(422, "Invalid", "the server rejected our request due to an error in our request");
+            }
+        }
         let uid = &patch["metadata"]["uid"];
         if !uid.is_null() && *uid != pod["metadata"]["uid"] {
             return conflict("the UID in the precondition is another");
@@ -239,10 +267,13 @@ impl World {
         {
             finalizers.retain(|finalizer| !gone.contains(finalizer));
         }
-        if let Some(seconds) = patch["spec"]["activeDeadlineSeconds"].as_i64() {
+        if let Some(seconds) = call.asked_deadline() {
             let current = pod["spec"]["activeDeadlineSeconds"].as_i64().unwrap_or(i64::MAX);
             if seconds > current || seconds < 1 {
                 return failure(422, "Invalid", "activeDeadlineSeconds: must be less than or equal to the old value");
+            }
+            if seconds < current {
+                raise_generation(&mut pod);
             }
             pod["spec"]["activeDeadlineSeconds"] = json!(seconds);
         }
@@ -274,6 +305,9 @@ impl World {
             _ => second_of(self.now(), 0),
         };
         let at = requested_at + jiff::SignedDuration::from_secs(grace);
+        if before.is_none() {
+            raise_generation(&mut pod);
+        }
         pod["metadata"]["deletionTimestamp"] = json!(at);
         pod["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
         let pod = self.put(Kind::Pod, name, pod);

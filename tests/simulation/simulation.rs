@@ -39,12 +39,22 @@ async fn live(shared: &Shared) {
         let mut world = shared.lock();
         let weather = format!("{:?}", world.weather);
         world.tell("world", weather);
+        let policies = format!("{:?}", world.policies);
+        world.tell("world", policies);
         for slot in 0..world.slots.len() {
             let delay = world.dice.between(0, 2000);
             world.happen_in(delay, Event::Start(slot));
         }
         world.happen_in(500, Event::Apply);
         world.happen_in(5000, Event::Trouble);
+        world.happen_in(5000, Event::Inspect);
+        if let Some(pause) = world.policies.clean_up {
+            world.happen_in(pause, Event::CleanUp);
+        }
+        if let Some((saved, written_back)) = world.policies.backup {
+            world.happen_in(saved, Event::BackUp);
+            world.happen_in(written_back, Event::WriteBack);
+        }
         world.weather.peace_at
     };
     run(shared, peace_at + 600_000, |world| world.is_peace).await;

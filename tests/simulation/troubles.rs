@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     judge::status_of,
-    kubelet::{Node, disrupt},
+    kubelet::{NODE_GRACE, Node, disrupt},
     server::{Kind, is_going, is_terminal},
     world::{Event, World},
 };
@@ -45,6 +45,10 @@ impl World {
             "restart": { "token": "0" },
             "template": { "spec": { "containers": [{ "name": "main", "image": "i" }] } },
         });
+        let mut spec = spec;
+        if self.policies.has_ttl() && !self.is_peace {
+            spec["ttlAfterFinished"] = json!("10s");
+        }
         self.tell("user", format!("applies {spec}"));
         self.create(Kind::Task, TASK, json!({ "metadata": { "name": TASK }, "spec": spec }));
     }
@@ -100,6 +104,18 @@ impl World {
         }
     }
 
+    /// As clean-ups of finished pods do, whether or not anybody has looked at them.
+    pub(crate) fn clean_up(&mut self) {
+        let Some(pause) = self.policies.clean_up.filter(|_| !self.is_peace) else { return };
+        self.happen_in(pause, Event::CleanUp);
+        let ended = self.store.all(Kind::Pod).filter(|pod| is_terminal(pod) && !is_going(pod));
+        let ended: Vec<_> = ended.map(|pod| pod["metadata"]["name"].clone()).collect();
+        for name in ended.iter().filter_map(Value::as_str) {
+            self.tell("cleaner", format!("deletes {name}, which has ended"));
+            self.delete_pod(name, &Value::Null);
+        }
+    }
+
     fn edit_something(&mut self) {
         let task = self.store.get(Kind::Task, TASK).cloned().unwrap_or_default();
         match self.dice.between(0, 11) {
@@ -135,15 +151,18 @@ impl World {
                 let until = self.now() + self.dice.between(500, 30_000);
                 self.tell("network", format!("op-{slot} is cut off until {until}"));
                 self.slots[slot].cut_off_until = until;
+                self.disturb_until(until);
             }
             3 if self.weather.has_wrong_clocks => {
                 let ahead = i64::try_from(self.dice.between(0, 60_000)).expect("small") - 30_000;
                 self.tell("clock", format!("op-{slot} is ahead by {ahead} ms"));
                 self.slots[slot].ahead.store(ahead, Ordering::Relaxed);
+                self.disturb();
             }
             _ => {
                 self.tell("apiserver", "forgets its history");
                 self.store.oldest = self.store.version;
+                self.disturb();
                 self.changed.notify_waiters();
             }
         }
@@ -178,12 +197,14 @@ impl World {
                 self.tell("node", format!("of {name} is {node:?} for {back} ms"));
                 let life = self.lives.get_mut(&uid).expect("a pod");
                 (life.node, life.was_away) = (node, true);
+                self.happen_in(NODE_GRACE, Event::NodeSilent(uid.clone()));
                 self.happen_in(back, Event::KubeletBack(uid));
             }
             7 if has_node && node == Node::Works => {
                 self.tell("node", format!("of {name} is lost"));
                 let life = self.lives.get_mut(&uid).expect("a pod");
                 (life.node, life.was_away) = (Node::Lost, true);
+                self.happen_in(NODE_GRACE, Event::NodeSilent(uid.clone()));
                 let noticed = self.dice.between(20_000, 120_000);
                 self.happen_in(noticed, Event::PodGc(uid));
             }
@@ -206,6 +227,7 @@ impl World {
         self.apply_manifest();
         self.edit("resumes, for good", |spec| {
             spec["suspend"] = json!(false);
+            spec.as_object_mut().expect("an object").remove("ttlAfterFinished");
         });
     }
 

@@ -7,14 +7,15 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::{
     sync::Notify,
     time::{self, Instant},
 };
 
 use crate::{
-    connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, replica::Slot,
-    server::Store,
+    connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, policies::Policies,
+    replica::Slot, server::Store,
 };
 
 /// When every simulation begins, in seconds since 1970.
@@ -47,8 +48,18 @@ pub(crate) enum Event {
     Collect(String),
     /// A replica's process starts.
     Start(usize),
+    /// The controller of nodes has not heard of the pod's node for a while.
+    NodeSilent(String),
     /// Somebody or something makes trouble.
     Trouble,
+    /// The user saves the task.
+    BackUp,
+    /// The user writes it back.
+    WriteBack,
+    /// Somebody deletes all pods that have ended.
+    CleanUp,
+    /// What is asked of the operators about refusals is asked.
+    Inspect,
     /// The user applies the manifest again.
     Apply,
 }
@@ -56,6 +67,9 @@ pub(crate) enum Event {
 pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
+    pub(crate) policies: Policies,
+    /// The task as the user has saved it.
+    pub(crate) saved: Option<Value>,
     pub(crate) defect: Option<Defect>,
     /// What an operator with a defect is going to write later.
     pub(crate) late: Option<Call>,
@@ -85,10 +99,13 @@ impl World {
     pub(crate) fn shared(seed: u64, defect: Option<Defect>) -> Shared {
         let mut dice = Dice::from_seed(seed);
         let weather = Weather::draw(&mut dice);
+        let policies = Policies::draw(seed, &weather);
         let slots = (0..weather.replicas).map(|_| Slot::default()).collect();
         Shared(Arc::new(Mutex::new(Self {
             dice,
             weather,
+            policies,
+            saved: None,
             defect,
             late: None,
             began: Instant::now(),
@@ -161,6 +178,11 @@ impl World {
             Event::PodGc(uid) => self.collect_lost(&uid),
             Event::Collect(uid) => self.collect_owned(&uid),
             Event::Start(_) => {}
+            Event::NodeSilent(uid) => self.call_node_silent(&uid),
+            Event::BackUp => self.back_up(),
+            Event::WriteBack => self.write_back(),
+            Event::CleanUp => self.clean_up(),
+            Event::Inspect => self.inspect(),
             Event::Trouble => self.make_trouble(),
             Event::Apply => self.apply_manifest(),
         }

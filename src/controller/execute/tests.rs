@@ -236,7 +236,7 @@ async fn a_create_is_not_sent_when_leadership_is_about_to_end() {
 async fn every_step_names_the_uid_of_its_pod() {
     let steps = [
         (Step::ReleasePod(pod_ref()), "PATCH", "/metadata/uid"),
-        (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/metadata/uid"),
+        (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/0/value"),
         (Step::RestoreLabel(pod_ref()), "PATCH", "/metadata/uid"),
         (Step::DeletePod(pod_ref()), "DELETE", "/preconditions/uid"),
     ];
@@ -254,7 +254,18 @@ async fn a_label_that_somebody_took_off_is_put_back() {
     let refused = refusals(executed(&server, doing(Step::RestoreLabel(pod_ref()))).await);
     assert_eq!(refused.steps[0].words.reason, "TakenBack", "the answer is without it");
     assert_eq!(server.body(0)["metadata"]["labels"]["longtask.dev/task"], "import");
-    assert_eq!(server.body(0)["metadata"]["labels"]["longtask.dev/task-uid"], "task-uid");
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_pod_is_lowered_only_while_nobody_has_deleted_it() {
+    let server = Server::answering([(200, pod("task-uid"))]);
+    let _ = executed(&server, doing(Step::LowerDeadline { pod: pod_ref(), seconds: 7 })).await.expect("an answer");
+    let expected = json!([
+        { "op": "test", "path": "/metadata/uid", "value": "pod-uid" },
+        { "op": "test", "path": "/metadata/deletionTimestamp", "value": null },
+        { "op": "add", "path": "/spec/activeDeadlineSeconds", "value": 7 },
+    ]);
+    assert_eq!(server.body(0), expected);
 }
 
 #[tokio::test]
