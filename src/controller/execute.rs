@@ -94,10 +94,16 @@ async fn take_all(
     for step in steps {
         debug!(%step, "step");
         let is_create = matches!(step, Step::CreatePod(_));
-        match take(context, key, task, step).await? {
-            Taken::Done => {}
-            Taken::CreateRefused(refusal) => refusals.create = Some(refusal),
-            Taken::Refused(step) => refusals.steps.push(step),
+        match take(context, key, task, step).await {
+            Ok(Taken::Done) => {}
+            Ok(Taken::CreateRefused(refusal)) => refusals.create = Some(refusal),
+            Ok(Taken::Refused(step)) => refusals.steps.push(step),
+            // What was refused before is told first; the next plan has the step that failed, too.
+            Err(error) if !refusals.is_empty() => {
+                debug!(%error, "a step failed after others were refused");
+                break;
+            }
+            Err(error) => return Err(error),
         }
         if is_create {
             created = Some(Instant::now());

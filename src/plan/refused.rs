@@ -6,7 +6,7 @@ use super::{
     observed::RefusedStep,
     time::{after, seconds_between},
 };
-use crate::api::{ConditionType, cut, find_condition};
+use crate::api::{ConditionType, cut, find_condition, is_condition_true};
 
 /// The shortest and longest wait before what was refused is tried again, in seconds; in between, as long as it has been
 /// refused already.
@@ -72,10 +72,11 @@ fn message(refused: &RefusedStep) -> String {
     )
 }
 
-/// Whether the write that is shown is to be tried again now.
+/// Whether a write is shown as refused, and one is to be tried now: what becomes of that decides. Taken back before, the
+/// condition would be away for a moment each time another write is the one that is refused.
 fn is_shown_and_needed(draft: &Draft<'_>) -> bool {
-    let shown = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
-    shown.is_some_and(|shown| shown.status == "True" && draft.steps().any(|step| reason(step) == shown.reason))
+    let mut writes = draft.steps().filter(|step| !matches!(step, Step::CreatePod(_)));
+    is_condition_true(&draft.status.conditions, ConditionType::WriteRefused) && writes.next().is_some()
 }
 
 /// Whether the API server refuses to let this attempt's pod be stopped.

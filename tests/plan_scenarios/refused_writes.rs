@@ -57,6 +57,15 @@ fn what_is_refused_for_long_is_tried_once_a_minute_and_told_once() {
 }
 
 #[test]
+fn a_refusal_is_not_taken_back_while_another_write_is_tried() {
+    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
+    let ended = shown.only(pod(1).ran("10:00:00", "10:05:03", 75).deleted("10:05:03", 0)).at("10:05:04");
+    let shown = ended.status().conditions.into_iter().find(|known| known.type_ == "WriteRefused").expect("shown");
+    assert_eq!((shown.status.as_str(), ended.plan.steps.len()), ("True", 1), "the release may be refused as well");
+    ended.then().at("10:05:05").expect_containing(&["WriteRefused False"]);
+}
+
+#[test]
 fn another_refusal_of_the_same_write_is_told_in_its_own_words() {
     let asked = suspended().stopping(StopReason::Suspend, "10:05:00");
     let broken = asked.refused_step_by("NoConnection", Step::DeletePod(pod_ref(1)), "reset");

@@ -341,6 +341,16 @@ async fn steps_behind_a_refused_one_are_taken_all_the_same() {
 }
 
 #[tokio::test]
+async fn an_error_behind_a_refusal_does_not_hide_it() {
+    let [(lower, _), (delete, _), _] = steps_and_effects();
+    let plan = Plan { steps: vec![lower.clone(), delete], ..Plan::default() };
+    let answers =
+        [error(403, "Forbidden", "no"), (200, untouched()), error(500, "InternalError", "down"), (200, untouched())];
+    let refused = refusals(executed(&Server::answering(answers), plan).await).steps;
+    assert_eq!(refused.iter().map(|refused| &refused.step).collect::<Vec<_>>(), [&lower]);
+}
+
+#[tokio::test]
 async fn a_refused_deletion_of_the_task_is_an_observation_and_a_changed_task_a_conflict() {
     let (_, mut read) = stored();
     for code in [403, 404, 409, 422] {
