@@ -51,6 +51,8 @@ impl World {
         }
         self.tell("user", format!("applies {spec}"));
         self.create(Kind::Task, TASK, json!({ "metadata": { "name": TASK }, "spec": spec }));
+        // What is refused of the task before it has to be told by this one anew (seed 5478).
+        self.disturb();
     }
 
     /// The user edits the spec; a change is a new generation.
