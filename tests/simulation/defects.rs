@@ -174,8 +174,16 @@ fn serve_status(world: &mut World, call: &Call, defect: Defect) -> Answer {
             status["lastFailure"]["message"] = json!("no such file ".repeat(1000));
         }
         Defect::BlamesTheNode => {
+            let is_stopping = status["phase"] == "Stopping";
+            let refused = condition(status, "WriteRefused").filter(|refused| refused["status"] == "True").cloned();
             if let Some(overdue) = condition(status, "AttemptOverdue").filter(|overdue| overdue["status"] == "True") {
                 overdue["reason"] = json!("NodeNotResponding");
+            } else if let Some(mut blamed) = refused.filter(|_| is_stopping)
+                && let Some(conditions) = status["conditions"].as_array_mut()
+            {
+                // It takes a pod that may not be stopped for one whose node is silent.
+                (blamed["type"], blamed["reason"]) = (json!("AttemptOverdue"), json!("NodeNotResponding"));
+                conditions.push(blamed);
             }
         }
         Defect::NeverTakesRefusalsBack => {
