@@ -63,9 +63,6 @@ async fn a_pod_of_higher_priority_takes_the_place_of_an_attempt_and_gives_it_bac
     story(async |lab| {
         let scarce = resource(lab);
         nodes_offer(lab, &scarce, Some("1")).await;
-        let task = lab.submit(task_that_claims(manifest("humble", &EXITS_0_WHEN_STOPPED), claim(&scarce, "1"))).await;
-        task.journal().until_step(2, Duration::from_secs(20)).await;
-
         let class = lab.namespace.clone();
         let undo = Undo::by(&["kubectl", "delete", "priorityclass", &class, "--ignore-not-found"]);
         let urgent: PriorityClass =
@@ -73,6 +70,10 @@ async fn a_pod_of_higher_priority_takes_the_place_of_an_attempt_and_gives_it_bac
         Api::all(lab.client.clone()).create(&PostParams::default(), &urgent).await.expect("create the class");
         let mut rival = pod_that_claims(pod("rival", &["--steps=1", "--step-time=0"]), claim(&scarce, "1"));
         rival["spec"]["priorityClassName"] = json!(class);
+        lab.until_pods_are_admitted(&rival).await;
+
+        let task = lab.submit(task_that_claims(manifest("humble", &EXITS_0_WHEN_STOPPED), claim(&scarce, "1"))).await;
+        task.journal().until_step(2, Duration::from_secs(20)).await;
         rival["spec"]["nodeSelector"] = json!({ "kubernetes.io/hostname": node_of(&task) });
         let came = Instant::now();
         lab.create_pod(rival).await;

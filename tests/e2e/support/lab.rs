@@ -27,7 +27,7 @@ use serde_json::Value;
 use tokio::{
     process::Command,
     sync::{OnceCell, RwLock},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -213,6 +213,20 @@ impl Lab {
     pub(crate) async fn create_pod(&self, pod: Value) {
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
         self.api().create(&PostParams::default(), &pod).await.expect("create somebody's pod");
+    }
+
+    /// Waits until the API server would take such a pod. Its admission reads priority classes from a cache that lags
+    /// behind what was just created, and it tells nobody when it has caught up, so this asks often.
+    pub(crate) async fn until_pods_are_admitted(&self, pod: &Value) {
+        let pods: Api<Pod> = self.api();
+        let pod: Pod = serde_json::from_value(pod.clone()).expect("a pod");
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let limit = Duration::from_secs(15) * PATIENCE;
+        let deadline = Instant::now() + limit;
+        while let Err(refusal) = pods.create(&dry_run, &pod).await {
+            assert!(Instant::now() < deadline, "the pod is not admitted within {limit:?}: {refusal}");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The journal that the program of a task writes.
