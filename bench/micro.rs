@@ -8,9 +8,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{LongTask, LongTaskStatus},
-    plan::{Observed, Plan, PodFacts, Step, plan},
-    render,
+    api::task::{LongTask, LongTaskStatus},
+    task::{
+        plan::{Observed, Plan, PodFacts, Step, plan},
+        render,
+    },
 };
 use serde_json::{Value, json};
 

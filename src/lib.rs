@@ -8,14 +8,17 @@
 //! watches -> caches -> observe -> Observed -- plan(now) --> Plan -> execute -> API server -> watches
 //! ```
 //!
-//! - [`controller`] is the hands: it watches, reads and writes, and decides nothing. `observe` turns cached objects into
-//!   the few facts that decide, and asks the API server wherever a cache would have to prove that something is *not*
+//! - [`task::controller`] is the hands: it watches, reads and writes, and decides nothing. `observe` turns cached objects
+//!   into the few facts that decide, and asks the API server wherever a cache would have to prove that something is *not*
 //!   there. `execute` writes the status, takes the steps, publishes the events, and stops at the first error.
-//! - [`plan`](mod@plan) is the mind: a pure function of what was observed and the time. All rules about attempts,
-//!   outcomes, retries and limits live there.
-//! - [`render`] makes the pod of an attempt; [`api`] is the resource that users write and read.
-//! - [`simulate`](mod@simulate) shows the plan a model cluster in place of a real one, and a script for what happens there:
-//!   how a user tries a failure policy.
+//! - [`task::plan`](mod@task::plan) is the mind: a pure function of what was observed and the time. All rules about
+//!   attempts, outcomes, retries and limits live there.
+//! - [`task::render`] makes the pod of an attempt.
+//! - [`task::simulate`](mod@task::simulate) shows the plan a model cluster in place of a real one, and a script for what
+//!   happens there: how a user tries a failure policy.
+//! - [`api`] has the resources that users write and read, [`contract`] what a program is told and reports, [`types`] the
+//!   values that they are made of.
+//! - [`runtime`] is what any controller needs, [`operator`] the list of the controllers that run.
 //! - [`kubectl`] is the plugin `kubectl longtask`: how a user sees and steers tasks.
 //!
 //! # Why a crash at any moment does no harm
@@ -27,10 +30,10 @@
 //!
 //! # Who may use whom
 //!
-//! `api <- render <- plan <- controller <- operator <- main`: each uses only what is to its left. `clock` has the only
-//! wall clock, `cli` reads the only environment, `telemetry` knows nothing of tasks. `simulate` and `kubectl` stand beside `controller`.
-//! `api`, `render`, `plan` and `simulate` do no I/O and never ask for the time. A test holds that
-//! (`tests/architecture.rs`).
+//! `types`, `contract` and `api` are below all; a kind's rooms are `render`, `plan`, `simulate` and `controller`, and a kind
+//! never uses another kind: kinds meet in objects, not in calls. `runtime` and `telemetry` know no kind. `clock` has the
+//! only wall clock, `cli` reads the only environment. `types`, `contract`, `api` and each `render`, `plan` and `simulate` do
+//! no I/O and never ask for the time. `tests/architecture.rs` has the list, and holds it.
 //!
 //! # Words
 //!
@@ -48,10 +51,10 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
-pub mod controller;
+pub mod contract;
 pub mod kubectl;
 pub mod operator;
-pub mod plan;
-pub mod render;
-pub mod simulate;
+pub mod runtime;
+pub mod task;
 pub mod telemetry;
+pub mod types;

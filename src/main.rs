@@ -10,12 +10,11 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use longtask::{
     api::crd,
-    cli::{Cli, Command, Output, RunArgs, SimulateArgs, Surroundings},
+    cli::{Cli, Command, Environment, Output, RunArgs, SimulateArgs},
     clock::Clock,
-    controller,
     kubectl::{self, Plugin},
     operator,
-    simulate::{self, Setup},
+    task::simulate::{self, Setup},
     telemetry::logs,
 };
 
@@ -59,10 +58,10 @@ fn end(done: Result<ExitCode, kubectl::Error>) -> ExitCode {
 }
 
 async fn run(args: RunArgs) -> ExitCode {
-    let settings = args.settings(&Surroundings::look()).unwrap_or_else(|contradiction| {
+    let settings = args.settings(&Environment::detect()).unwrap_or_else(|contradiction| {
         Cli::command().error(ErrorKind::ArgumentConflict, contradiction).exit();
     });
-    match operator::run(settings, controller::run).await {
+    match operator::run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = logs::with_causes(&error), "ended");

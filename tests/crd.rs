@@ -3,7 +3,10 @@
 
 use std::fs;
 
-use longtask::api::{CheckpointPolicy, FailurePolicy, Limits, Retry, Segment, crd};
+use longtask::api::{
+    crd,
+    task::{CheckpointPolicy, FailurePolicy, Limits, Retry, Segment},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 

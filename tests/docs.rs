@@ -8,8 +8,8 @@ use std::{
 
 use jiff::Timestamp;
 use longtask::{
-    api::{AttemptReason, AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTask, LongTaskStatus},
-    render,
+    api::task::{AttemptReason, AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTask, LongTaskStatus},
+    task::render,
 };
 use serde_json::json;
 use strum::IntoEnumIterator;
@@ -99,7 +99,7 @@ fn variants(file: &str, name: &str) -> Vec<String> {
 
 /// The words for which the operator knows what the user can do.
 fn causes_with_a_remedy() -> Vec<String> {
-    let source = fs::read_to_string("src/plan/blocked.rs").expect("readable");
+    let source = fs::read_to_string("src/task/plan/blocked.rs").expect("readable");
     let (_, function) = source.split_once("fn remedy(").expect("the remedies");
     let arms = function.lines().take_while(|line| *line != "}").filter_map(|line| line.split_once(" =>"));
     arms.flat_map(|(pattern, _)| quoted_words(pattern)).collect()
@@ -132,16 +132,16 @@ fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
     let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let rows: BTreeSet<_> = cells.flat_map(|cell| cell.split(", ")).collect();
     let words = [
-        variants("src/api/conditions.rs", "ConditionType"),
-        variants("src/plan/decision.rs", "EventReason"),
-        variants("src/api/reasons.rs", "FailureReason"),
-        variants("src/api/reasons.rs", "StopReason"),
+        variants("src/api/task/conditions.rs", "ConditionType"),
+        variants("src/task/plan/steps.rs", "EventReason"),
+        variants("src/api/task/reasons.rs", "FailureReason"),
+        variants("src/api/task/reasons.rs", "StopReason"),
         AttemptReason::iter().map(|reason| reason.to_string()).collect(),
         causes_with_a_remedy(),
-        words_in("src/plan/waits.rs"),
-        words_in("src/plan/refused.rs"),
-        words_in("src/plan/overdue.rs"),
-        words_in("src/controller/refusal.rs"),
+        words_in("src/task/plan/waits.rs"),
+        words_in("src/task/plan/refused.rs"),
+        words_in("src/task/plan/overdue.rs"),
+        words_in("src/task/controller/refusal.rs"),
     ];
     let missing: Vec<_> = words.iter().flatten().filter(|word| !rows.contains(word.as_str())).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");

@@ -8,8 +8,8 @@ use std::{
 };
 
 use longtask::{
-    api::{AttemptReason, LongTask, Outcome},
-    simulate::{History, Script, Setup, simulate},
+    api::task::{AttemptReason, LongTask, Outcome},
+    task::simulate::{History, Script, Setup, simulate},
 };
 use serde_json::Value;
 use strum::IntoEnumIterator;

@@ -7,7 +7,8 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::{LongTask, rules::rule_at};
+use super::task::LongTask;
+use crate::types::cel::rule_at;
 
 /// The definition as YAML, as `kubectl apply` takes it.
 ///

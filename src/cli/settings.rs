@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{LeaderElection, LeaseArgs, LogFormat, RunArgs};
+use super::args::{LeaderElection, LeaseArgs, LogFormat, RunArgs};
 
 /// How `longtask run` is to work: checked, with every default filled in.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -107,7 +107,7 @@ pub enum SettingsError {
 
 /// What defaults depend on: where the process runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Surroundings {
+pub struct Environment {
     /// Whether this is a pod that can reach its own cluster's API.
     pub in_cluster: bool,
     /// Whether a person reads standard error.
@@ -118,9 +118,9 @@ pub struct Surroundings {
     pub suffix: u64,
 }
 
-impl Surroundings {
+impl Environment {
     /// Those of this process.
-    pub fn look() -> Self {
+    pub fn detect() -> Self {
         Self {
             in_cluster: env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
             terminal: io::stderr().is_terminal(),
@@ -145,7 +145,7 @@ impl RunArgs {
     ///
     /// # Errors
     /// When arguments contradict each other; the message names them.
-    pub fn settings(self, around: &Surroundings) -> Result<Settings, SettingsError> {
+    pub fn settings(self, around: &Environment) -> Result<Settings, SettingsError> {
         let Self {
             namespace,
             context,
@@ -177,7 +177,7 @@ impl RunArgs {
 }
 
 impl LeaseArgs {
-    fn settings(self, around: &Surroundings) -> Result<Option<LeaseSettings>, SettingsError> {
+    fn settings(self, around: &Environment) -> Result<Option<LeaseSettings>, SettingsError> {
         let Self {
             leader_election,
             lease_name: name,
@@ -210,7 +210,7 @@ impl LeaseArgs {
 }
 
 impl LeaderElection {
-    fn applies(self, around: &Surroundings) -> bool {
+    fn applies(self, around: &Environment) -> bool {
         match self {
             Self::Auto => around.in_cluster,
             Self::On => true,
@@ -228,15 +228,17 @@ fn given(value: Option<String>) -> Option<String> {
 mod tests {
     use clap::Parser;
 
-    use super::*;
-    use crate::cli::{Cli, Command};
+    use super::{
+        super::args::{Cli, Command},
+        *,
+    };
 
-    fn cluster() -> Surroundings {
-        Surroundings { in_cluster: true, terminal: false, host_name: "node".to_owned(), suffix: 0xabc }
+    fn cluster() -> Environment {
+        Environment { in_cluster: true, terminal: false, host_name: "node".to_owned(), suffix: 0xabc }
     }
 
-    fn workstation() -> Surroundings {
-        Surroundings { in_cluster: false, terminal: true, host_name: "laptop".to_owned(), suffix: 0xdef }
+    fn workstation() -> Environment {
+        Environment { in_cluster: false, terminal: true, host_name: "laptop".to_owned(), suffix: 0xdef }
     }
 
     fn parsed(args: &[&str]) -> RunArgs {
@@ -247,7 +249,7 @@ mod tests {
         }
     }
 
-    fn settings(args: &[&str], around: &Surroundings) -> Result<Settings, SettingsError> {
+    fn settings(args: &[&str], around: &Environment) -> Result<Settings, SettingsError> {
         parsed(args).settings(around)
     }
 

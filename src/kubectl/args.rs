@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::api::GoDuration;
+use crate::types::GoDuration;
 
 /// The program's name as a plugin of kubectl.
 pub(super) const NAME: &str = "kubectl-longtask";

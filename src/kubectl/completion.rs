@@ -18,7 +18,7 @@ use super::{
     error::Error,
     session::Session,
 };
-use crate::{api::LongTask, clock::Clock};
+use crate::{api::task::LongTask, clock::Clock};
 
 /// A shell waits for this at a press of a key.
 const PATIENCE: Duration = Duration::from_secs(2);

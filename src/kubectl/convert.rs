@@ -167,7 +167,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{LongTask, crd};
+    use crate::api::{crd, task::LongTask};
 
     /// What people have.
     const JOBS: &str = include_str!("../../tests/jobs.yaml");

@@ -11,13 +11,19 @@ use kube::{
 
 use super::{
     args::{DrillArgs, Output},
-    changes::{Change, changes},
     error::Error,
     print,
     session::Session,
     text::drill::{Drill, Interrupted, Resumption},
+    watch::{Change, changes},
 };
-use crate::api::{AttemptState, CheckpointSource, LongTask, Phase, labels};
+use crate::{
+    api::{
+        labels,
+        task::{AttemptState, CheckpointSource, LongTask, Phase},
+    },
+    contract::env,
+};
 
 /// Interrupts the running attempt, waits until the next one runs, and says from where it went on.
 pub(super) async fn drill(session: &Session, args: &DrillArgs) -> Result<ExitCode, Error> {
@@ -120,7 +126,7 @@ async fn watch(
                     .started_at
                     .map_or(0, |start| start.as_second() - drill.interrupted_at.as_second())
                     .max(0),
-                given: pod.as_ref().and_then(|pod| variable(pod, "LONGTASK_CHECKPOINT_SEQUENCE")?.parse().ok()),
+                given: pod.as_ref().and_then(|pod| variable(pod, env::CHECKPOINT_SEQUENCE)?.parse().ok()),
             });
             return say(drill.resumed());
         }

@@ -10,7 +10,7 @@ use super::{
     session::Session,
     text::events::{Told, events as as_table},
 };
-use crate::api::LongTask;
+use crate::api::task::LongTask;
 
 /// The events of a task and its pods, the oldest first.
 pub(super) async fn events(session: &Session, args: &OneTask) -> Result<String, Error> {
@@ -37,7 +37,7 @@ async fn events_of(session: &Session, task: &LongTask) -> Result<Vec<Told>, Erro
     found.retain(|event| is_about(event, &name));
     // Some writers give fractions of a second and some do not: within one, the order of writing is the better one.
     found.sort_by_key(|event| event.resource_version().and_then(|version| version.parse::<u64>().ok()));
-    let mut told: Vec<_> = found.iter().map(tell).collect();
+    let mut told: Vec<_> = found.iter().map(describe).collect();
     // What is older is about an earlier task of the same name.
     told.retain(|event| event.time >= since);
     told.sort_by_key(|event| event.time.as_second());
@@ -58,7 +58,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn tell(event: &Event) -> Told {
+fn describe(event: &Event) -> Told {
     let series = event.series.as_ref();
     let count = series.map(|series| series.count).or(event.deprecated_count);
     // Of the two APIs that events are written by, each fills in times of its own.

@@ -12,12 +12,15 @@ use kube::{ResourceExt, api::LogParams};
 
 use super::{
     args::{LogsArgs, Output},
-    changes::{Change, changes, number, pods_of},
     error::{Error, answer, is_object_missing},
     session::Session,
     text::log::{self, Chapter, Line},
+    watch::{Change, changes, number, pods_of},
 };
-use crate::api::{AttemptState, LongTask, Phase, labels};
+use crate::api::{
+    labels,
+    task::{AttemptState, LongTask, Phase},
+};
 
 /// Pause before a log that broke off is taken up again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -26,7 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) async fn logs(session: &Session, args: &LogsArgs) -> Result<(), Error> {
     let task = session.task(&args.name).await?;
     let mut reader = Reader { session, args, task, told: 0 };
-    reader.tell_what_is_there().await?;
+    reader.print_what_is_there().await?;
     if args.follow && args.attempt.is_none() {
         reader.follow().await?;
     }
@@ -54,7 +57,7 @@ enum Stage {
 }
 
 impl Reader<'_> {
-    async fn tell_what_is_there(&mut self) -> Result<(), Error> {
+    async fn print_what_is_there(&mut self) -> Result<(), Error> {
         let mut pods = pods_of(self.session, &self.task).await?;
         let latest = self.latest();
         if let Some(wanted) = self.args.attempt {
@@ -64,23 +67,23 @@ impl Reader<'_> {
             }
             self.told = wanted.saturating_sub(1);
         }
-        self.tell_all(&pods).await?;
+        self.print_all(&pods).await?;
         let waits = self.args.follow && pods.last().is_some_and(|(_, pod)| self.stage(pod) == Stage::Coming);
-        if waits || self.args.attempt.is_some() { Ok(()) } else { self.tell_of_missing(latest) }
+        if waits || self.args.attempt.is_some() { Ok(()) } else { self.print_missing(latest) }
     }
 
     /// Tells of these attempts, as far as they are not told yet; when followed, up to one that has still to start.
-    async fn tell_all(&mut self, pods: &[(i64, Pod)]) -> Result<(), Error> {
+    async fn print_all(&mut self, pods: &[(i64, Pod)]) -> Result<(), Error> {
         for (attempt, pod) in pods {
             if *attempt <= self.told {
                 continue;
             }
-            self.tell_of_missing(attempt.saturating_sub(1))?;
+            self.print_missing(attempt.saturating_sub(1))?;
             match self.stage(pod) {
                 Stage::Coming if self.args.follow && self.args.attempt.is_none() => return Ok(()),
                 Stage::Coming => note(&log::without(*attempt, "it has not started yet"))?,
                 Stage::Never => note(&log::without(*attempt, "its program was never started"))?,
-                Stage::Started => self.tell(*attempt, pod).await?,
+                Stage::Started => self.print(*attempt, pod).await?,
             }
             self.told = *attempt;
         }
@@ -88,7 +91,7 @@ impl Reader<'_> {
     }
 
     /// Tells of attempts up to this one of which the pod is gone, and the log with it.
-    fn tell_of_missing(&mut self, up_to: i64) -> Result<(), Error> {
+    fn print_missing(&mut self, up_to: i64) -> Result<(), Error> {
         let first = self.told.saturating_add(1);
         self.told = self.told.max(up_to);
         log::missing(first, up_to, self.task.spec.pod_history_limit).map_or(Ok(()), |text| note(&text))
@@ -108,7 +111,7 @@ impl Reader<'_> {
     /// Tells of the attempts that come, until the task has ended.
     async fn follow(&mut self) -> Result<(), Error> {
         while let Some(pods) = self.next().await? {
-            self.tell_all(&pods).await?;
+            self.print_all(&pods).await?;
         }
         Ok(())
     }
@@ -141,7 +144,7 @@ impl Reader<'_> {
                 return Ok(Some(pods));
             }
             if has_ended {
-                self.tell_of_missing(self.latest())?;
+                self.print_missing(self.latest())?;
                 if let Some(phase) = phase {
                     note(&log::end(phase))?;
                 }
@@ -161,7 +164,7 @@ impl Reader<'_> {
     }
 
     /// Prints the log of one attempt, to its end when it is followed.
-    async fn tell(&self, attempt: i64, pod: &Pod) -> Result<(), Error> {
+    async fn print(&self, attempt: i64, pod: &Pod) -> Result<(), Error> {
         let chapter =
             Chapter { attempt, segment: number(pod, labels::SEGMENT).unwrap_or_default(), pod: pod.name_any() };
         note(&chapter.head())?;

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 use super::{
     args::{CreateArgs, DryRun, Format},
     error::Error,
+    lifecycle::FIELD_MANAGER,
     session::Session,
-    steer::FIELD_MANAGER,
 };
-use crate::api::LongTask;
+use crate::api::task::LongTask;
 
 /// The task that the flags describe.
 pub(super) fn task_of(args: &CreateArgs) -> Value {
@@ -94,8 +94,10 @@ pub(super) fn written(manifest: &Value, format: Format) -> Result<String, Error>
 mod tests {
     use clap::Parser;
 
-    use super::*;
-    use crate::kubectl::args::{NAME, Plugin, Verb};
+    use super::{
+        super::args::{NAME, Plugin, Verb},
+        *,
+    };
 
     fn described(flags: &[&str]) -> Value {
         let words = [NAME, "create"].iter().chain(flags);

@@ -4,21 +4,21 @@
 //! I/O and without a clock.
 
 mod args;
-mod changes;
 mod completion;
 mod convert;
 mod drill;
 mod error;
 mod events;
 mod job;
-mod lists;
+mod lifecycle;
+mod list;
 mod logs;
 mod man;
 mod manifests;
 mod session;
 mod status;
-mod steer;
 mod text;
+mod watch;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -59,7 +59,7 @@ impl Name {
 /// # Errors
 /// When it could not be done; the message says what to do.
 pub async fn run(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
-    quietly_when_unread(obey(plugin, clock).await)
+    quietly_when_unread(dispatch(plugin, clock).await)
 }
 
 /// Prints what could be typed next behind these words, for kubectl.
@@ -79,19 +79,19 @@ fn quietly_when_unread(done: Result<ExitCode, Error>) -> Result<ExitCode, Error>
     }
 }
 
-async fn obey(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
+async fn dispatch(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
     let Plugin { cluster, verb } = plugin;
     let session = || Session::connect(cluster, clock);
     let said = match verb {
         Verb::Status(args) => status::status(&session().await?, &args).await?,
         Verb::Logs(args) => return logs::logs(&session().await?, &args).await.map(|()| ExitCode::SUCCESS),
         Verb::Events(args) => events::events(&session().await?, &args).await?,
-        Verb::Top(args) => lists::top(&session().await?, &args).await?,
-        Verb::DeadLetters(args) => lists::dead_letters(&session().await?, &args).await?,
-        Verb::Suspend(args) => steer::suspend(&session().await?, &args).await?,
-        Verb::Resume(args) => steer::resume(&session().await?, &args).await?,
-        Verb::Cancel(args) => steer::cancel(&session().await?, &args).await?,
-        Verb::Restart(args) => steer::restart(&session().await?, &args).await?,
+        Verb::Top(args) => list::top(&session().await?, &args).await?,
+        Verb::DeadLetters(args) => list::dead_letters(&session().await?, &args).await?,
+        Verb::Suspend(args) => lifecycle::suspend(&session().await?, &args).await?,
+        Verb::Resume(args) => lifecycle::resume(&session().await?, &args).await?,
+        Verb::Cancel(args) => lifecycle::cancel(&session().await?, &args).await?,
+        Verb::Restart(args) => lifecycle::restart(&session().await?, &args).await?,
         Verb::Drill(args) => return drill::drill(&session().await?, &args).await,
         Verb::Create(args) if args.dry_run == DryRun::Client => {
             manifests::written(&manifests::task_of(&args), args.output.unwrap_or(Format::Yaml))?

@@ -13,7 +13,7 @@ use super::{
     args::ClusterArgs,
     error::{Error, is_object_missing},
 };
-use crate::{api::LongTask, clock::Clock};
+use crate::{api::task::LongTask, clock::Clock};
 
 /// A person waits: a cluster that is not there should be told of soon.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

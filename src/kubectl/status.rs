@@ -4,14 +4,14 @@ use super::{
     args::{OneTask, Output},
     error::Error,
     session::Session,
-    text::standing::Standing,
+    text::status::StatusView,
 };
 
 /// Where the task stands.
 pub(super) async fn status(session: &Session, args: &OneTask) -> Result<String, Error> {
     let task = session.task(&args.name).await?;
     let now = session.clock.now();
-    let standing = Standing::of(&task, now);
+    let standing = StatusView::of(&task, now);
     match args.output {
         Some(Output::Json) => Ok(serde_json::to_string_pretty(&standing)? + "\n"),
         None => Ok(standing.text(now)),

@@ -6,5 +6,4 @@ pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod server;
-pub mod task_figures;
 pub mod traces;

@@ -91,8 +91,7 @@ mod tests {
     };
     use tower::ServiceExt;
 
-    use super::*;
-    use crate::telemetry::health::Stage;
+    use super::{super::health::Stage, *};
 
     async fn answer(health: &Health, path: &str) -> (u16, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");

@@ -95,7 +95,7 @@ impl Traces {
     }
 
     /// Tells of a span.
-    pub fn tell(&self, span: Span) {
+    pub fn emit(&self, span: Span) {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(span).is_err() {
             self.metrics.spans(Fate::Dropped, 1);
@@ -191,7 +191,7 @@ mod tests {
     async fn what_is_told_arrives_whole() {
         let collector = Collector::default();
         let (traces, sending) = Traces::through(collector.clone(), Metrics::new());
-        traces.tell(span());
+        traces.emit(span());
         drop(traces);
         sending.await;
         let received = collector.received.lock().expect("no panic");
@@ -208,7 +208,7 @@ mod tests {
         let metrics = Metrics::new();
         let (traces, sending) = Traces::through(Collector { is_down: true, ..Collector::default() }, metrics.clone());
         for _ in 0..=QUEUE {
-            traces.tell(span());
+            traces.emit(span());
         }
         drop(traces);
         sending.await;
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn without_a_collector_nothing_is_made() {
         assert!(!Traces::off().are_on());
-        Traces::off().tell(span());
+        Traces::off().emit(span());
     }
 
     #[test]

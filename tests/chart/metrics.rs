@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use longtask::telemetry::{
-    metrics::{ApiEndpoint, Code, Fate, Metrics},
-    task_figures::{self, TaskFigures},
+use longtask::{
+    task::controller::task_metrics::{self, TaskFigures},
+    telemetry::metrics::{ApiEndpoint, Code, Fate, Metrics},
 };
 
 use super::support::stderr;
@@ -40,7 +40,7 @@ pub(crate) fn all_task_figures() -> String {
         next_attempt: Some(4),
         ..TaskFigures::default()
     };
-    task_figures::encode(&[task]).expect("text")
+    task_metrics::encode(&[task]).expect("text")
 }
 
 /// The names of our metrics in an expression.

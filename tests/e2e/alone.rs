@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use longtask::api::{LongTaskStatus, Phase};
+use longtask::api::task::{LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
 use super::support::{Change, Task, manifest, story};

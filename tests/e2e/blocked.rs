@@ -7,7 +7,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use longtask::api::{ConditionType, LongTaskStatus, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
 use super::support::{Change, Lab, PodExt, Task, container, manifest, message_of, pod, story};

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::{Value, json};
 use tokio::{
     process::{Child, Command},

@@ -7,7 +7,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PropagationPolicy},
 };
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 
 use super::support::{Change, Lab, PodExt, Task, is_not_found, manifest, story};

@@ -11,7 +11,7 @@ use kube::{
     api::{DeleteParams, ListParams, PostParams},
     runtime::{conditions::is_pod_running, wait::await_condition},
 };
-use longtask::api::{LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::{ConditionType, Phase};
+use longtask::api::task::{ConditionType, Phase};
 use serde_json::json;
 
 use super::support::{Change, manifest, message_of, story};

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::EvictParams};
-use longtask::api::{ConditionType, EndedAttempt, LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{ConditionType, EndedAttempt, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 
 use super::{

@@ -1,6 +1,6 @@
 //! A task that has ended stays as it is, whatever is done to it.
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 
 use super::support::{Change, manifest, story};

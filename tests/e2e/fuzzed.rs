@@ -6,7 +6,10 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
-use longtask::api::{ConditionType, LongTask, is_condition_true};
+use longtask::{
+    api::task::{ConditionType, LongTask},
+    types::is_condition_true,
+};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
@@ -79,7 +82,7 @@ async fn every_task_is_explained(lab: &Lab, admitted: usize) {
 fn standings(tasks: &[LongTask]) -> BTreeMap<String, usize> {
     let mut standings = BTreeMap::new();
     for status in tasks.iter().filter_map(|task| task.status.as_ref()) {
-        let phase = status.phase.map_or("-", longtask::api::Phase::as_str);
+        let phase = status.phase.map_or("-", longtask::api::task::Phase::as_str);
         *standings.entry(format!("{phase} {}", status.reason)).or_default() += 1;
     }
     standings
@@ -96,7 +99,7 @@ fn is_explained(task: &LongTask) -> bool {
     Some(status.observed_generation) == task.metadata.generation
         && status.phase.is_some()
         // Something is wrong with the pod, and nothing says so.
-        && !(is_blocked && status.reason.is_empty() && !status.phase.is_some_and(longtask::api::Phase::is_terminal))
+        && !(is_blocked && status.reason.is_empty() && !status.phase.is_some_and(longtask::api::task::Phase::is_terminal))
 }
 
 fn spec_schema() -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::EvictParams};
-use longtask::api::{LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 
 use super::support::{Lab, PodExt, Task, manifest, story};

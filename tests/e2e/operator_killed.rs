@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ async fn ten_kills_of_the_operator_lose_nothing_and_count_nothing_twice() {
         let arguments = ["--steps=18", "--step-time=1s", "attempt=2: exit 1", "attempt=4: exit 3"];
         let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 100 } });
         let task = lab.submit(manifest("survivor", &arguments).and(change)).await;
-        let has_ended = |status: &longtask::api::LongTaskStatus| status.phase.is_some_and(Phase::is_terminal);
+        let has_ended = |status: &longtask::api::task::LongTaskStatus| status.phase.is_some_and(Phase::is_terminal);
         for kill in 1..=KILLS {
             let moment = Duration::from_millis(300 + random.next() % 2700);
             let ended = timeout(moment, task.until("it has ended", 60, has_ended)).await;

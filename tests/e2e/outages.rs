@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, api::DeleteParams, runtime::wait::await_condition};
-use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::{Value, json};
 use tokio::{
     process::{Child, Command},
@@ -167,7 +167,8 @@ async fn a_task_is_paused_cancelled_and_run_again_by_the_plugin() {
         assert!(unknown.contains("steered has no checkpoint 9; it has "), "{unknown}");
         let again = said(lab, &["restart", "steered", "--from", "beginning"]).await;
         assert_eq!(again, "longtask.longtask.dev/steered restarted from the beginning\n");
-        let ended = |status: &longtask::api::LongTaskStatus| status.run.number == 2 && status.completion_time.is_some();
+        let ended =
+            |status: &longtask::api::task::LongTaskStatus| status.run.number == 2 && status.completion_time.is_some();
         assert_eq!(task.until("its second run has ended", 30, ended).await.phase, Some(Phase::Succeeded));
         let managers = lab.kubectl_output(&["get", "lt", "steered", "-o", "yaml", "--show-managed-fields"]).await;
         assert!(managers.contains("manager: kubectl-longtask"), "{managers}");

@@ -1,6 +1,6 @@
 //! Rules of the failure policy, with real programs.
 
-use longtask::api::{LongTaskStatus, Phase};
+use longtask::api::task::{LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
 use super::{
@@ -60,7 +60,7 @@ async fn an_exit_code_that_a_rule_calls_fatal_fails_the_task_at_once() {
         let task = lab.submit(manifest("bad-input", &["start: exit 64"]).and(with_rules(&rules))).await;
         let status = task.ends_as(Phase::Failed, 30).await;
         assert_eq!((status.reason.as_str(), status.totals.attempts), ("FailedByRule", 1));
-        let (_, words) = message_of(&status, longtask::api::ConditionType::Failed).expect("it says why");
+        let (_, words) = message_of(&status, longtask::api::task::ConditionType::Failed).expect("it says why");
         assert!(words.contains("rule bad-input"), "{words}");
     })
     .await;
@@ -124,7 +124,7 @@ async fn a_held_task_goes_on_when_its_token_changes() {
             lab.submit(manifest("held", &["--steps=4", "--step-time=200ms", held]).and(with_rules(&rules))).await;
         let status = task.until_phase(Phase::Suspended, 20).await;
         assert_eq!((status.reason.as_str(), status.completion_time), ("Held", None));
-        let (_, words) = message_of(&status, longtask::api::ConditionType::Suspended).expect("it says why");
+        let (_, words) = message_of(&status, longtask::api::task::ConditionType::Suspended).expect("it says why");
         assert!(words.contains("rule look") && words.contains("spec.restart.token"), "{words}");
         task.change(json!({ "restart": { "token": "seen" } })).await;
         let status = task.ends_as(Phase::Succeeded, 20).await;

@@ -1,6 +1,6 @@
 //! What people and scripts see through kubectl.
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 
 use super::support::{manifest, story};

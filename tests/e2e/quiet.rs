@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{LimitRange, Pod};
 use kube::api::PostParams;
-use longtask::api::{ConditionType, Phase};
+use longtask::api::task::{ConditionType, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ async fn a_raise_beyond_what_the_namespace_allows_is_taken_back_with_its_rule() 
         let mut task = manifest("greedy", &greedy).and(json!({ "spec": { "failurePolicy": { "rules": rules("1Gi") } } }));
         task["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({ "limits": { "memory": "40Mi" } });
         let task = lab.submit(task).await;
-        let is_refused = |status: &longtask::api::LongTaskStatus| status.reason == "Forbidden";
+        let is_refused = |status: &longtask::api::task::LongTaskStatus| status.reason == "Forbidden";
         let blocked = task.until("the raise is refused", 40, is_refused).await;
         let (_, words) = message_of(&blocked, ConditionType::Blocked).expect("it is shown");
         assert!(words.contains("96Mi") && words.contains("rule out-of-memory"), "{words}");

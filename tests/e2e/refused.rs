@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
-use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

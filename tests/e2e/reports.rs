@@ -1,6 +1,6 @@
 //! What a program reports, and what becomes of it.
 
-use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::json;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::{ConditionType, LongTaskStatus, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Phase};
 use serde_json::json;
 
 use super::support::{Change, Task, manifest, message_of, story};

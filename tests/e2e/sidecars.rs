@@ -1,7 +1,7 @@
 //! Pods with more than the program in them.
 
 use k8s_openapi::api::core::v1::Pod;
-use longtask::api::{ConditionType, Outcome, Phase};
+use longtask::api::task::{ConditionType, Outcome, Phase};
 use serde_json::{Value, json};
 
 use super::support::{Change, PodExt, container, manifest, message_of, story};
@@ -9,7 +9,7 @@ use super::support::{Change, PodExt, container, manifest, message_of, story};
 /// What a proxy does: works until it is told to stop.
 const PROXY: [&str; 2] = ["start: sleep forever", "term: exit 0"];
 
-fn outcomes(status: &longtask::api::LongTaskStatus) -> Vec<Outcome> {
+fn outcomes(status: &longtask::api::task::LongTaskStatus) -> Vec<Outcome> {
     status.recent_attempts.iter().rev().map(|attempt| attempt.outcome).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::{Limit, Outcome, Phase};
+use longtask::api::task::{Limit, Outcome, Phase};
 use serde_json::{Value, json};
 
 use super::support::{Change, PodExt, container, manifest, story};

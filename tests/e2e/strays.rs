@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, api::DeleteParams, runtime::wait::await_condition};
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until, timeout};
 

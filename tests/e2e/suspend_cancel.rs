@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::{ConditionType, LongTaskStatus, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Phase};
 use serde_json::json;
 use tokio::time::Instant;
 

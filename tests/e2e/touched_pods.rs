@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use longtask::api::{LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{LongTaskStatus, Outcome, Phase};
 use serde_json::json;
 
 use super::support::{Lab, PodExt, Sightings, Task, container, manifest, story};

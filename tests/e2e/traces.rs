@@ -1,6 +1,6 @@
 //! What a real collector receives.
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 
 use super::support::{Change, Collector, ReceivedSpan, manifest, story};

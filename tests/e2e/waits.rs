@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longtask::api::{ConditionType, LongTaskStatus, Outcome, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

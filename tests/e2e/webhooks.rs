@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use longtask::api::{ConditionType, LongTaskStatus, Phase};
+use longtask::api::task::{ConditionType, LongTaskStatus, Phase};
 use tokio::time::Instant;
 
 use super::support::{Lab, NOBODY, Obstacle, Task, ask_webhook, manifest, message_of, story};

@@ -1,6 +1,6 @@
 //! A program that gives up its pod by itself.
 
-use longtask::api::{Outcome, Phase};
+use longtask::api::task::{Outcome, Phase};
 use serde_json::json;
 
 use super::{

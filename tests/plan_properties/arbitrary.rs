@@ -5,14 +5,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use longtask::{
-    api::{
-        AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, GoDuration, Limit, Limits, LongTask, LongTaskSpec,
-        LongTaskStatus, OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
+    api::task::{
+        AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
+        OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
     },
-    plan::{
-        ContainerEnd, Deletion, Disruption, FailedInit, MainContainer, Observed, PodFacts, PodPhase, Refusal, Start,
-        StartStage, Words,
+    task::plan::{
+        Cause, ContainerEnd, Deletion, Disruption, FailedInit, MainContainer, Observed, PodFacts, PodPhase, Refusal,
+        Start, StartStage,
     },
+    types::GoDuration,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::json;
@@ -41,7 +42,11 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
     let task = (specs(), option::weighted(0.9, statuses()), 1..4_i64, option::weighted(0.05, times()));
     let refusals = option::weighted(
         0.2,
-        prop_oneof![Just(Refusal::NameOfGoingPod), Just(Refusal::NameTaken(None)), words().prop_map(Refusal::Rejected),],
+        prop_oneof![
+            Just(Refusal::NameOfTerminatingPod),
+            Just(Refusal::NameTaken(None)),
+            words().prop_map(Refusal::Rejected),
+        ],
     );
     (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, moments()).prop_map(
         |((spec, status, generation, deleted), mut pods, foreign, refusal, now)| {
@@ -267,7 +272,7 @@ fn checkpoints() -> impl Strategy<Value = Checkpoint> {
     })
 }
 
-fn words() -> impl Strategy<Value = Words> {
+fn words() -> impl Strategy<Value = Cause> {
     let reasons = select(vec![
         "DeadlineExceeded",
         "Evicted",
@@ -278,7 +283,7 @@ fn words() -> impl Strategy<Value = Words> {
         "QuotaExceeded",
         "",
     ]);
-    (reasons, ".{0,40}").prop_map(|(reason, message)| Words { reason: reason.into(), message })
+    (reasons, ".{0,40}").prop_map(|(reason, message)| Cause { reason: reason.into(), message })
 }
 
 fn reports() -> BoxedStrategy<String> {

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{LongTask, LongTaskStatus, Phase},
-    plan::{
-        ContainerEnd, Deletion, Disruption, MainContainer, Observed, Plan, PodFacts, PodPhase, Refusal, Sight, Step,
-        Wake, Words, plan,
+    api::task::{LongTask, LongTaskStatus, Phase},
+    task::plan::{
+        Cause, ContainerEnd, CurrentPod, Deletion, Disruption, MainContainer, Observed, Plan, PodFacts, PodPhase,
+        Refusal, Step, Wake, plan,
     },
 };
 use serde_json::json;
@@ -153,9 +153,9 @@ impl Cluster {
     fn observe<'a>(&self, task: &'a LongTask, pods: &[Arc<PodFacts>], refusal: Option<Refusal>) -> Observed<'a> {
         let mut seen = Observed::of(task, "task-uid", pods.to_vec());
         let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
-        if let (Some(attempt), Sight::Gone) = (attempt, &seen.current) {
+        if let (Some(attempt), CurrentPod::Gone) = (attempt, &seen.current) {
             let live = self.pods.get(&attempt.pod_name).map(|pod| Arc::new(pod.told_facts()));
-            seen.current = live.filter(|pod| pod.is_of(attempt)).map_or(Sight::Gone, Sight::Seen);
+            seen.current = live.filter(|pod| pod.is_of(attempt)).map_or(CurrentPod::Gone, CurrentPod::Found);
         }
         seen.refusal = refusal;
         seen
@@ -259,7 +259,7 @@ impl Cluster {
             return None;
         }
         if self.steps < TROUBLED_STEPS && self.dice.one_in(20) {
-            return Some(Refusal::Rejected(Words { reason: "QuotaExceeded".into(), message: "no".into() }));
+            return Some(Refusal::Rejected(Cause { reason: "QuotaExceeded".into(), message: "no".into() }));
         }
         let mut pod = pod.clone();
         pod.metadata.uid = Some(format!("{name}-uid"));
@@ -448,7 +448,7 @@ fn run(pod: &mut SimPod, now: i64, dice: &mut Dice) -> bool {
                 let is_well = end.exit_code == 0 && !is_out_of_time;
                 pod.facts.phase = if is_well { PodPhase::Succeeded } else { PodPhase::Failed };
                 if is_out_of_time {
-                    pod.facts.words = Some(Words { reason: "DeadlineExceeded".into(), message: String::new() });
+                    pod.facts.words = Some(Cause { reason: "DeadlineExceeded".into(), message: String::new() });
                 }
                 if pod.facts.deletion.is_some() {
                     pod.facts.deletion = Some(Deletion { at: at(now), grace: 0 });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use longtask::{
-    api::{Action, LongTaskStatus, Phase},
-    plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+    api::task::{Action, LongTaskStatus, Phase},
+    task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
 };
 use proptest::prelude::*;
 
@@ -118,13 +118,13 @@ proptest! {
                 prop_assert!((1..=i64::from(i32::MAX)).contains(seconds) && current.is_none_or(|current| *seconds < current));
             }
         }
-        prop_assert_eq!(&longtask::plan::plan(&seen, world.now), &plan, "the same plan again");
+        prop_assert_eq!(&longtask::task::plan::plan(&seen, world.now), &plan, "the same plan again");
     }
 
     #[test]
     fn a_plan_that_was_carried_out_leaves_nothing_to_do(world in worlds()) {
         let first = plan(&world.observed(), world.now);
-        let was_told = world.refusal.as_ref().is_some_and(|refusal| *refusal == Refusal::NameOfGoingPod);
+        let was_told = world.refusal.as_ref().is_some_and(|refusal| *refusal == Refusal::NameOfTerminatingPod);
         let mut after = carried_out(&world, &first);
         // A deletion in the same instant, or an unblocked pod, is news of its own: look once more.
         let second = plan(&after.observed(), after.now);

@@ -1,6 +1,6 @@
 //! Whole runs in the small cluster, each from its seed.
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 
 use crate::cluster::Cluster;
 

@@ -1,13 +1,14 @@
 //! How large a status gets.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{LongTask, LongTaskStatus, RuleCounter},
-    plan::{Observed, PodFacts, PodRef, RefusedStep, Step, Words, plan},
+    api::task::{LongTask, LongTaskStatus, RuleCounter},
+    task::plan::{Cause, Observed, PodFacts, PodRef, RefusedStep, Step, plan},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_000_000 + second).expect("in range")
@@ -69,7 +70,7 @@ fn with_a_refusal(spec: &Value, status: LongTaskStatus, filler: &str) -> LongTas
     .expect("a pod");
     task.status = Some(status);
     let mut seen = Observed::of(&task, "task-uid", vec![Arc::new(PodFacts::of(&pod).expect("facts"))]);
-    let words = Words { reason: "R".repeat(63), message: filler.repeat(1000) };
+    let words = Cause { reason: "R".repeat(63), message: filler.repeat(1000) };
     seen.refused_steps.push(RefusedStep { step: Step::ReleasePod(PodRef { name, uid: "pod".into() }), words });
     let planned = plan(&seen, at(40 * 400)).status.expect("it is shown");
     assert!(planned.conditions.iter().any(|condition| condition.type_ == "WriteRefused"));

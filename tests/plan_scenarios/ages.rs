@@ -1,6 +1,6 @@
 //! What happens by age: a checkpoint turns stale, a task that ended is deleted.
 
-use longtask::api::Phase;
+use longtask::api::task::Phase;
 use serde_json::json;
 
 use crate::support::{Given, given, pod, t};

@@ -25,7 +25,7 @@ fn tries(given: Given, end: impl Fn(i64) -> PodBuilder) -> (i64, String) {
             given_before = given_before.status(|status| status.consecutive = counted(&given, number - 1, &end));
         }
         let status = given_before.at("10:01:01").status();
-        if status.phase.is_some_and(longtask::api::Phase::is_terminal) {
+        if status.phase.is_some_and(longtask::api::task::Phase::is_terminal) {
             return (number, status.reason);
         }
     }
@@ -33,8 +33,8 @@ fn tries(given: Given, end: impl Fn(i64) -> PodBuilder) -> (i64, String) {
 }
 
 /// The counters after that many attempts.
-fn counted(given: &Given, attempts: i64, end: &impl Fn(i64) -> PodBuilder) -> longtask::api::Consecutive {
-    (1..=attempts).fold(longtask::api::Consecutive::default(), |counters, number| {
+fn counted(given: &Given, attempts: i64, end: &impl Fn(i64) -> PodBuilder) -> longtask::api::task::Consecutive {
+    (1..=attempts).fold(longtask::api::task::Consecutive::default(), |counters, number| {
         let given = given.clone().running(number, "10:00:00").status(|status| status.consecutive = counters);
         given.pod(end(number)).at("10:01:01").status().consecutive
     })
@@ -265,7 +265,7 @@ fn a_hundred_interruptions_with_progress_fail_no_task_with_a_budget_of_one() {
     let status = given.clone().at("10:01:01").status();
     assert_eq!((status.totals.interruptions, status.consecutive.interruptions), (100, 1));
     assert_eq!((status.totals.failures, status.totals.work_lost_seconds, status.retries), (0, 0, 0));
-    assert_eq!(status.phase, Some(longtask::api::Phase::Waiting));
+    assert_eq!(status.phase, Some(longtask::api::task::Phase::Waiting));
 }
 
 #[test]
@@ -276,5 +276,5 @@ fn without_a_budget_interruptions_never_fail_a_task() {
         given = given.running(number, "10:00:00").only(evicted).at("10:01:01").then();
     }
     let status = given.at("10:01:01").status();
-    assert_eq!((status.consecutive.interruptions, status.phase), (100, Some(longtask::api::Phase::Waiting)));
+    assert_eq!((status.consecutive.interruptions, status.phase), (100, Some(longtask::api::task::Phase::Waiting)));
 }

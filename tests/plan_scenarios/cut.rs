@@ -1,6 +1,6 @@
 //! The cut: the moment at which stopping began. A program that traps SIGTERM may exit 0; that is not success.
 
-use longtask::api::StopReason;
+use longtask::api::task::StopReason;
 use serde_json::json;
 
 use crate::support::{Given, PodBuilder, given, pod};

@@ -1,6 +1,6 @@
 //! Edits of a task whose attempt is under way.
 
-use longtask::plan::Step;
+use longtask::task::plan::Step;
 use serde_json::json;
 
 use crate::support::{given, pod};
@@ -52,7 +52,7 @@ fn a_short_wait_for_the_scheduler_is_not_shown() {
 
 #[test]
 fn an_edit_that_waits_for_the_next_attempt_is_shown_until_then() {
-    let reconciling = |status: &longtask::api::LongTaskStatus| {
+    let reconciling = |status: &longtask::api::task::LongTaskStatus| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == "Reconciling").expect("shown");
         (condition.status.clone(), condition.reason.clone(), condition.message.clone())
     };

@@ -83,7 +83,7 @@ fn a_deadline_is_never_raised() {
 fn a_step_that_got_lost_is_taken_again() {
     let pod = || pod(1).scheduled("10:00:01").runs("10:02:01");
     given().running(1, "10:02:01").pod(pod()).at("10:30:00").expect(["lower deadline of t-1 to 3720", "wake 11:03:31"]);
-    let stopping = given().running(1, "10:02:01").stopping(longtask::api::StopReason::Suspend, "10:20:00");
+    let stopping = given().running(1, "10:02:01").stopping(longtask::api::task::StopReason::Suspend, "10:20:00");
     let stopping = stopping.edited(json!({ "suspend": true })).status(|status| status.observed_generation = 2);
     stopping.pod(pod().deadline(3720)).at("10:20:10").expect_containing(&["lower deadline of t-1 to 1"]);
 }
@@ -184,8 +184,8 @@ fn an_attempt_that_is_known_to_have_started_is_not_stopped_for_its_start() {
 
 #[test]
 fn a_record_of_stopping_is_kept_when_the_program_starts_all_the_same() {
-    let given = given().attempt(1, longtask::api::AttemptState::Starting, "");
-    let given = given.stopping(longtask::api::StopReason::StartTimeout, "10:10:00").pod(pod(1).runs("10:10:01"));
+    let given = given().attempt(1, longtask::api::task::AttemptState::Starting, "");
+    let given = given.stopping(longtask::api::task::StopReason::StartTimeout, "10:10:00").pod(pod(1).runs("10:10:01"));
     given.at("10:10:02").expect([
         "started 10:10:01",
         "lower deadline of t-1 to 1",

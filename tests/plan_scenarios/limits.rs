@@ -1,6 +1,6 @@
 //! The limits of a run, each of them: before a start, during a segment, while waiting, while suspended.
 
-use longtask::api::StopReason;
+use longtask::api::task::StopReason;
 use serde_json::{Value, json};
 
 use crate::support::{Given, given, pod};
@@ -55,7 +55,7 @@ fn a_new_limit_cuts_the_running_segment() {
 #[test]
 fn a_pod_is_made_for_no_longer_than_the_limits_leave() {
     let planned = limited(&json!({ "activeTime": "10m" })).at("10:00:00");
-    let longtask::plan::Step::CreatePod(pod) = &planned.plan.steps[0] else { panic!("{:?}", planned.plan.steps) };
+    let longtask::task::plan::Step::CreatePod(pod) = &planned.plan.steps[0] else { panic!("{:?}", planned.plan.steps) };
     assert_eq!(pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds), Some(600 + 600));
 }
 
@@ -68,7 +68,7 @@ fn a_limit_that_is_used_up_starts_nothing() {
         (json!({ "segments": 4 }), "SegmentLimitReached"),
         (json!({ "attempts": 7 }), "AttemptLimitReached"),
     ] {
-        let spent = |status: &mut longtask::api::LongTaskStatus| {
+        let spent = |status: &mut longtask::api::task::LongTaskStatus| {
             (status.active_seconds, status.segment) = (3600, 5);
             status.current_attempt.as_mut().expect("one").segment = 4;
         };

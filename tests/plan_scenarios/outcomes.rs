@@ -415,7 +415,8 @@ fn an_end_that_nobody_saw_is_charged_up_to_the_cut() {
 
 #[test]
 fn a_lost_attempt_that_had_been_stopped_is_charged_up_to_the_stop() {
-    let stopped = running().stopping(longtask::api::StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true }));
+    let stopped =
+        running().stopping(longtask::api::task::StopReason::Suspend, "10:10:00").edited(json!({ "suspend": true }));
     let lost = stopped.pod(pod(1).runs("10:00:00").phase("Failed").deadline(1));
     assert_eq!(lost.at("12:00:00").status().active_seconds, 600);
 }
@@ -428,7 +429,7 @@ fn a_program_that_ended_before_anybody_saw_it_run_has_run() {
 
 #[test]
 fn the_main_container_that_ended_as_its_pod_was_told_to_stop_is_judged_by_its_exit_code() {
-    let stopping = running().stopping(longtask::api::StopReason::MainEnded, "10:01:00");
+    let stopping = running().stopping(longtask::api::task::StopReason::MainEnded, "10:01:00");
     let pod = sliced().ran("10:00:00", "10:01:00", 0).deleted("10:01:30", 30);
     stopping.pod(pod).at("10:01:05").expect_containing(&["phase Succeeded", "outcome Completed exit 0"]);
 }
@@ -482,7 +483,7 @@ fn the_end_of_a_segment_is_told_with_its_exit_code_and_when_it_goes_on() {
 #[test]
 fn a_deadline_that_had_passed_before_a_stop_was_asked_for_is_not_forgotten() {
     for exit_code in [0, 1, 75] {
-        let suspended = running().stopping(longtask::api::StopReason::Suspend, "11:30:00");
+        let suspended = running().stopping(longtask::api::task::StopReason::Suspend, "11:30:00");
         let ended = pod(1).ran("10:00:00", "11:00:05", exit_code).deadline(1).because("DeadlineExceeded");
         let outcome = format!("outcome Stopped Suspend exit {exit_code}");
         suspended.spec(json!({ "suspend": true })).pod(ended).at("11:30:10").expect_containing(&[&outcome]);

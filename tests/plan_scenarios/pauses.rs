@@ -1,6 +1,6 @@
 //! Suspend, resume and cancel, in every phase.
 
-use longtask::api::{AttemptState, StopReason};
+use longtask::api::task::{AttemptState, StopReason};
 use serde_json::{Value, json};
 
 use crate::support::{Given, given, pod, t};

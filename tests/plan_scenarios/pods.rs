@@ -1,8 +1,8 @@
 //! Pods that are not the one of the attempt under way: history, strays, absent ones; and when an attempt has ended.
 
 use longtask::{
-    api::{AttemptState, Phase},
-    plan::LateCreates,
+    api::task::{AttemptState, Phase},
+    task::plan::LateCreates,
 };
 use serde_json::json;
 
@@ -176,7 +176,7 @@ fn an_old_pod_that_does_not_go_is_shown() {
 #[test]
 fn a_stray_of_a_finished_task_is_deleted_and_not_counted() {
     let given = given().ended(2).status(|status| {
-        status.phase = Some(longtask::api::Phase::Succeeded);
+        status.phase = Some(longtask::api::task::Phase::Succeeded);
     });
     given.pod(pod(2).runs("09:59:59")).at("10:00:00").expect(["delete pod t-2", "release pod t-2"]);
 }

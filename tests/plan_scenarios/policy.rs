@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use longtask::{
-    api::{Checkpoint, LongTaskStatus, Phase},
-    plan::Step,
+    api::task::{Checkpoint, LongTaskStatus, Phase},
+    task::plan::Step,
 };
 use serde_json::{Value, json};
 

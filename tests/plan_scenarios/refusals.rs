@@ -1,6 +1,6 @@
 //! The API server refuses the pod: an observation, no attempt.
 
-use longtask::plan::Refusal;
+use longtask::task::plan::Refusal;
 use serde_json::json;
 
 use crate::support::{given, pod, t};
@@ -67,7 +67,7 @@ fn a_new_generation_is_tried_at_once() {
 
 #[test]
 fn the_name_of_a_pod_on_its_way_out_is_waited_for() {
-    let waiting = given().creating(1).refusal(Refusal::NameOfGoingPod).at("10:00:00");
+    let waiting = given().creating(1).refusal(Refusal::NameOfTerminatingPod).at("10:00:00");
     let waiting = waiting.expect(["phase Pending WaitingForOldPod", "wake 10:00:01"]);
     waiting.then().at("10:00:01").expect_containing(&["create pod t-1"]);
 }

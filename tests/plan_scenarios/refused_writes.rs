@@ -1,8 +1,8 @@
 //! What the API server refuses beside a create is shown in its words, tried again, and taken back.
 
 use longtask::{
-    api::StopReason,
-    plan::{PodRef, Step},
+    api::task::StopReason,
+    task::plan::{PodRef, Step},
 };
 use serde_json::json;
 

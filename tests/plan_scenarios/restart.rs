@@ -1,6 +1,6 @@
 //! Another run of a task that has ended.
 
-use longtask::api::{AttemptState, Checkpoint, LongTaskStatus, Phase};
+use longtask::api::task::{AttemptState, Checkpoint, LongTaskStatus, Phase};
 use serde_json::{Value, json};
 
 use crate::support::{Given, given, t};

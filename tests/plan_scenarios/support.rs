@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
-    plan::{LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, Words, plan},
+    api::task::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
+    task::plan::{Cause, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
 };
 use serde_json::{Map, Value, json};
 
@@ -157,7 +157,7 @@ impl Given {
 
     /// What the API server answered to the create.
     pub(crate) fn refused(mut self, reason: &str, message: &str) -> Self {
-        self.refusal = Some(Refusal::Rejected(Words { reason: reason.into(), message: message.into() }));
+        self.refusal = Some(Refusal::Rejected(Cause { reason: reason.into(), message: message.into() }));
         self
     }
 
@@ -174,7 +174,7 @@ impl Given {
 
     /// Likewise, for this reason.
     pub(crate) fn refused_step_by(mut self, reason: &str, step: Step, message: &str) -> Self {
-        let words = Words { reason: reason.into(), message: message.into() };
+        let words = Cause { reason: reason.into(), message: message.into() };
         self.refused_steps.push(RefusedStep { step, words });
         self
     }
@@ -336,7 +336,7 @@ impl Planned {
     fn and_is_quiet(self) -> Self {
         let is_blocked = facts(&self.before).iter().any(|(name, value)| name == "Blocked" && value.starts_with("True"));
         let is_removed = self.after.pods.iter().any(|pod| pod.0["metadata"]["deletionGracePeriodSeconds"] == 0);
-        if is_blocked || is_removed || self.given.refusal == Some(Refusal::NameOfGoingPod) {
+        if is_blocked || is_removed || self.given.refusal == Some(Refusal::NameOfTerminatingPod) {
             // There is news: a pod after all, or one less.
             return self;
         }

@@ -6,7 +6,7 @@ use axum::body::{self, Body};
 use futures::{Stream, future, stream};
 use http::{Method, Request, Response};
 use kube::Client;
-use longtask::operator::ANSWER_LIMIT;
+use longtask::runtime::client::ANSWER_LIMIT;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time};
 use tower::service_fn;

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longtask::api::{AttemptState, ConditionType, CurrentAttempt, LongTaskStatus, Outcome, Phase, find_condition};
+use longtask::{
+    api::task::{AttemptState, ConditionType, CurrentAttempt, LongTaskStatus, Outcome, Phase},
+    types::find_condition,
+};
 use serde_json::Value;
 
 use crate::{

@@ -2,7 +2,7 @@
 //!
 //! Asked only where nothing else keeps it from that: no lost request, no late watch, no crash, no jump of a clock.
 
-use longtask::api::ConditionType;
+use longtask::api::task::ConditionType;
 use serde_json::Value;
 
 use crate::{
@@ -169,7 +169,7 @@ impl World {
     /// What the status tells of a write that is refused.
     pub(crate) fn shown_refusal(&self) -> Option<String> {
         let status = status_of(self.store.get(Kind::Task, TASK)?);
-        let shown = longtask::api::find_condition(&status.conditions, ConditionType::WriteRefused);
+        let shown = longtask::types::find_condition(&status.conditions, ConditionType::WriteRefused);
         shown.filter(|shown| shown.status == "True").map(|shown| shown.message.clone())
     }
 }

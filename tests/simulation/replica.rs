@@ -14,8 +14,8 @@ use futures::FutureExt;
 use longtask::{
     cli::{LeaseSettings, LogFormat, LogSettings, Scope, Settings},
     clock::Clock,
-    controller,
-    operator::{Clients, Replica},
+    operator,
+    runtime::{client::Clients, operator::Replica},
     telemetry::{health::Health, metrics::Metrics, traces::Traces},
 };
 use tokio::{select, sync::Notify};
@@ -91,7 +91,7 @@ pub(crate) fn start(world: &Shared, slot: usize) {
         let end = select! {
             biased;
             () = killed.notified() => return,
-            end = replica.work(never, controller::run) => end,
+            end = replica.work(never, operator::controllers) => end,
         };
         let mut world = world.lock();
         if world.is_running(slot, process) {
@@ -130,5 +130,13 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
     });
     let client = || client(shared, slot, process);
     let clients = Clients { work: client(), lease: client() };
-    Replica { clients, settings, health: Health::new(), metrics: Metrics::new(), traces: Traces::off(), clock }
+    Replica {
+        clients,
+        resources: operator::resources(),
+        settings,
+        health: Health::new(),
+        metrics: Metrics::new(),
+        traces: Traces::off(),
+        clock,
+    }
 }

@@ -238,7 +238,7 @@ impl World {
         let task = self.store.get(Kind::Task, TASK).filter(|task| !is_going(task));
         task.is_some_and(|task| {
             let status = status_of(task);
-            let is_terminal = status.phase.is_some_and(longtask::api::Phase::is_terminal);
+            let is_terminal = status.phase.is_some_and(longtask::api::task::Phase::is_terminal);
             is_terminal && task["spec"]["restart"]["token"].as_str() == status.run.restart_token.as_deref()
         })
     }

@@ -90,7 +90,7 @@ pub(super) fn of_the_user(
             for (key, _) in ours {
                 notes.push(format!("{field}: {key} is dropped; the operator sets what begins with {}", labels::PREFIX));
             }
-            super::cut(&mut rest, MOST, field, notes);
+            super::bounds::cut(&mut rest, MOST, field, notes);
             kept = rest.into_iter().collect();
         }
     }

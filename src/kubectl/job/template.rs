@@ -7,10 +7,11 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    LONGEST, clamped, cut, env,
+    bounds::{LONGEST, clamped, cut},
+    env,
     metadata::{Bearer, of_the_user},
 };
-use crate::api::{GoDuration, labels};
+use crate::{api::labels, types::GoDuration};
 
 /// The segment of a Job that has no limit for a pod.
 const SEGMENT: GoDuration = GoDuration::from_hours(1);

@@ -4,11 +4,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    standing::ending,
+    status::ending,
     style::{BAD, BOLD, GOOD, WARNING, paint},
     time::{between, span},
 };
-use crate::api::{Checkpoint, EndedAttempt, GoDuration, LongTaskStatus, Phase};
+use crate::{
+    api::task::{Checkpoint, EndedAttempt, LongTaskStatus, Phase},
+    types::GoDuration,
+};
 
 /// What is known of a drill so far.
 pub(in crate::kubectl) struct Drill {

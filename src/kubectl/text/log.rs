@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::style::{BOLD, DIM, WARNING, paint};
-use crate::api::{LongTask, Phase};
+use crate::api::task::{LongTask, Phase};
 
 /// The part of the log that one attempt has written.
 pub(in crate::kubectl) struct Chapter {

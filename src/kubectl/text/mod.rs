@@ -7,11 +7,11 @@ mod style;
 mod table;
 mod time;
 
+pub(super) mod dead_letters;
 pub(super) mod drill;
 pub(super) mod events;
-pub(super) mod letters;
 pub(super) mod log;
-pub(super) mod standing;
+pub(super) mod status;
 pub(super) mod top;
 
 /// A number and its noun.

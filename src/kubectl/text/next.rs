@@ -3,11 +3,8 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{
-    standing::under_way,
-    time::{ago, between, span},
-};
-use crate::api::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase};
+use super::time::{ago, between, span};
+use crate::api::task::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase};
 
 /// What happens next, or what the user can do, in a line.
 pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
@@ -24,7 +21,7 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
         Phase::Running => running(task, status, now),
         Phase::Stopping => stopping(task, status, now),
         Phase::Waiting => waiting(status, now),
-        Phase::Suspended if status.reason == "Held" => {
+        Phase::Suspended if status.is_held() => {
             format!("`kubectl longtask restart {name}` lets it go on from {}, when the cause is removed", start(status))
         }
         Phase::Suspended => format!("`kubectl longtask resume {name}` lets it go on from {}", start(status)),
@@ -40,7 +37,7 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
 }
 
 fn pending(status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return "its first pod".to_owned() };
+    let Some(attempt) = status.live_attempt() else { return "its first pod".to_owned() };
     let pod = &attempt.pod_name;
     let again = status.next_attempt_time.map(|time| match between(now, time) {
         ..=0 => ", which is tried again now".to_owned(),
@@ -54,7 +51,7 @@ fn pending(status: &LongTaskStatus, now: Timestamp) -> String {
 }
 
 fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return String::new() };
+    let Some(attempt) = status.live_attempt() else { return String::new() };
     if let Some(limit) = attempt.cut_by {
         return format!("it has time until the limit {limit} is reached, which fails the task");
     }
@@ -69,7 +66,7 @@ fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
 }
 
 fn stopping(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let Some(attempt) = under_way(status) else { return String::new() };
+    let Some(attempt) = status.live_attempt() else { return String::new() };
     let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.requested_at, now), stop.reason));
     let grace = task.spec.segment.grace_period;
     let number = attempt.number;

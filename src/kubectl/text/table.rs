@@ -71,8 +71,7 @@ fn line(row: &[Cell], widths: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::kubectl::text::style::BAD;
+    use super::{super::style::BAD, *};
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_whatever_the_colours() {

@@ -5,12 +5,11 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
-    standing::active_seconds,
     style::of_phase,
     table::{Cell, table_with_namespaces},
     time::span,
 };
-use crate::api::{LongTask, Phase};
+use crate::api::task::{LongTask, Phase};
 
 /// What a task has done in its run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,7 +43,7 @@ pub(in crate::kubectl) fn works(tasks: &[LongTask], now: Timestamp) -> Vec<Row> 
 
 fn work(task: &LongTask, now: Timestamp) -> Row {
     let status = task.status.clone().unwrap_or_default();
-    let (active, lost) = (active_seconds(&status, now), status.totals.work_lost_seconds);
+    let (active, lost) = (status.active_seconds_at(now), status.totals.work_lost_seconds);
     Row {
         namespace: task.namespace().unwrap_or_default(),
         name: task.name_any(),

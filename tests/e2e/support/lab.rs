@@ -129,7 +129,7 @@ impl Lab {
 
     /// With the operator at work, or nobody would release the pods.
     async fn stop_all_pods(&self) {
-        let tasks: Api<longtask::api::LongTask> = self.api();
+        let tasks: Api<longtask::api::task::LongTask> = self.api();
         tasks.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("delete all tasks");
         let released = |seen: &Sightings| seen.held_pods().is_empty().then_some(());
         self.until("no pod is held by the operator's finalizer", CLOSING_LIMIT, released).await;

@@ -16,7 +16,10 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::watcher::{self, Event, watcher},
 };
-use longtask::api::{LongTask, LongTaskStatus, labels};
+use longtask::api::{
+    labels,
+    task::{LongTask, LongTaskStatus},
+};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// The most bytes that a status may have with every field at its maximum.
@@ -297,7 +300,7 @@ fn steps_back(before: &LongTaskStatus, after: &LongTaskStatus) -> Vec<String> {
     let number = |status: &LongTaskStatus| status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
     let sequence = |status: &LongTaskStatus| status.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.sequence);
     let size = serde_json::to_vec(after).map_or(0, |json| json.len());
-    let was_terminal = before.phase.is_some_and(longtask::api::Phase::is_terminal);
+    let was_terminal = before.phase.is_some_and(longtask::api::task::Phase::is_terminal);
     // A new restart token begins another run: what is counted by run starts anew, and the end was not the last one.
     let is_new_run = after.run.number > before.run.number;
     let ended = |status: &LongTaskStatus| status.totals.attempts;

@@ -7,7 +7,10 @@ use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
-use longtask::api::{ConditionType, LongTask, LongTaskStatus, Phase, find_condition};
+use longtask::{
+    api::task::{ConditionType, LongTask, LongTaskStatus, Phase},
+    types::find_condition,
+};
 use serde_json::{Value, json};
 
 use super::{

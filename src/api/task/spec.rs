@@ -1,0 +1,540 @@
+//! The specification: what a user declares.
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{FailurePolicy, status::LongTaskStatus};
+use crate::types::{
+    Decimal, GoDuration,
+    cel::{forbidden, rule_at},
+    decimal::factor_from_1_to_10,
+    duration::{duration_between, longest_not_below_shortest, stale_after_rule},
+};
+
+/// The value of `spec.managedBy` that this operator answers to, and its default.
+pub const MANAGED_BY_US: &str = "longtask.dev/operator";
+
+/// What to run, in pieces of what length, and what to do when a piece fails.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "longtask.dev",
+    version = "v1alpha1",
+    kind = "LongTask",
+    plural = "longtasks",
+    shortname = "lt",
+    category = "all",
+    namespaced,
+    status = "LongTaskStatus",
+    derive = "PartialEq",
+    doc = "A LongTask runs one program for as long as it takes, as a chain of time-limited pods. Each pod resumes from \
+           the last checkpoint. What happens on failure, eviction or deadline is declared in `spec`; `status` always \
+           says where the work stands.",
+    selectable = ".status.phase",
+    selectable = ".status.reason",
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "Where the task stands, in one word."
+    ),
+    printcolumn(
+        name = "Segment",
+        type_ = "integer",
+        json_path = ".status.segment",
+        description = "The segment that runs or comes next."
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "string",
+        json_path = ".status.progress.summary",
+        description = "What the program reported as done."
+    ),
+    printcolumn(
+        name = "Checkpoint",
+        type_ = "date",
+        json_path = ".status.checkpoint.recordedAt",
+        description = "Age of the last checkpoint."
+    ),
+    printcolumn(
+        name = "Retries",
+        type_ = "integer",
+        json_path = ".status.retries",
+        description = "Retries in this run."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Age of the task."
+    ),
+    printcolumn(
+        name = "Attempt",
+        type_ = "integer",
+        priority = 1,
+        json_path = ".status.currentAttempt.number",
+        description = "The latest attempt."
+    ),
+    printcolumn(
+        name = "Pod",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.currentAttempt.podName",
+        description = "The pod of the latest attempt."
+    ),
+    printcolumn(
+        name = "Next",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.nextAttemptTime",
+        description = "When the next attempt starts."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.reason",
+        description = "The one-word why of the phase."
+    )
+)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(
+        ".segment.container",
+        "!has(self.segment.container) || self.template.spec.containers.exists(c, c.name == self.segment.container)",
+        "must be the name of one of spec.template.spec.containers",
+    ),
+    rule_at(
+        ".cancel",
+        &format!("!oldSelf.cancel || self.cancel || {NEW_TOKEN}"),
+        "is for good and can be taken back only together with a new spec.restart.token, which starts another run",
+    ),
+    rule_at(
+        ".restart.token",
+        &format!("!self.cancel || !({NEW_TOKEN})"),
+        "a new token starts another run: set spec.cancel to false with it",
+    ),
+    rule_at(
+        ".checkpoint.staleAfter",
+        "!has(self.checkpoint.staleAfter) || self.checkpoint.source == 'Report'",
+        "needs source Report: no checkpoints are recorded of a program that keeps its own",
+    ),
+    rule_at(
+        ".checkpoint.staleAfter",
+        &stale_after_rule(),
+        "must be longer than segment.duration and segment.gracePeriod together: checkpoints are recorded when an attempt ends",
+    ),
+    rule_at(
+        ".managedBy",
+        "self.managedBy == oldSelf.managedBy",
+        "is immutable: delete the task and create it anew",
+    ),
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct LongTaskSpec {
+    /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, those of
+    /// `schedulingTimeout` at once. A pod that cannot start is replaced when an edit would make another one of it.
+    #[serde(default)]
+    pub segment: Segment,
+
+    /// Bounds of a run; reaching one fails the task with that reason. Each is optional. Changes take effect at once: a
+    /// new limit can cut the segment that is running.
+    #[serde(default)]
+    pub limits: Limits,
+
+    /// Where checkpoints come from and how many are kept. Changes take effect when the running attempt ends.
+    #[serde(default)]
+    pub checkpoint: CheckpointPolicy,
+
+    /// How often, and after what delay, an attempt that did not succeed is followed by another. Changes take effect
+    /// when the running attempt ends.
+    #[serde(default)]
+    pub retry: Retry,
+
+    /// What follows particular failures: rules by exit code, reason or the program's own error code. Changes take
+    /// effect when the running attempt ends. What a rule has changed (`status.memory`, `status.avoidNodes`) is taken back
+    /// when the rule is removed, or edited so that it would not do so any more.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
+
+    /// Set to true to pause: the program is asked to write a checkpoint and stop, everything is kept, and no pod runs.
+    /// Set to false to go on from there. Default false. Takes effect at once.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Set to true to stop for good: the program is asked to stop as on suspend, and the task ends in phase Cancelled.
+    /// Can be taken back only together with a new `restart.token`, which starts another run. Default false. Takes effect
+    /// at once.
+    #[serde(default)]
+    pub cancel: bool,
+
+    /// Another run of a task that has ended. Takes effect at once, by a new token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
+
+    /// Delete the task, and its pods with it, that long after it ended. Default: never. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
+    pub ttl_after_finished: Option<GoDuration>,
+
+    /// How many finished pods are kept for their logs, 1 to 100. Default 3. Takes effect at once.
+    #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 100))]
+    pub pod_history_limit: i32,
+
+    /// The controller that runs this task. Any value but the default `longtask.dev/operator` makes this operator keep
+    /// its hands off. Immutable.
+    #[serde(default = "managed_by_us")]
+    #[schemars(length(min = 1, max = 63))]
+    pub managed_by: String,
+
+    /// The pod to run: as PodTemplateSpec; see `kubectl explain pod.spec`.
+    ///
+    /// `restartPolicy` is always Never, and the pod's time limits come from `segment`. The pods get no API token unless
+    /// `automountServiceAccountToken: true` is set here. Changes take effect at the next attempt.
+    #[schemars(schema_with = "crate::api::crd::template_schema", extend("x-kubernetes-validations" = [
+        rule_at(
+            ".spec.containers",
+            "self.spec.containers.size() > 0",
+            "must have at least one container",
+        ),
+        rule_at(
+            ".spec.restartPolicy",
+            "!has(self.spec.restartPolicy) || self.spec.restartPolicy == 'Never'",
+            "must be absent or Never: what follows a failure is declared in spec.retry",
+        ),
+        forbidden(
+            ".spec.activeDeadlineSeconds",
+            "!has(self.spec.activeDeadlineSeconds)",
+            "write spec.segment.duration to bound one pod, or spec.limits.activeTime to bound all of them",
+        ),
+        forbidden(
+            ".spec.terminationGracePeriodSeconds",
+            "!has(self.spec.terminationGracePeriodSeconds)",
+            "write spec.segment.gracePeriod",
+        ),
+        forbidden(
+            ".spec.containers",
+            "self.spec.containers.all(c, !has(c.restartPolicy) && !has(c.restartPolicyRules))",
+            "a container may not set restartPolicy or restartPolicyRules: one restarted in place would break the chain; what follows a failure is declared in spec.retry",
+        ),
+        rule_at(
+            ".spec.initContainers",
+            "!has(self.spec.initContainers) || self.spec.initContainers.all(c, (!has(c.restartPolicy) || c.restartPolicy == 'Always') && !has(c.restartPolicyRules))",
+            "an init container may set restartPolicy only to Always, which makes it a sidecar, and no restartPolicyRules",
+        ),
+        forbidden(
+            ".spec.ephemeralContainers",
+            "!has(self.spec.ephemeralContainers)",
+            "add one to a running pod with kubectl debug",
+        ),
+        forbidden(
+            ".metadata.labels",
+            "!has(self.metadata) || !has(self.metadata.labels) || self.metadata.labels.all(k, !k.startsWith('longtask.dev/'))",
+            "labels that begin with longtask.dev/ are set by the operator: choose another prefix",
+        ),
+        forbidden(
+            ".metadata.annotations",
+            "!has(self.metadata) || !has(self.metadata.annotations) || self.metadata.annotations.all(k, !k.startsWith('longtask.dev/'))",
+            "annotations that begin with longtask.dev/ are set by the operator: choose another prefix",
+        ),
+    ]))]
+    pub template: PodTemplateSpec,
+}
+
+impl LongTaskSpec {
+    /// Whether this operator is the one to run the task.
+    pub fn is_managed_by_us(&self) -> bool {
+        self.managed_by == MANAGED_BY_US
+    }
+}
+
+fn three() -> i32 {
+    3
+}
+
+fn managed_by_us() -> String {
+    MANAGED_BY_US.to_owned()
+}
+
+/// One planned leg of the work: how long a pod may run.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Segment {
+    /// How long the main container may run before it is asked to write a checkpoint and stop. The next segment follows
+    /// at once.
+    ///
+    /// Counted from the moment the main container runs, so that image pulls and init containers do not eat it; the
+    /// kubelet keeps it to about a second. Default 1h, at least 5s.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("5s", None)]))]
+    pub duration: GoDuration,
+
+    /// The time from SIGTERM to SIGKILL: how long the program has for its last checkpoint. Becomes the pod's
+    /// `terminationGracePeriodSeconds`. Default 30s, at least 1s.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", Some("24h"))]))]
+    pub grace_period: GoDuration,
+
+    /// How long a scheduled pod may take until its main container runs: volumes, image pulls, init containers, and a
+    /// `postStart` hook of the main container. Taking longer is a failed start; a time limit, if the program ran already
+    /// while its hook did. Default 10m, at least 1s.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub start_timeout: GoDuration,
+
+    /// How long a pod may wait for the scheduler, or behind a scheduling gate, before that counts as a failed start.
+    /// Default: no limit; waiting burns no budget, it is only shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub scheduling_timeout: Option<GoDuration>,
+
+    /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, nothing is
+    /// counted as a failure. Default [75] (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the running attempt
+    /// ends.
+    #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub continue_exit_codes: Vec<i32>,
+
+    /// The main container: the one whose exit code and report count. Default: the one that the template's annotation
+    /// `kubectl.kubernetes.io/default-container` names, else the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub container: Option<String>,
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self {
+            duration: GoDuration::from_hours(1),
+            grace_period: GoDuration::from_secs(30),
+            start_timeout: GoDuration::from_mins(10),
+            scheduling_timeout: None,
+            continue_exit_codes: vec![75],
+            container: None,
+        }
+    }
+}
+
+/// Bounds of a run. Each is optional; absent means unlimited.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// The most running time of all attempts together. Waiting and suspension do not count. A segment that would pass
+    /// it is cut short. Reaching it fails the task with reason ActiveTimeExceeded. At least 1s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub active_time: Option<GoDuration>,
+
+    /// The most time since the run's start, waiting included, time suspended by the user not. A segment that would
+    /// pass it is cut short. Reaching it fails the task with reason WallTimeExceeded. At least 1s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub wall_time: Option<GoDuration>,
+
+    /// A moment after which nothing of this task runs, whatever happens; suspension does not move it. RFC 3339, such
+    /// as 2026-11-25T06:00:00Z. Reaching it fails the task with reason DeadlinePassed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::types::cel::point_in_time")]
+    pub deadline: Option<Timestamp>,
+
+    /// The most segments. When one more would be needed, the task fails with reason SegmentLimitReached. A segment that
+    /// is tried again after a failure or an interruption is still the same one. At least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub segments: Option<i32>,
+
+    /// The most attempts, whatever they ended with; compared with `status.totals.attempts`. One that was stopped before
+    /// its program ran, by an edit or a pause, is not counted. When one more would be needed, the task fails with reason
+    /// AttemptLimitReached. At least 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub attempts: Option<i32>,
+}
+
+/// Where checkpoints come from.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckpointPolicy {
+    /// Report: the program reports its checkpoints, and a segment without progress is a stall. External: the program
+    /// keeps its own, for example on a volume, and a segment that ran to its end counts as progress. Default Report.
+    pub source: CheckpointSource,
+
+    /// How many earlier checkpoints are kept in status beside the current one, 0 to 5. Default 3.
+    #[schemars(range(min = 0, max = 5))]
+    pub history_limit: i32,
+
+    /// Set the condition CheckpointStale, with an event, when no checkpoint is recorded for that long. Time suspended by
+    /// the user does not count. Must exceed `segment.duration` and `segment.gracePeriod` together, since checkpoints are
+    /// recorded when an attempt ends. Default: never. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub stale_after: Option<GoDuration>,
+}
+
+impl Default for CheckpointPolicy {
+    fn default() -> Self {
+        Self { source: CheckpointSource::Report, history_limit: 3, stale_after: None }
+    }
+}
+
+/// Another run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(
+        ".checkpointSequence",
+        "self.from != 'Checkpoint' || has(self.checkpointSequence)",
+        "is needed with from: Checkpoint; status.checkpoint and status.checkpointHistory have the sequences that exist",
+    ),
+    rule_at(
+        ".checkpointSequence",
+        "self.from == 'Checkpoint' || !has(self.checkpointSequence)",
+        "goes only with from: Checkpoint",
+    ),
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// Any text; a value other than `status.run.restartToken` starts another run of a task that has ended, or releases
+    /// one that is held. Counters, limits and segments start anew; attempt numbers and checkpoint sequences go on. The
+    /// token that a task is created with is only recorded. On a task that is under way a new token is recorded with a
+    /// Warning event and not obeyed.
+    #[schemars(length(min = 1, max = 63))]
+    pub token: String,
+
+    /// Where the new run begins. Latest: at the last checkpoint. Beginning: without one. Checkpoint: at the one with
+    /// `checkpointSequence`. Default Latest.
+    #[serde(default)]
+    pub from: RestartFrom,
+
+    /// The sequence of the checkpoint to begin at: the current one or one of the history. Newer ones are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_sequence: Option<i64>,
+}
+
+/// Where another run begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartFrom {
+    /// At the last checkpoint.
+    #[default]
+    Latest,
+    /// Without a checkpoint.
+    Beginning,
+    /// At the checkpoint with `checkpointSequence`.
+    Checkpoint,
+}
+
+/// Whether an update brings a new restart token.
+const NEW_TOKEN: &str = "(has(self.restart) && (!has(oldSelf.restart) || self.restart.token != oldSelf.restart.token))";
+
+/// Who keeps the checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CheckpointSource {
+    /// The program reports them to the operator, which hands the last one to the next attempt.
+    Report,
+    /// The program keeps them itself.
+    External,
+}
+
+/// What follows an attempt that did not succeed.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Retry {
+    /// How many retries in a row each class of trouble may have: b allows b + 1 tries, -1 is unlimited.
+    pub budgets: Budgets,
+
+    /// How long to wait before a retry. Interruptions do not use it: they wait 1s, doubling up to 30s.
+    pub backoff: Backoff,
+
+    /// Whether progress sets all counters back to 0, so that a long task is not failed by troubles that lie days
+    /// apart. Default true.
+    pub reset_on_progress: bool,
+
+    /// The longest delay that the program may ask for with `retryAfter` or `resumeAfter`; longer ones are cut to it.
+    /// Default 1h, at most 168h.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", Some("168h"))]))]
+    pub max_retry_after: GoDuration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            budgets: Budgets::default(),
+            backoff: Backoff::default(),
+            reset_on_progress: true,
+            max_retry_after: GoDuration::from_hours(1),
+        }
+    }
+}
+
+/// Retries allowed in a row. A counter falls only by progress, never through another class of trouble.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Budgets {
+    /// Retries after failures: a non-zero exit, out of memory. Default 6. -1 is unlimited.
+    #[schemars(range(min = -1))]
+    pub failures: i32,
+
+    /// Further segments after one that ended without progress. Default 3. -1 is unlimited.
+    #[schemars(range(min = -1))]
+    pub stalls: i32,
+
+    /// Retries after failed starts: image, configuration, init containers, startTimeout. Default 5. -1 is unlimited.
+    #[schemars(range(min = -1))]
+    pub start_failures: i32,
+
+    /// Retries after interruptions: eviction, preemption, lost nodes. Default -1: unlimited.
+    #[schemars(range(min = -1))]
+    pub interruptions: i32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { failures: 6, stalls: 3, start_failures: 5, interruptions: -1 }
+    }
+}
+
+/// The delay before retry n: `min(max, initial * multiplier^(n-1))`, then jitter; in whole seconds.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[schemars(extend("x-kubernetes-validations" = [longest_not_below_shortest("max", "initial")]))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Backoff {
+    /// The delay before the first retry. Default 10s, at least 1s.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub initial: GoDuration,
+
+    /// What each further delay is multiplied with: 1 to 10, an integer or a string such as "1.5". Default 2.
+    #[schemars(extend("x-kubernetes-validations" = [factor_from_1_to_10()]))]
+    pub multiplier: Decimal,
+
+    /// The longest delay before jitter. Default 5m.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
+    pub max: GoDuration,
+
+    /// How the delay d is spread, so that tasks that failed together do not come back together. None: d. Equal: d/2 to
+    /// d. Full: anything up to d. Additive: d to d + initial. Default Full.
+    pub jitter: Jitter,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: GoDuration::from_secs(10),
+            multiplier: Decimal::whole(2),
+            max: GoDuration::from_mins(5),
+            jitter: Jitter::Full,
+        }
+    }
+}
+
+/// How a delay is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Jitter {
+    /// Not at all.
+    None,
+    /// Half of it fixed, half drawn.
+    Equal,
+    /// All of it drawn.
+    Full,
+    /// All of it fixed, and up to `initial` drawn on top.
+    Additive,
+}

@@ -1,0 +1,473 @@
+//! The status: where the work stands. Written by the operator only.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    ConditionType,
+    reasons::{Limit, Outcome, StopReason},
+};
+use crate::types::{MemorySize, find_condition, time::seconds_between};
+
+/// Where the work stands, why it stopped and when it goes on.
+// Atomic: it has one writer, which always writes all of it. Otherwise the API server tracks the owner of every field of it
+// at every write, in managed fields as long as the status itself.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct LongTaskStatus {
+    /// The `metadata.generation` that this status takes into account.
+    pub observed_generation: i64,
+
+    /// Where the task stands, in one word. For people; machines read the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Phase")] // of an optional enum, the type's own description would be taken
+    pub phase: Option<Phase>,
+
+    /// The one-word why of the phase, such as FailureBudgetExhausted or Unschedulable. Empty when there is nothing to
+    /// explain.
+    pub reason: String,
+
+    /// The run: the work from its start to a terminal phase.
+    pub run: Run,
+
+    /// When the task ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<Timestamp>,
+
+    /// Running time of all ended attempts of this run, in seconds.
+    pub active_seconds: i64,
+
+    /// The segment that runs or comes next, numbered from 1.
+    pub segment: i64,
+
+    /// All retries of this run.
+    pub retries: i64,
+
+    /// The latest attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_attempt: Option<CurrentAttempt>,
+
+    /// The checkpoint that the next attempt resumes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
+
+    /// Earlier checkpoints, newest first; up to `spec.checkpoint.historyLimit`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub checkpoint_history: Vec<Checkpoint>,
+
+    /// The highest sequence that a checkpoint of this task has had.
+    pub checkpoint_sequence: i64,
+
+    /// What the program reported as done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+
+    /// Troubles in a row since the last progress, each class by itself; compared with `spec.retry.budgets`.
+    pub consecutive: Consecutive,
+
+    /// Retries in a row by each rule of `spec.failurePolicy`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub rule_counters: Vec<RuleCounter>,
+
+    /// Totals of this run.
+    pub totals: Totals,
+
+    /// The memory limit and request that the next attempts' main container gets, once a rule with `memory` has raised it
+    /// in this run. Never more than the rule allows; an edit or removal of the rule takes the raise back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub memory: Option<MemorySize>,
+
+    /// The rule that raised `memory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_rule: Option<String>,
+
+    /// The nodes that the next attempts avoid where they can, the latest first: up to three, by rules with `avoidNode`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub avoid_nodes: Vec<String>,
+
+    /// The rules that asked for `avoidNodes`, in the same order. A node is avoided for as long as its rule says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub avoid_node_rules: Vec<String>,
+
+    /// When the next attempt starts, its jitter already drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Timestamp>,
+
+    /// The last attempt that did not end well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
+
+    /// The last five attempts that ended, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub recent_attempts: Vec<EndedAttempt>,
+
+    /// What the program reported as its result, up to 1 KiB of JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::api::crd::any_object_schema")]
+    pub result: Option<Value>,
+
+    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, WriteRefused, Reconciling, Stalled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The reason of the condition `Suspended` and of the phase when the failure policy holds a task.
+pub const HELD: &str = "Held";
+
+impl LongTaskStatus {
+    /// The attempt under way; none before the first one, and once the latest one was counted or withdrawn.
+    pub fn live_attempt(&self) -> Option<&CurrentAttempt> {
+        self.current_attempt.as_ref().filter(|attempt| match attempt.state {
+            AttemptState::Creating | AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
+            AttemptState::Ended | AttemptState::Withdrawn => false,
+        })
+    }
+
+    /// Whether the failure policy holds the task for a human.
+    pub fn is_held(&self) -> bool {
+        find_condition(&self.conditions, ConditionType::Suspended)
+            .is_some_and(|suspended| suspended.status == "True" && suspended.reason == HELD)
+    }
+
+    /// Running time of the run in seconds, that of the attempt under way included.
+    pub fn active_seconds_at(&self, now: Timestamp) -> i64 {
+        let started = self.live_attempt().and_then(|attempt| attempt.started_at);
+        let running = started.map_or(0, |started| seconds_between(started, now).max(0));
+        self.active_seconds.saturating_add(running)
+    }
+}
+
+/// One-word summary of where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// An attempt is about to run: being created, scheduled or started.
+    Pending,
+    /// The main container runs.
+    Running,
+    /// The attempt has been asked to stop.
+    Stopping,
+    /// Waiting for `nextAttemptTime`.
+    Waiting,
+    /// Paused by the user, or held by the failure policy for a human.
+    Suspended,
+    /// The program is done.
+    Succeeded,
+    /// Ended without success.
+    Failed,
+    /// Stopped for good by the user.
+    Cancelled,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Running,
+        Self::Stopping,
+        Self::Waiting,
+        Self::Suspended,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The phase's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Stopping => "Stopping",
+            Self::Waiting => "Waiting",
+            Self::Suspended => "Suspended",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Whether the task has ended.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+            Self::Pending | Self::Running | Self::Stopping | Self::Waiting | Self::Suspended => false,
+        }
+    }
+}
+
+/// The work from its start to a terminal phase.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Run {
+    /// The run's number, from 1.
+    pub number: i64,
+
+    /// The restart token that this run answers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_token: Option<String>,
+
+    /// When the run started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<Timestamp>,
+
+    /// How long the user kept the run suspended, in seconds, up to the last resume.
+    pub suspended_seconds: i64,
+
+    /// The highest `completed` that the program has reported in this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub high_water: Option<i64>,
+}
+
+/// The attempt that is being made, runs, or ended last.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentAttempt {
+    /// The attempt's number over the task's whole life; the fencing epoch, never used twice.
+    pub number: i64,
+
+    /// The segment that it works on.
+    pub segment: i64,
+
+    /// How far it is.
+    pub state: AttemptState,
+
+    /// The name of its pod.
+    pub pod_name: String,
+
+    /// The UID of its pod, once seen.
+    #[serde(rename = "podUID", default, skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+
+    /// The node that it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+
+    /// The `metadata.generation` of the task from which it was made.
+    pub generation: i64,
+
+    /// A digest of what of `spec.template` and `spec.segment` it is made from: an edit that leaves it waits for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_hash: Option<String>,
+
+    /// When it was decided.
+    pub created_at: Timestamp,
+
+    /// When its main container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+
+    /// The limit that cuts its segment short, when one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Limit")] // as with `phase`
+    pub cut_by: Option<Limit>,
+
+    /// The operator's request to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<RequestedStop>,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AttemptState {
+    /// Decided; its pod is being created.
+    Creating,
+    /// Its pod exists; the main container does not run yet.
+    Starting,
+    /// The main container runs.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Ended and counted; or withdrawn, and its number is given up.
+    Ended,
+    /// Not wanted any more before its pod was created; not counted. The next attempt has its number.
+    Withdrawn,
+}
+
+/// The operator's request that an attempt stop.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestedStop {
+    /// Why.
+    pub reason: StopReason,
+    /// When.
+    pub requested_at: Timestamp,
+}
+
+/// What an attempt left for the next one to resume from.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checkpoint {
+    /// The checkpoint's number over the task's whole life.
+    pub sequence: i64,
+
+    /// The attempt that reported it.
+    pub attempt: i64,
+
+    /// The segment in which it was reported.
+    pub segment: i64,
+
+    /// When it was recorded here.
+    pub recorded_at: Timestamp,
+
+    /// The checkpoint itself, up to 1 KiB of JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::api::crd::any_object_schema")]
+    pub data: Option<Value>,
+
+    /// Where the checkpoint is stored, when it is a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+
+    /// The digest of what is stored there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+
+    /// The size of what is stored there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+}
+
+/// What the program reported as done.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// Units done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<i64>,
+
+    /// Units in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<i64>,
+
+    /// What is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+
+    /// The program's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+
+    /// Completed in percent of total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<i32>,
+
+    /// Completed, total and unit in one string, for columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+
+    /// When it was recorded here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Timestamp>,
+
+    /// When the work will be done, at the pace of this run so far and without further waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_completion_time: Option<Timestamp>,
+}
+
+/// Troubles in a row since the last progress.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Consecutive {
+    /// Failures in a row.
+    pub failures: i64,
+    /// Segments without progress in a row.
+    pub stalls: i64,
+    /// Failed starts in a row.
+    pub start_failures: i64,
+    /// Interruptions in a row.
+    pub interruptions: i64,
+}
+
+/// Retries in a row by one rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleCounter {
+    /// The rule.
+    pub name: String,
+    /// How many.
+    pub count: i64,
+}
+
+/// Totals of a run.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Totals {
+    /// Attempts that ended; `spec.limits.attempts` bounds them. One that was stopped before its program ran, by an edit or
+    /// a pause, is not among them.
+    pub attempts: i64,
+    /// Failures.
+    pub failures: i64,
+    /// Segments without progress.
+    pub stalls: i64,
+    /// Failed starts.
+    pub start_failures: i64,
+    /// Interruptions.
+    pub interruptions: i64,
+    /// Running time of failed and interrupted attempts that left no new checkpoint, in seconds.
+    pub work_lost_seconds: i64,
+}
+
+/// The last attempt that did not end well.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The reason, such as Error, OOMKilled or ErrImagePull.
+    pub reason: String,
+    /// The main container's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The error code that the program reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The program's or the cluster's own words, up to 1 KiB.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The attempt.
+    pub attempt: i64,
+    /// The node that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+    /// When it ended.
+    pub time: Timestamp,
+}
+
+/// An attempt that ended.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedAttempt {
+    /// The attempt's number.
+    pub number: i64,
+    /// The segment that it worked on.
+    pub segment: i64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, where the outcome alone does not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The main container's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// When its main container started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The node that it ran on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+    /// The sequence of the newest checkpoint at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_sequence: Option<i64>,
+}

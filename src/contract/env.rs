@@ -1,0 +1,28 @@
+//! The names of the environment variables that a program gets told.
+
+/// The task's name.
+pub const NAME: &str = "LONGTASK_NAME";
+/// The task's namespace.
+pub const NAMESPACE: &str = "LONGTASK_NAMESPACE";
+/// The task's UID.
+pub const UID: &str = "LONGTASK_UID";
+/// The number of the run.
+pub const RUN: &str = "LONGTASK_RUN";
+/// The number of the segment within the run.
+pub const SEGMENT: &str = "LONGTASK_SEGMENT";
+/// The number of the attempt over the task's whole life: the fencing epoch.
+pub const ATTEMPT: &str = "LONGTASK_ATTEMPT";
+/// How long a segment may last, in seconds.
+pub const SEGMENT_SECONDS: &str = "LONGTASK_SEGMENT_SECONDS";
+/// The time between SIGTERM and SIGKILL, in seconds.
+pub const GRACE_SECONDS: &str = "LONGTASK_GRACE_SECONDS";
+/// The prefix of idempotency keys.
+pub const IDEMPOTENCY_PREFIX: &str = "LONGTASK_IDEMPOTENCY_PREFIX";
+/// The checkpoint to resume from, as the program reported it: JSON. Absent when there is none.
+pub const CHECKPOINT: &str = "LONGTASK_CHECKPOINT";
+/// The number of that checkpoint over the task's whole life.
+pub const CHECKPOINT_SEQUENCE: &str = "LONGTASK_CHECKPOINT_SEQUENCE";
+/// The file to report to. Only the main container gets it.
+pub const REPORT: &str = "LONGTASK_REPORT";
+/// The W3C trace context of the attempt.
+pub const TRACEPARENT: &str = "TRACEPARENT";

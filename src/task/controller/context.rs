@@ -1,0 +1,96 @@
+//! What every reconcile has at hand.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client};
+
+use super::{late_creates::LateCreates, pod_index::PodIndex, spans::Sampler};
+use crate::{
+    api::task::LongTask,
+    clock::Clock,
+    runtime::{
+        OperatorContext,
+        call::{CALL_LIMIT, within},
+        error::{Backoffs, Error},
+        events::Events,
+        leader::Leadership,
+        mutation_cache::MutationCache,
+        queue_depth::QueueDepth,
+    },
+    telemetry::{metrics::Metrics, traces::Traces},
+};
+
+/// How long before the end of the lease the last create may be under way.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// What every reconcile has at hand.
+pub(super) struct Context {
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) pods: PodIndex,
+    pub(super) backoffs: Backoffs,
+    pub(super) queue_depth: QueueDepth,
+    pub(super) written: Arc<MutationCache<LongTask>>,
+    pub(super) late_creates: LateCreates,
+    pub(super) events: Events,
+    pub(super) traces: Traces,
+    pub(super) sampler: Sampler,
+    client: Client,
+    leadership: Leadership,
+}
+
+impl Context {
+    pub(super) fn new(operator: &OperatorContext, pods: PodIndex, events: Events) -> Self {
+        Self {
+            clock: operator.clock.clone(),
+            metrics: operator.metrics.clone(),
+            pods,
+            backoffs: Backoffs::default(),
+            queue_depth: QueueDepth::new(operator.metrics.clone()),
+            written: Arc::default(),
+            late_creates: LateCreates::of_new_leader(),
+            events,
+            traces: operator.traces.clone(),
+            sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
+            client: operator.client.clone(),
+            leadership: operator.leadership.clone(),
+        }
+    }
+
+    /// A context for tests of single steps.
+    #[cfg(test)]
+    pub(super) fn of(client: Client, leadership: Leadership, pods: PodIndex, metrics: Metrics, events: Events) -> Self {
+        Self {
+            clock: Clock::wall(),
+            metrics: metrics.clone(),
+            pods,
+            backoffs: Backoffs::default(),
+            queue_depth: QueueDepth::new(metrics),
+            written: Arc::default(),
+            late_creates: LateCreates::of_new_leader(),
+            events,
+            traces: Traces::off(),
+            sampler: Sampler::new(0),
+            client,
+            leadership,
+        }
+    }
+
+    pub(super) fn tasks_api(&self, namespace: &str) -> Api<LongTask> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(super) fn pods_api(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Awaits a create, which must be over before another replica could be leading.
+    pub(super) async fn create<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        let left = self.leadership.remaining().saturating_sub(LEASE_MARGIN);
+        if left.is_zero() {
+            return Err(Error::NotLeading { what: what.to_owned() });
+        }
+        within(CALL_LIMIT.min(left), what, call).await
+    }
+}

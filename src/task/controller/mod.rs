@@ -1,0 +1,110 @@
+//! The hands: all that talks to Kubernetes about tasks.
+//!
+//! Watches fill caches; a reconcile of one task observes, plans and executes; orphaned pods, whose task is gone, are
+//! released.
+
+mod context;
+mod execute;
+mod late_creates;
+mod observe;
+mod orphans;
+mod pod_index;
+mod publish;
+mod reconcile;
+mod refusal;
+mod spans;
+mod status_metrics;
+mod sweep;
+pub mod task_metrics;
+mod watches;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, future, stream};
+use kube::runtime::{
+    Controller,
+    controller::{self, Action},
+    reflector::{ObjectRef, Store},
+    watcher,
+};
+use tokio::{join, select, sync::mpsc};
+use tracing::warn;
+
+use self::{context::Context, pod_index::PodIndex, watches::Guarded};
+use crate::{
+    runtime::{OperatorContext, Shutdown, error::Error, events, key::ObjectKey},
+    telemetry::health::Stage,
+};
+
+/// Works until `shutdown`, then finishes the reconciles in flight.
+pub async fn run(operator: OperatorContext, shutdown: Shutdown) {
+    let index = PodIndex::new();
+    let (events, publisher) = events::queue(&operator);
+    let context = Arc::new(Context::new(&operator, index.clone(), events));
+    status_metrics::init_series(&operator.metrics);
+    let (tasks, touched_tasks) = watches::watched_tasks(&operator);
+    let queue_depth = context.queue_depth.clone();
+    let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
+    let queue_depth = context.queue_depth.clone();
+    let touched_pods =
+        watches::watched_pods(&operator, index.clone()).inspect(move |task| queue_depth.add(ObjectKey::from(task)));
+    let queue_depth = context.queue_depth.clone();
+    let (missing, mut missing_tasks) = mpsc::unbounded_channel();
+
+    let to_sweep = missing.clone();
+    let written = Arc::clone(&context.written);
+    let reconciles = Controller::for_stream(touched_tasks, tasks.clone())
+        .with_config(controller::Config::default().concurrency(operator.settings.concurrency.get()))
+        .reconcile_on(touched_pods)
+        .graceful_shutdown_on(shutdown)
+        .run(
+            reconcile::reconcile,
+            |task, error, context| reconcile::error_policy(&task, error, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| {
+            if let Some(task) = missing_task(result) {
+                queue_depth.remove(&task);
+                written.forget(&task);
+                // The receiver ends only with us.
+                let _ = missing.send(task);
+            }
+            future::ready(())
+        });
+    let orphans = orphans::release_orphans(context, stream::poll_fn(move |cx| missing_tasks.poll_recv(cx)));
+    let sweeps = async {
+        become_ready(&tasks, &index, &operator).await;
+        sweep::sweep(tasks, index, &operator, to_sweep).await;
+    };
+    // In a fixed order, so that a simulation of it can be repeated.
+    let work = async {
+        select! {
+            biased;
+            () = reconciles => {}
+            ((), ()) = async { join!(orphans, sweeps) } => {}
+        }
+    };
+    publisher.publish_during(work).await;
+}
+
+async fn become_ready(tasks: &Store<Guarded>, index: &PodIndex, operator: &OperatorContext) {
+    index.filled().await;
+    // An error would mean that the watch is gone, and we with it.
+    let _ = tasks.wait_until_ready().await;
+    operator.health.reached(Stage::Working);
+}
+
+/// The task that was to be reconciled and is not in the cache, if that is the news: its pods may be orphans.
+fn missing_task(
+    result: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
+) -> Option<ObjectKey> {
+    match result {
+        Err(controller::Error::ObjectNotFound(task)) => Some(ObjectKey::from(&*task)),
+        Err(controller::Error::RunnerError(error)) => {
+            warn!(%error, "the queue of reconciles broke");
+            None
+        }
+        // Reported where they happened: by the watch, and by the reconcile.
+        Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
+    }
+}

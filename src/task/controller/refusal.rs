@@ -1,0 +1,205 @@
+//! What it means that a write failed: done all the same, to be tried again, or refused. Told by reading again, never by the
+//! code alone: policies and webhooks refuse by any.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, core::Status};
+
+use super::context::Context;
+use crate::{
+    api::{labels, task::LongTask},
+    runtime::{call::call, error::Error, key::ObjectKey},
+    task::plan::{Cause, PodFacts, PodRef, Refusal, RefusedStep, Step},
+};
+
+/// What became of a step.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is done, or there is nothing left to do.
+    Done,
+    /// The create is refused.
+    CreateRefused(Refusal),
+    /// Another step is refused.
+    Refused(RefusedStep),
+}
+
+/// Judges a step, other than a create, that did not succeed.
+///
+/// # Errors
+/// The step's own error when that may pass and has come for the first time, and when nothing can be read.
+pub(super) async fn judge(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    step: Step,
+    error: Error,
+) -> Result<Taken, Error> {
+    if step.pod().is_some() {
+        return judge_of_pod(context, key, step, error).await;
+    }
+    match task_now(context, key, task).await? {
+        TaskNow::Gone => Ok(Taken::Done),
+        TaskNow::Changed => Err(error),
+        TaskNow::AsRead => refused(context, key, step, error),
+    }
+}
+
+/// Likewise, a step that changes a pod.
+///
+/// # Errors
+/// As [`judge`].
+pub(super) async fn judge_of_pod(context: &Context, key: &ObjectKey, step: Step, error: Error) -> Result<Taken, Error> {
+    let is_done = match step.pod() {
+        Some(pod) => is_done(context, key, pod, &step).await?,
+        None => false,
+    };
+    if is_done { Ok(Taken::Done) } else { refused(context, key, step, error) }
+}
+
+fn refused(context: &Context, key: &ObjectKey, step: Step, error: Error) -> Result<Taken, Error> {
+    let words = words_worth_showing(context, key, error)?;
+    Ok(Taken::Refused(RefusedStep { step, words }))
+}
+
+/// What became of a change of a pod that the API server took: a webhook or a policy may have taken it back.
+pub(super) fn judge_answer(step: Step, pod: &Pod) -> Taken {
+    // A pod that was removed at once is answered as it was.
+    if matches!(step, Step::DeletePod(_)) || has_effect(&step, pod) {
+        return Taken::Done;
+    }
+    let message = "it takes the change and something, such as a mutating webhook or policy, takes it back";
+    Taken::Refused(RefusedStep { step, words: Cause { reason: "TakenBack".into(), message: message.into() } })
+}
+
+/// Judges a create that did not succeed.
+///
+/// # Errors
+/// As [`judge`].
+pub(super) async fn judge_create(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    pod: &str,
+    error: Error,
+) -> Result<Taken, Error> {
+    if error.is_uncertain() {
+        context.late_creates.add(key, pod);
+    }
+    match call("read pod", context.pods_api(&key.namespace).get_opt(pod)).await? {
+        // By this very attempt: the answer got lost.
+        Some(found) if is_of(&found, task) => Ok(Taken::Done),
+        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            Ok(Taken::CreateRefused(Refusal::NameOfTerminatingPod))
+        }
+        Some(found) => Ok(Taken::CreateRefused(Refusal::NameTaken(owner(&found)))),
+        None if is_already_exists(&error) => Ok(Taken::CreateRefused(Refusal::NameOfTerminatingPod)),
+        None => {
+            let words = words_worth_showing(context, key, error)?;
+            Ok(Taken::CreateRefused(Refusal::Rejected(words)))
+        }
+    }
+}
+
+fn is_of(pod: &Pod, task: &LongTask) -> bool {
+    pod.owner_references().iter().any(|owner| Some(&owner.uid) == task.metadata.uid.as_ref())
+}
+
+/// What owns a pod, as users name it.
+fn owner(pod: &Pod) -> Option<String> {
+    let owner = pod.owner_references().first()?;
+    Some(format!("{} {}", owner.kind, owner.name))
+}
+
+/// Whether what the step is for is so, whoever did it.
+async fn is_done(context: &Context, key: &ObjectKey, reference: &PodRef, step: &Step) -> Result<bool, Error> {
+    let found = call("read pod", context.pods_api(&key.namespace).get_opt(&reference.name)).await?;
+    let Some(pod) = found.filter(|pod| pod.metadata.uid.as_ref() == Some(&reference.uid)) else { return Ok(true) };
+    context.pods.learn(&pod);
+    Ok(has_effect(step, &pod))
+}
+
+/// Whether the pod is as the step wants it to be.
+fn has_effect(step: &Step, pod: &Pod) -> bool {
+    let is_going = pod.metadata.deletion_timestamp.is_some();
+    match step {
+        Step::CreatePod(_) => true,
+        Step::LowerDeadline { seconds, .. } => {
+            let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            is_going
+                || matches!(phase, Some("Succeeded" | "Failed"))
+                || deadline.is_some_and(|deadline| deadline <= *seconds)
+        }
+        Step::DeletePod(_) | Step::DeleteTask => is_going,
+        Step::RestoreLabel(_) => PodFacts::of(pod).is_some_and(|pod| pod.has_task_label),
+        Step::ReleasePod(_) => {
+            let mut finalizers = pod.metadata.finalizers.iter().flatten();
+            finalizers.all(|finalizer| finalizer != labels::OUTCOME_FINALIZER)
+        }
+    }
+}
+
+/// The task as the API server has it, after it did not take a status.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TaskNow {
+    Gone,
+    Changed,
+    AsRead,
+}
+
+pub(super) async fn task_now(context: &Context, key: &ObjectKey, task: &LongTask) -> Result<TaskNow, Error> {
+    let live = call("read task", context.tasks_api(&key.namespace).get_metadata_opt(&key.name)).await?;
+    Ok(match live.filter(|live| live.metadata.uid == task.metadata.uid) {
+        None => TaskNow::Gone,
+        Some(live) if live.metadata.resource_version == task.metadata.resource_version => TaskNow::AsRead,
+        Some(_) => TaskNow::Changed,
+    })
+}
+
+/// The server's words; the error itself when it may pass, and did not come twice in a row.
+fn words_worth_showing(context: &Context, key: &ObjectKey, error: Error) -> Result<Cause, Error> {
+    if error.may_pass() && !context.backoffs.is_repeated(key) {
+        return Err(error);
+    }
+    Ok(words(&error))
+}
+
+/// An error in one word and the server's own sentence.
+pub(super) fn words(error: &Error) -> Cause {
+    match error {
+        Error::Call { source, .. } | Error::Refused { source, .. } => match &**source {
+            kube::Error::Api(status) => Cause { reason: reason(status), message: status.message.clone() },
+            other => Cause { reason: "NoConnection".into(), message: other.to_string() },
+        },
+        Error::Timeout { .. } | Error::NotLeading { .. } => {
+            Cause { reason: "NoAnswer".into(), message: format!("{error}; a webhook may be away") }
+        }
+    }
+}
+
+/// One word for why a write was refused, for a condition and for columns.
+fn reason(status: &Status) -> String {
+    let message = &status.message;
+    if message.contains("exceeded quota") {
+        "QuotaExceeded".into()
+    } else if message.contains("violates PodSecurity") {
+        "PodSecurityViolation".into()
+    } else if message.contains("because it is being terminated") {
+        "NamespaceTerminating".into()
+    } else if message.contains("failed calling webhook") {
+        "WebhookFailed".into()
+    } else if is_word(&status.reason) {
+        status.reason.clone()
+    } else {
+        "Refused".into()
+    }
+}
+
+/// Whether a text can be the reason of a condition. Webhooks may write anything there.
+fn is_word(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+fn is_already_exists(error: &Error) -> bool {
+    let Error::Call { source, .. } = error else { return false };
+    matches!(&**source, kube::Error::Api(status) if status.is_already_exists())
+}

@@ -1,0 +1,230 @@
+//! What a written status means for the metrics: the difference between two statuses of a task, in figures.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use strum::{IntoEnumIterator, VariantNames};
+
+use crate::{
+    api::task::{
+        AttemptReason, AttemptState, ConditionType, EndedAttempt, FailureReason, Limit, LongTaskStatus, Outcome, Phase,
+        StopReason,
+    },
+    telemetry::metrics::Metrics,
+    types::find_condition,
+};
+
+/// Gives a series of 0 to every end that can be foreseen, so that the first one is seen as a rise from 0.
+pub(super) fn init_series(metrics: &Metrics) {
+    for outcome in [Outcome::Completed, Outcome::TimeLimit, Outcome::Yielded] {
+        metrics.attempts_ended(outcome.as_str(), "", 0);
+    }
+    for asked in [StopReason::Suspend, StopReason::Cancel] {
+        metrics.attempts_ended(Outcome::Stopped.as_str(), known_reason(&asked.to_string()), 0);
+    }
+    for reason in AttemptReason::iter() {
+        for outcome in reason.outcomes() {
+            metrics.attempts_ended(outcome.as_str(), known_reason(&reason.to_string()), 0);
+        }
+    }
+    metrics.runs_ended(Phase::Succeeded.as_str(), "", 0);
+    metrics.runs_ended(Phase::Cancelled.as_str(), "", 0);
+    for reason in FailureReason::ALL {
+        metrics.runs_ended(Phase::Failed.as_str(), reason.as_str(), 0);
+    }
+}
+
+/// Counts what a write of a status has brought about. Once for each write that the API server took.
+pub(super) fn record(metrics: &Metrics, before: Option<&LongTaskStatus>, after: &LongTaskStatus, now: Timestamp) {
+    let fresh = LongTaskStatus::default();
+    let before = before.unwrap_or(&fresh);
+    if let Some(ended) = ended_now(before, after) {
+        count_attempt(metrics, ended, after, now);
+    }
+    // A restart begins another run, whose totals count from 0.
+    let counted = if before.run.number == after.run.number { before } else { &fresh };
+    metrics.worked(rise(counted.active_seconds, after.active_seconds));
+    metrics.work_lost(rise(counted.totals.work_lost_seconds, after.totals.work_lost_seconds));
+    metrics.checkpoints_recorded(rise(before.checkpoint_sequence, after.checkpoint_sequence));
+    if let Some(left) = before.phase.filter(|phase| after.phase != Some(*phase)) {
+        if let Some(began) = began(left, before) {
+            metrics.phase_left(left.as_str(), between(began, now));
+        }
+        if let Some(end) = after.phase.filter(|phase| phase.is_terminal()) {
+            metrics.runs_ended(end.as_str(), known_failure(&after.reason), 1);
+        }
+    }
+}
+
+fn count_attempt(metrics: &Metrics, ended: &EndedAttempt, after: &LongTaskStatus, now: Timestamp) {
+    metrics.attempts_ended(ended.outcome.as_str(), known_reason(&ended.reason), 1);
+    match ended.outcome {
+        Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded => metrics.segment_ended(),
+        Outcome::StartFailed | Outcome::Interrupted | Outcome::Failed => {
+            if let Some(next) = after.next_attempt_time {
+                metrics.waits_to_retry(between(now, next));
+            }
+        }
+        Outcome::Stopped => {}
+    }
+}
+
+/// The attempt that this write records as ended, if it is one that does.
+pub(super) fn ended_now<'a>(before: &LongTaskStatus, after: &'a LongTaskStatus) -> Option<&'a EndedAttempt> {
+    let ended = after.recent_attempts.first()?;
+    let current = before.current_attempt.as_ref()?;
+    (current.number == ended.number && current.state != AttemptState::Ended).then_some(ended)
+}
+
+/// When the task came into its phase, as far as the status tells. The end of a terminal phase is of no interest.
+fn began(phase: Phase, status: &LongTaskStatus) -> Option<Timestamp> {
+    let attempt = status.current_attempt.as_ref();
+    match phase {
+        Phase::Pending => {
+            attempt.filter(|attempt| attempt.state != AttemptState::Ended).map(|attempt| attempt.created_at)
+        }
+        Phase::Running => attempt?.started_at,
+        Phase::Stopping => attempt?.stop.as_ref().map(|stop| stop.requested_at),
+        Phase::Waiting => status.recent_attempts.first().map(|ended| ended.finished_at),
+        Phase::Suspended => find_condition(&status.conditions, ConditionType::Suspended)
+            .map(|suspended| suspended.last_transition_time.0),
+        Phase::Succeeded | Phase::Failed | Phase::Cancelled => None,
+    }
+}
+
+fn rise(before: i64, after: i64) -> u64 {
+    u64::try_from(after.saturating_sub(before)).unwrap_or(0)
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
+}
+
+fn known_failure(reason: &str) -> &'static str {
+    FailureReason::ALL.into_iter().map(FailureReason::as_str).find(|known| *known == reason).unwrap_or("")
+}
+
+/// A reason as a label of a metric: a status that another version wrote may have words that would make endless series.
+fn known_reason(reason: &str) -> &'static str {
+    let mut known = [AttemptReason::VARIANTS, Limit::VARIANTS, StopReason::VARIANTS].into_iter().flatten().copied();
+    if reason.is_empty() { "" } else { known.find(|known| *known == reason).unwrap_or("Other") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn status(fields: Value) -> LongTaskStatus {
+        serde_json::from_value(fields).expect("a status")
+    }
+
+    fn running() -> LongTaskStatus {
+        status(json!({
+            "phase": "Running", "run": { "number": 1 }, "activeSeconds": 100, "checkpointSequence": 4,
+            "currentAttempt": {
+                "number": 7, "segment": 2, "state": "Running", "podName": "import-7", "generation": 1,
+                "createdAt": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:10Z",
+            },
+        }))
+    }
+
+    /// What `running` becomes when its attempt is over.
+    fn ended(outcome: &str, reason: &str, fields: &Value) -> LongTaskStatus {
+        let mut after = serde_json::to_value(running()).expect("JSON");
+        after["currentAttempt"]["state"] = json!("Ended");
+        after["recentAttempts"] = json!([{
+            "number": 7, "segment": 2, "outcome": outcome, "reason": reason, "finishedAt": "2026-11-24T10:01:10Z",
+        }]);
+        for (name, value) in fields.as_object().expect("fields") {
+            after[name] = value.clone();
+        }
+        status(after)
+    }
+
+    /// The lines of the metrics that are not 0 after a write at 10:01:10.
+    fn counted(before: &LongTaskStatus, after: &LongTaskStatus) -> String {
+        let metrics = Metrics::new();
+        record(&metrics, Some(before), after, "2026-11-24T10:01:10Z".parse().expect("a time"));
+        let text = metrics.encode().expect("text");
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.ends_with(" 0") && !line.ends_with(" 0.0"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn a_failure_without_a_checkpoint_is_work_lost_and_a_wait() {
+        let after = ended(
+            "Failed",
+            "OOMKilled",
+            &json!({
+                "phase": "Waiting", "activeSeconds": 160, "totals": { "workLostSeconds": 60 },
+                "nextAttemptTime": "2026-11-24T10:01:40Z",
+            }),
+        );
+        let text = counted(&running(), &after);
+        for line in [
+            r#"longtask_attempts_ended_total{outcome="Failed",reason="OOMKilled"} 1"#,
+            "longtask_active_seconds_total 60",
+            "longtask_work_lost_seconds_total 60",
+            "longtask_retry_wait_seconds_sum 30.0",
+            r#"longtask_phase_duration_seconds_sum{phase="Running"} 60.0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("segments_ended"), "{text}");
+    }
+
+    #[test]
+    fn a_segment_with_a_checkpoint_is_no_work_lost() {
+        let after =
+            ended("TimeLimit", "", &json!({ "phase": "Pending", "activeSeconds": 160, "checkpointSequence": 5 }));
+        let text = counted(&running(), &after);
+        for line in ["longtask_segments_ended_total 1", "longtask_checkpoints_recorded_total 1"] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("work_lost") && !text.contains("retry_wait_seconds_count"), "{text}");
+    }
+
+    #[test]
+    fn a_dead_letter_is_counted_once_with_its_reason() {
+        let after = ended("Failed", "Error", &json!({ "phase": "Failed", "reason": "FailureBudgetExhausted" }));
+        let line = r#"longtask_runs_ended_total{phase="Failed",reason="FailureBudgetExhausted"} 1"#;
+        assert!(counted(&running(), &after).contains(line));
+        assert!(!counted(&after, &after).contains("runs_ended"), "a later write of the same end");
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_counts_nothing() {
+        let quiet = counted(&running(), &running());
+        assert!(quiet.lines().all(|line| line.starts_with("longtask_build_info")), "{quiet}");
+    }
+
+    #[test]
+    fn another_run_counts_its_totals_from_zero() {
+        let after = status(json!({ "phase": "Pending", "run": { "number": 2 }, "activeSeconds": 5 }));
+        assert!(counted(&running(), &after).contains("longtask_active_seconds_total 5"));
+    }
+
+    #[test]
+    fn each_reason_has_its_series_from_the_start() {
+        let metrics = Metrics::new();
+        init_series(&metrics);
+        let text = metrics.encode().expect("text");
+        for reason in AttemptReason::iter() {
+            assert!(text.contains(&format!(r#"reason="{reason}"}} 0"#)), "{reason}");
+        }
+        assert!(!text.contains(r#"reason="Other""#), "{text}");
+    }
+
+    #[test]
+    fn words_of_the_cluster_do_not_become_labels() {
+        for reason in ["", "Evicted", "CrashLoopBackOff", "Suspend", "WallTime"] {
+            assert_eq!(known_reason(reason), reason);
+        }
+        assert_eq!(known_reason("exec format error: import-7"), "Other");
+        assert_eq!(known_failure("whatever"), "");
+    }
+}

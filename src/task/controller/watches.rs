@@ -1,0 +1,82 @@
+//! The two watches: of tasks, and of our pods.
+
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tracing::warn;
+
+use super::pod_index::{Indexer, PodIndex};
+use crate::{
+    api::{labels, task::LongTask},
+    cli::Scope,
+    runtime::OperatorContext,
+    telemetry::health::Heartbeat,
+};
+
+/// A task as it is watched: one that cannot be read must not stop the watch of all others.
+pub(super) type Guarded = DeserializeGuard<LongTask>;
+
+/// What `kubectl apply` leaves behind: the whole task once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The store of tasks, and each task that was touched: added, changed or deleted.
+pub(super) fn watched_tasks(
+    operator: &OperatorContext,
+) -> (Store<Guarded>, impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<>) {
+    let api: Api<Guarded> = match &operator.settings.scope {
+        Scope::AllNamespaces => Api::all(operator.client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
+    };
+    let heartbeat = operator.health.observe("watch of tasks", None);
+    let (reader, writer) = reflector::store();
+    let touched = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .inspect(move |event| report_watch_health(&heartbeat, event))
+        .modify(strip_unread_fields)
+        .reflect(writer)
+        .touched_objects();
+    (reader, touched)
+}
+
+/// Drops what takes memory, decides nothing and need not be sent back with a write.
+pub(super) fn strip_unread_fields(task: &mut impl ResourceExt) {
+    task.managed_fields_mut().clear();
+    task.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// Fills the index from a watch of our pods; tells the tasks that each change concerns.
+pub(super) fn watched_pods(
+    operator: &OperatorContext,
+    index: PodIndex,
+) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<> {
+    let api: Api<Pod> = match &operator.settings.scope {
+        Scope::AllNamespaces => Api::all(operator.client.clone()),
+        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
+    };
+    let heartbeat = operator.health.observe("watch of pods", None);
+    let mut indexer = Indexer::new(index);
+    watcher(api, watcher::Config::default().labels(labels::TASK))
+        .default_backoff()
+        .inspect(move |event| report_watch_health(&heartbeat, event))
+        .filter_map(|event| future::ready(event.ok()))
+        .flat_map(move |event| stream::iter(indexer.take(event)))
+        .map(|task| task.to_ref())
+}
+
+fn report_watch_health<T>(heartbeat: &Heartbeat, event: &Result<T, watcher::Error>) {
+    match event {
+        Ok(_) => heartbeat.beat(),
+        Err(error) => {
+            heartbeat.failed(error);
+            warn!(%error, "a watch broke and will be resumed");
+        }
+    }
+}

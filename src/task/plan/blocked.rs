@@ -1,0 +1,223 @@
+//! What keeps the next pod from running: the condition `Blocked`.
+
+use super::{draft::Draft, observed::Cause, waits};
+use crate::{
+    api::task::ConditionType,
+    types::{find_condition, truncate},
+};
+
+/// How much of the cluster's words fits into a condition beside ours, in bytes.
+const LONGEST_WORDS: usize = 320;
+
+/// What stands between the cluster's words and what the user can do.
+const REMEDY: &str = ". What to do: ";
+
+/// The reason of a refusal in a namespace that is being deleted.
+pub(super) const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+
+/// Shows what keeps the next pod from running, and what to do about it, with an event.
+///
+/// Said again only when the reason or the specification changes: the cluster's messages carry figures that move.
+pub(super) fn block(draft: &mut Draft<'_>, reason: &str, words: &str) {
+    if !is_known(draft, reason) {
+        let remedy = full_remedy(draft, reason, words);
+        set(draft, reason, words, &remedy);
+        let note = format!("Cannot start ({reason}): {}{REMEDY}{remedy}.", sentence(words));
+        draft.say_of_block(true, reason, &note);
+    }
+}
+
+/// Likewise, of what may be nothing but work in progress: it does not hide why an earlier attempt did not start.
+pub(super) fn show_progress(draft: &mut Draft<'_>, reason: &str, words: &str) {
+    let is_hidden = shown(draft).is_some_and(|shown| !waits::is_stage(&shown.reason));
+    if !is_hidden && !is_known(draft, reason) {
+        let remedy = full_remedy(draft, reason, words);
+        set(draft, reason, words, &remedy);
+        draft.say_of_block(false, reason, &format!("Has not started yet ({reason}): {}.", sentence(words)));
+    }
+}
+
+/// Shows why the last start failed, until one succeeds. There is an event for that already.
+pub(super) fn show(draft: &mut Draft<'_>, reason: &str, words: &str) {
+    if shown(draft).is_some_and(|shown| shown.reason == reason) {
+        return;
+    }
+    let remedy = full_remedy(draft, reason, words);
+    set(draft, reason, words, &remedy);
+}
+
+fn set(draft: &mut Draft<'_>, reason: &str, words: &str, remedy: &str) {
+    let message = format!("{}{REMEDY}{remedy}", truncate(sentence(words), LONGEST_WORDS));
+    draft.set_condition(ConditionType::Blocked, true, reason, &message);
+}
+
+/// The next pod could be created and started after all, or is not wanted any more.
+pub(super) fn unblock(draft: &mut Draft<'_>, reason: &str) {
+    draft.set_condition(ConditionType::Blocked, false, reason, "");
+}
+
+/// The kubelet tells the same trouble now by this name, now by that: while it pulls, and while it waits to pull again.
+pub(super) fn is_same_trouble(shown: &str, seen: &str) -> bool {
+    shown == seen || (shown == "ErrImagePull" && seen == "ImagePullBackOff")
+}
+
+/// What is shown now, if anything is: the cluster's words, without what the user can do. In the end there is nothing left
+/// to do, and a promise would be a lie.
+pub(super) fn shown(draft: &Draft<'_>) -> Option<Cause> {
+    let blocked = find_condition(&draft.status.conditions, ConditionType::Blocked)?;
+    let message = blocked.message.rsplit_once(REMEDY).map_or(blocked.message.as_str(), |(words, _)| words);
+    (blocked.status == "True").then(|| Cause { reason: blocked.reason.clone(), message: message.to_owned() })
+}
+
+fn is_known(draft: &Draft<'_>, reason: &str) -> bool {
+    let is_known_edit = draft.status.observed_generation == draft.seen.generation();
+    is_known_edit && shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, reason))
+}
+
+/// Whether the words say that something does not exist which may come.
+fn is_missing(words: &str) -> bool {
+    words.contains("not found") || (words.contains("no ") && words.contains(" was found"))
+}
+
+fn sentence(words: &str) -> &str {
+    words.trim_end_matches(['.', ' ', '\n'])
+}
+
+/// What the user can do, with what a rule of theirs has to do with it.
+fn full_remedy(draft: &Draft<'_>, reason: &str, words: &str) -> String {
+    let remedy = remedy(reason, words);
+    match (draft.status.memory, &draft.status.memory_rule) {
+        (Some(memory), Some(rule)) if words.contains("memory") => format!(
+            "rule {rule} raised the main container's memory to {memory} (status.memory): lower its memory.max or remove \
+             the rule; or {remedy}"
+        ),
+        _ => remedy.to_owned(),
+    }
+}
+
+/// What the user can do. Everything is tried on by itself, so it is never "restart".
+fn remedy(reason: &str, words: &str) -> &'static str {
+    match reason {
+        // The pods and claims of the chain itself count as well.
+        "QuotaExceeded" if words.contains("count/pods") => {
+            "lower spec.podHistoryLimit, since kept pods count too, or raise the quota; it goes on by itself when there is room"
+        }
+        "Unschedulable" | "PodSecurityViolation" | "Forbidden" | "Invalid" | "BadRequest" if is_missing(words) => {
+            "create what is missing; it goes on by itself then"
+        }
+        NAMESPACE_TERMINATING => "nothing: the namespace is being deleted, and this task with it",
+        waits::NOT_SCHEDULED => {
+            "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
+        }
+        waits::NODE_SILENT => "check the node with `kubectl get node`; it goes on by itself when its kubelet answers",
+        waits::NOT_PREPARED => {
+            "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
+        }
+        waits::INITIALIZING | waits::CREATING => "nothing, if it is at work; it ends with segment.startTimeout",
+        "WaitingForOldPod" | "WaitingForOldTask" => {
+            "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
+        }
+        "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
+        "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
+        "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
+        "WebhookFailed" => {
+            "see that the webhook's service runs, or remove its webhook configuration; it goes on by itself when it answers"
+        }
+        "NoAnswer" | "NoConnection" => {
+            "see whether the API server and the webhooks for pods are well; it goes on by itself when they answer"
+        }
+        "SchedulerError" => "see the scheduler's log; it is tried again",
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            "check the image's name and the pull secrets in spec.template"
+        }
+        "RegistryUnavailable" | "ImageInspectError" => {
+            "see whether the registry and the node's container runtime are well; it is tried again"
+        }
+        "SignatureValidationFailed" => "sign the image, or have the policy of signatures changed",
+        "CreateContainerConfigError" => "create what is missing, or correct spec.template",
+        "StartError" | "RunContainerError" | "CreateContainerError" => {
+            "check the command in spec.template and the image"
+        }
+        "PreCreateHookError" | "PreStartHookError" => "see the kubelet's log on that node; it is tried again",
+        "PostStartHookError" => "correct the container's postStart hook in spec.template",
+        "CrashLoopBackOff" => "see the log of the sidecar that ends again and again: kubectl logs --previous",
+        "PodOSNotSupported" | "PodOSSelectorNodeLabelDoesNotMatch" => {
+            "choose nodes of that operating system by nodeSelector, or correct spec.template"
+        }
+        "AppArmor"
+        | "EmptyPodSharedPoolError"
+        | "InitContainerRestartPolicyForbidden"
+        | "PodLevelResourcesNotSupported"
+        | "SupplementalGroupsPolicyNotSupported"
+        | "SysctlForbidden" => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
+        "InitContainerFailed" => "see the init container's log",
+        "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
+        "NameTaken" => {
+            "delete that pod, or give the task another name if something makes the pod again; it goes on by itself when the \
+             name is free"
+        }
+        "PodSecurityViolation" | "Forbidden" => "correct spec.template, or have the policy changed",
+        "Invalid" | "BadRequest" => "correct spec.template",
+        _ => "correct spec.template if the cause lies there; it is tried again either way",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_a_remedy_of_its_own() {
+        for (reasons, remedy_says) in [
+            (&["Unschedulable"][..], "lower what spec.template requests"),
+            (&["SchedulingGated"], "scheduling gates"),
+            (&["QuotaExceeded"], "raise the quota"),
+            (&["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"], "pull secrets"),
+            (&["CreateContainerConfigError"], "create what is missing"),
+            (&["StartError", "RunContainerError", "CreateContainerError"], "check the command"),
+            (&["WebhookFailed"], "webhook's service"),
+            (&["NoAnswer", "NoConnection"], "API server and the webhooks"),
+            (&["SchedulerError"], "scheduler's log"),
+            (&["RegistryUnavailable", "ImageInspectError"], "registry"),
+            (&["SignatureValidationFailed"], "sign the image"),
+            (&["PreCreateHookError", "PreStartHookError"], "kubelet's log"),
+            (&["PostStartHookError"], "postStart"),
+            (&["CrashLoopBackOff"], "log of the sidecar"),
+            (&["PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch"], "operating system"),
+            (&["AppArmor", "SysctlForbidden", "SupplementalGroupsPolicyNotSupported"], "nodes that support it"),
+            (&["InitContainerFailed"], "init container's log"),
+            (&["UnknownCheckpoint"], "checkpointSequence"),
+            (&["NameTaken"], "another name"),
+            (&["NamespaceTerminating"], "namespace is being deleted"),
+            (&["NotScheduled"], "schedulerName"),
+            (&["NodeNotResponding"], "kubectl get node"),
+            (&["NotReadyToStart"], "claim or device"),
+            (&["PodInitializing", "ContainerCreating"], "startTimeout"),
+            (&["WaitingForOldPod", "WaitingForOldTask"], "finalizer"),
+            (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
+            (&["Invalid", "BadRequest"], "correct spec.template"),
+            (&["SomethingElse"], "it is tried again either way"),
+        ] {
+            for reason in reasons {
+                let remedy = remedy(reason, "");
+                assert!(remedy.contains(remedy_says), "{reason}: {remedy}");
+            }
+        }
+        assert!(!remedy("Invalid", "").contains("tried again"), "it fails until it is corrected");
+    }
+
+    #[test]
+    fn the_servers_words_choose_the_remedy_where_its_reason_says_too_little() {
+        let missing = "pods \"t-1\" is forbidden: error looking up service account n/importer: serviceaccount \"importer\" not found";
+        assert!(remedy("Forbidden", missing).contains("create what is missing"));
+        let class = "pods \"t-1\" is forbidden: no PriorityClass with name urgent was found";
+        assert!(remedy("Forbidden", class).contains("create what is missing"));
+        assert!(
+            remedy("Unschedulable", "persistentvolumeclaim \"absent\" not found").contains("create what is missing")
+        );
+        assert!(remedy("Forbidden", "denied by a policy").contains("have the policy changed"));
+        let own_pods = "exceeded quota: q, requested: count/pods=1, used: count/pods=2, limited: count/pods=2";
+        assert!(remedy("QuotaExceeded", own_pods).contains("podHistoryLimit"));
+        assert!(!remedy("QuotaExceeded", "exceeded quota: q, requested: pods=1").contains("podHistoryLimit"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Whether the last checkpoint is older than the user wants.
+
+use super::{draft::Draft, steps::EventReason};
+use crate::{
+    api::task::{ConditionType, Phase},
+    types::{
+        find_condition, is_condition_true,
+        time::{after, seconds_between},
+    },
+};
+
+/// Keeps the condition `CheckpointStale` true to the age of the last checkpoint.
+pub(super) fn watch_checkpoint_age(draft: &mut Draft<'_>) {
+    let is_watched = !draft.status.phase.is_some_and(Phase::is_terminal)
+        && !is_condition_true(&draft.status.conditions, ConditionType::Suspended);
+    let stale_after = draft.spec.checkpoint.stale_after.filter(|_| is_watched);
+    let (Some(stale_after), Some(since)) = (stale_after, counted_since(draft)) else {
+        draft.set_condition(ConditionType::CheckpointStale, false, "NotWatched", "");
+        return;
+    };
+    let due = after(since, stale_after.as_secs());
+    if due > draft.now {
+        draft.set_condition(ConditionType::CheckpointStale, false, "Recent", "");
+        draft.wake.no_later_than(due);
+    } else if !is_condition_true(&draft.status.conditions, ConditionType::CheckpointStale) {
+        let message = format!(
+            "no checkpoint was recorded for {}s, since {since}; an interruption now would cost all work since then; \
+             does the program report checkpoints before its time is up?",
+            seconds_between(since, draft.now)
+        );
+        draft.set_condition(ConditionType::CheckpointStale, true, "NoCheckpoint", &message);
+        draft.warning(EventReason::CheckpointStale, &message);
+    }
+}
+
+/// From when the age counts: the last checkpoint, the start of the run or the end of a pause, whichever was last.
+fn counted_since(draft: &Draft<'_>) -> Option<jiff::Timestamp> {
+    let recorded = draft.status.checkpoint.as_ref().map(|checkpoint| checkpoint.recorded_at);
+    let resumed = find_condition(&draft.status.conditions, ConditionType::Suspended)
+        .map(|suspended| suspended.last_transition_time.0);
+    [recorded, resumed, draft.status.run.start_time].into_iter().flatten().max()
+}

@@ -1,0 +1,174 @@
+//! A plan in the making.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    limits,
+    observed::{Observed, PodFacts, RefusedStep},
+    steps::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
+};
+use crate::{
+    api::task::{AttemptState, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase},
+    types::{set_condition, truncate},
+};
+
+/// The longest note of an event that the API server takes, in bytes.
+pub const LONGEST_NOTE: usize = 1024;
+/// The longest action of an event, likewise.
+const LONGEST_ACTION: usize = 128;
+
+/// The next status, and what to do and say, as far as the questions asked so far tell.
+pub(super) struct Draft<'a> {
+    pub(super) seen: &'a Observed<'a>,
+    pub(super) spec: &'a LongTaskSpec,
+    pub(super) now: Timestamp,
+    pub(super) status: LongTaskStatus,
+    pub(super) wake: Wake,
+    steps: Vec<Step>,
+    refused: Vec<&'a RefusedStep>,
+    events: Vec<TaskEvent>,
+    is_guarded: bool,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins with the recorded status, or with the first one of a new task.
+    pub(super) fn of(seen: &'a Observed<'a>, now: Timestamp) -> Self {
+        let status = seen.task.status.clone().unwrap_or_default();
+        let mut draft = Self {
+            seen,
+            spec: &seen.task.spec,
+            now,
+            status,
+            wake: Wake::OnChange,
+            steps: Vec::new(),
+            refused: Vec::new(),
+            events: Vec::new(),
+            is_guarded: false,
+        };
+        if draft.status.run.number == 0 {
+            draft.status.run.number = 1;
+            // The one that a task is created with asks for nothing.
+            draft.status.run.restart_token = draft.spec.restart.as_ref().map(|restart| restart.token.clone());
+            draft.status.run.start_time = Some(now);
+            draft.status.segment = 1;
+            draft.set_condition(ConditionType::Reconciling, true, "Started", "the run has started");
+        }
+        draft
+    }
+
+    /// Looks again when the next limit of time is reached.
+    pub(super) fn wake_at_next_limit(&mut self) {
+        if let Some(limit) = limits::next_limit(&self.spec.limits, &self.status) {
+            self.wake.no_later_than(limit);
+        }
+    }
+
+    /// Records where the task stands, with the one-word why.
+    pub(super) fn set_phase(&mut self, phase: Phase, reason: &str) {
+        self.status.phase = Some(phase);
+        reason.clone_into(&mut self.status.reason);
+    }
+
+    pub(super) fn set_condition(&mut self, type_: ConditionType, holds: bool, reason: &str, message: &str) {
+        set_condition(&mut self.status.conditions, type_, holds, reason, message, self.now);
+    }
+
+    /// Changes the attempt under way, if there is one.
+    pub(super) fn update_attempt(&mut self, update: impl FnOnce(&mut CurrentAttempt)) {
+        if let Some(attempt) = &mut self.status.current_attempt {
+            update(attempt);
+        }
+    }
+
+    pub(super) fn set_attempt_state(&mut self, state: AttemptState) {
+        self.update_attempt(|attempt| attempt.state = state);
+    }
+
+    /// Takes a step. One that the API server has just refused is not taken again at once: it counts among
+    /// [`Self::refused_steps`].
+    pub(super) fn step(&mut self, step: Step) {
+        match self.seen.refused_steps.iter().find(|refused| refused.step.is_same_request(&step)) {
+            Some(refused) => self.refused.push(refused),
+            None => self.steps.push(step),
+        }
+    }
+
+    /// The steps taken so far.
+    pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// The steps that would be taken, had the API server not just refused them.
+    pub(super) fn refused_steps(&self) -> impl Iterator<Item = &'a RefusedStep> {
+        self.refused.iter().copied()
+    }
+
+    /// Has the status written even if it is as it was: the write carries the version of the reading that the plan was
+    /// made from, so that steps which only the newest reading allows are not taken from an old one.
+    pub(super) fn guard(&mut self) {
+        self.is_guarded = true;
+    }
+
+    pub(super) fn event(&mut self, reason: EventReason, note: &str) {
+        self.publish(false, reason, "Reconcile", note, None);
+    }
+
+    pub(super) fn pod_event(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
+        self.publish(false, reason, "Reconcile", note, pod);
+    }
+
+    pub(super) fn warning(&mut self, reason: EventReason, note: &str) {
+        self.publish(true, reason, "Reconcile", note, None);
+    }
+
+    pub(super) fn pod_warning(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
+        self.publish(true, reason, "Reconcile", note, pod);
+    }
+
+    /// Tells that the attempt under way does not start. The cause is the action, so that each cause is an event.
+    pub(super) fn say_of_block(&mut self, is_warning: bool, cause: &str, note: &str) {
+        let pod = self.status.current_attempt.as_ref().map(PodRef::of);
+        self.publish(is_warning, EventReason::Blocked, cause, note, pod);
+    }
+
+    fn publish(&mut self, warning: bool, reason: EventReason, action: &str, note: &str, pod: Option<PodRef>) {
+        let (action, note) = (truncate(action, LONGEST_ACTION).to_owned(), truncate(note, LONGEST_NOTE).to_owned());
+        self.events.push(TaskEvent { warning, reason, action, note, pod });
+    }
+
+    /// The finished plan. Its status is left out when it is the recorded one and no pod is created.
+    pub(super) fn finish(mut self) -> Plan {
+        let generation = self.seen.generation();
+        self.status.observed_generation = generation;
+        for condition in &mut self.status.conditions {
+            condition.observed_generation = Some(generation);
+        }
+        let creates = self.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
+        let changed = self.seen.task.status.as_ref() != Some(&self.status);
+        Plan {
+            status: (changed || creates || self.is_guarded).then_some(self.status),
+            steps: self.steps,
+            events: self.events,
+            wake: self.wake,
+        }
+    }
+}
+
+impl PodRef {
+    /// The reference of a pod that was seen.
+    pub(super) fn to(pod: &PodFacts) -> Self {
+        Self { name: pod.name.clone(), uid: pod.uid.clone() }
+    }
+
+    /// The pod of an attempt; without a UID while none has been seen.
+    pub(super) fn of(attempt: &CurrentAttempt) -> Self {
+        Self { name: attempt.pod_name.clone(), uid: attempt.pod_uid.clone().unwrap_or_default() }
+    }
+
+    /// The reference of a pod that may be gone.
+    pub(super) fn to_seen(pod: Option<&Arc<PodFacts>>) -> Option<Self> {
+        pod.map(|pod| Self::to(pod))
+    }
+}

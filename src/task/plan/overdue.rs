@@ -1,0 +1,105 @@
+//! An attempt that runs past every moment that should have ended it: the condition `AttemptOverdue`.
+
+use jiff::Timestamp;
+
+use super::{
+    draft::Draft,
+    limits,
+    observed::PodFacts,
+    outcome::HELD_SECONDS,
+    refused,
+    steps::{EventReason, PodRef},
+};
+use crate::{
+    api::task::ConditionType,
+    types::{find_condition, time::after},
+};
+
+/// How long past slice and grace a pod may still run before that is reported, in seconds.
+const OVERDUE_AFTER: i64 = 60;
+
+/// Why a pod does not end.
+enum Cause {
+    /// The API server refuses to have it stopped.
+    WriteRefused,
+    /// Nobody hears of its node.
+    NodeSilent,
+    /// Its node is heard of, and has not ended it.
+    NotEnded,
+}
+
+/// Nothing rings when a kubelet dies: a pod that should have ended by now is reported, with what is the matter as far as
+/// that can be told. To give up a node that works would let two attempts run at once.
+pub(super) fn watch(draft: &mut Draft<'_>, pod: &PodFacts) {
+    let Some(due) = should_have_ended_at(draft, pod) else { return };
+    let overdue_from = after(due, OVERDUE_AFTER);
+    if overdue_from > draft.now {
+        draft.wake.no_later_than(overdue_from);
+    } else {
+        report(draft, pod, due);
+    }
+    // A pod that was deleted by force and is held by our finalizer alone counts as ended after a while.
+    if let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) {
+        draft.wake.no_later_than(after(deletion.at, HELD_SECONDS));
+    }
+}
+
+fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
+    let attempt = draft.status.current_attempt.as_ref()?;
+    let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
+    let slice_end = |started_at| limits::slice_of(pod, started_at, draft.spec, &draft.status).end;
+    let slice = attempt.started_at.map(|started_at| after(slice_end(started_at), pod.grace));
+    let deletion = pod.deletion.map(|deletion| deletion.at);
+    [stop, slice, deletion].into_iter().flatten().min()
+}
+
+fn report(draft: &mut Draft<'_>, pod: &PodFacts, due: Timestamp) {
+    let cause = cause(draft, pod);
+    let reason = reason(&cause);
+    let known = find_condition(&draft.status.conditions, ConditionType::AttemptOverdue);
+    if known.is_some_and(|known| known.status == "True" && known.reason == reason) {
+        return;
+    }
+    let message = message(&cause, pod, due);
+    draft.set_condition(ConditionType::AttemptOverdue, true, reason, &message);
+    draft.pod_warning(Some(PodRef::to(pod)), EventReason::AttemptOverdue, &format!("Overdue: {message}."));
+}
+
+fn cause(draft: &Draft<'_>, pod: &PodFacts) -> Cause {
+    if pod.deletion.is_none() && refused::keeps_from_stopping(draft) {
+        Cause::WriteRefused
+    } else if pod.is_node_silent {
+        Cause::NodeSilent
+    } else {
+        Cause::NotEnded
+    }
+}
+
+fn reason(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::WriteRefused => "WriteRefused",
+        Cause::NodeSilent => "NodeNotResponding",
+        Cause::NotEnded => "PodDoesNotEnd",
+    }
+}
+
+fn message(cause: &Cause, pod: &PodFacts, due: Timestamp) -> String {
+    let name = &pod.name;
+    let node = pod.node.as_deref().unwrap_or("unknown");
+    match cause {
+        Cause::WriteRefused => format!(
+            "pod {name} should have ended at {due}; the API server does not let the operator stop it: see the condition \
+             WriteRefused. It ends when that is mended, or with its own deadline"
+        ),
+        Cause::NodeSilent => format!(
+            "pod {name} should have ended at {due}, and nobody hears of node {node}. If that is gone for good, delete the \
+             Node object, or taint it node.kubernetes.io/out-of-service, or force-delete the pod. If it may come back, \
+             wait: the program may still run there"
+        ),
+        Cause::NotEnded => format!(
+            "pod {name} should have ended at {due}, and the program may still run. See `kubectl describe pod {name}`, and \
+             `kubectl get node {node}`: while that is Ready, its kubelet ends the pod as soon as it can, and giving up the \
+             pod would let two attempts run at once"
+        ),
+    }
+}

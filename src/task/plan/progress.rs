@@ -1,0 +1,243 @@
+//! What an attempt reported, merged into the status.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::outcome::Ending;
+use crate::{
+    api::task::{Checkpoint, CheckpointPolicy, CurrentAttempt, LongTaskStatus, Progress},
+    contract::report::{Report, ReportedCheckpoint, ReportedProgress},
+    types::time::{after, seconds_between},
+};
+
+/// What merging a report found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// The work has moved on.
+    pub(super) is_progress: bool,
+    /// A checkpoint was recorded that was not there before.
+    pub(super) has_new_checkpoint: bool,
+    /// The program has reported `completed` in this run, so that decides what progress is.
+    pub(super) completed_is_known: bool,
+}
+
+/// Merges the report of an attempt that ended. Its running time must have been charged before.
+pub(super) fn merge(
+    status: &mut LongTaskStatus,
+    attempt: &CurrentAttempt,
+    ending: &Ending,
+    policy: &CheckpointPolicy,
+    now: Timestamp,
+) -> Merged {
+    let Report { checkpoint, progress, result, .. } = &ending.report;
+    let is_unseen = checkpoint.as_ref().is_some_and(|reported| is_new_to(status, reported));
+    let has_new_checkpoint =
+        checkpoint.as_ref().is_some_and(|reported| record_checkpoint(status, reported, attempt, now));
+    trim_history(status, policy);
+    let rose = progress.as_ref().is_some_and(|reported| record_progress(status, reported, now));
+    if result.is_some() {
+        status.result.clone_from(result);
+    }
+    let completed_is_known = status.run.high_water.is_some();
+    Merged { is_progress: if completed_is_known { rose } else { is_unseen }, has_new_checkpoint, completed_is_known }
+}
+
+/// Whether a checkpoint differs from the current one and from every one in history: a program that goes round in
+/// circles makes no progress.
+fn is_new_to(status: &LongTaskStatus, reported: &ReportedCheckpoint) -> bool {
+    !status.checkpoint.iter().chain(&status.checkpoint_history).any(|recorded| is_same(reported, recorded))
+}
+
+/// Whether a recorded checkpoint says the same as a reported one.
+fn is_same(reported: &ReportedCheckpoint, recorded: &Checkpoint) -> bool {
+    match reported {
+        ReportedCheckpoint::Data(data) => recorded.data.as_ref().is_some_and(|recorded| same_json(data, recorded)),
+        ReportedCheckpoint::Reference { uri, digest, size_bytes } => {
+            (Some(uri), digest, size_bytes) == (recorded.uri.as_ref(), &recorded.digest, &recorded.size_bytes)
+        }
+    }
+}
+
+/// Equal as canonical JSON. The API server writes the number 1.0 as 1, so numbers are compared by value.
+fn same_json(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || (a.as_f64() == b.as_f64() && (a.is_f64() || b.is_f64())),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_json(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same_json(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
+/// Makes a reported checkpoint the current one, unless it is already.
+fn record_checkpoint(
+    status: &mut LongTaskStatus,
+    reported: &ReportedCheckpoint,
+    attempt: &CurrentAttempt,
+    now: Timestamp,
+) -> bool {
+    if status.checkpoint.as_ref().is_some_and(|current| is_same(reported, current)) {
+        return false;
+    }
+    let current = status.checkpoint.as_ref().map_or(0, |current| current.sequence);
+    let sequence = status.checkpoint_sequence.max(current).saturating_add(1);
+    status.checkpoint_sequence = sequence;
+    let (data, uri, digest, size_bytes) = match reported.clone() {
+        ReportedCheckpoint::Data(data) => (Some(data), None, None, None),
+        ReportedCheckpoint::Reference { uri, digest, size_bytes } => (None, Some(uri), digest, size_bytes),
+    };
+    let checkpoint = Checkpoint {
+        sequence,
+        attempt: attempt.number,
+        segment: attempt.segment,
+        recorded_at: now,
+        data,
+        uri,
+        digest,
+        size_bytes,
+    };
+    if let Some(previous) = status.checkpoint.replace(checkpoint) {
+        status.checkpoint_history.insert(0, previous);
+    }
+    true
+}
+
+/// Keeps no more earlier checkpoints than the user wants.
+fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
+    status.checkpoint_history.truncate(usize::try_from(policy.history_limit).unwrap_or(0));
+}
+
+/// Records progress field by field; tells whether `completed` rose above the run's high-water mark.
+fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now: Timestamp) -> bool {
+    let ReportedProgress { completed, total, unit, message } = reported.clone();
+    let mut progress = status.progress.take().unwrap_or_default();
+    progress.completed = completed.or(progress.completed);
+    progress.total = total.or(progress.total);
+    progress.unit = unit.or(progress.unit);
+    progress.message = message.or(progress.message);
+    progress.percent = percent(&progress);
+    progress.summary = summary(&progress);
+    progress.estimated_completion_time = estimated_completion(&progress, status.active_seconds, now);
+    progress.updated_at = Some(now);
+    status.progress = Some(progress);
+    let mark = status.run.high_water;
+    status.run.high_water = completed.max(mark);
+    completed.is_some_and(|completed| completed > mark.unwrap_or(0))
+}
+
+fn percent(progress: &Progress) -> Option<i32> {
+    let (completed, total) = (progress.completed?, progress.total.filter(|total| *total > 0)?);
+    i32::try_from((i128::from(completed) * 100 / i128::from(total)).clamp(0, 100)).ok()
+}
+
+/// Such as `1200/5000 rows`.
+fn summary(progress: &Progress) -> Option<String> {
+    let completed = progress.completed?;
+    let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
+    let unit = progress.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    Some(format!("{completed}{total}{unit}"))
+}
+
+/// When the rest will be done, at the pace of the running time so far.
+fn estimated_completion(progress: &Progress, active_seconds: i64, now: Timestamp) -> Option<Timestamp> {
+    let (completed, total) = (progress.completed.filter(|completed| *completed > 0)?, progress.total?);
+    let left = i128::from(total.saturating_sub(completed).max(0));
+    let seconds = left * i128::from(active_seconds) / i128::from(completed);
+    let end = after(now, i64::try_from(seconds).unwrap_or(i64::MAX));
+    (seconds_between(now, end) >= 0).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::contract::report::Report;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn reported(completed: Option<i64>, total: Option<i64>) -> ReportedProgress {
+        ReportedProgress { completed, total, ..ReportedProgress::default() }
+    }
+
+    #[test]
+    fn progress_is_what_rises_above_the_mark() {
+        let mut status = LongTaskStatus::default();
+        let rises: Vec<_> = [0, 5, 3, 5, 6]
+            .into_iter()
+            .map(|completed| record_progress(&mut status, &reported(Some(completed), None), at(0)))
+            .collect();
+        assert_eq!(rises, [false, true, false, false, true]);
+        assert_eq!(status.run.high_water, Some(6));
+    }
+
+    #[test]
+    fn a_message_alone_keeps_the_numbers_and_is_no_progress() {
+        let mut status = LongTaskStatus::default();
+        record_progress(&mut status, &reported(Some(5), Some(20)), at(0));
+        let message =
+            ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
+        assert!(!record_progress(&mut status, &message, at(1)));
+        let progress = status.progress.expect("progress");
+        assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
+        assert_eq!((progress.message.as_deref(), progress.updated_at), (Some("file 3"), Some(at(1))));
+    }
+
+    #[test]
+    fn percent_is_known_only_with_a_total_and_stays_within_0_and_100() {
+        let of = |completed, total| percent(&Progress { completed, total, ..Progress::default() });
+        assert_eq!(
+            [of(Some(1), Some(3)), of(Some(9), Some(3)), of(Some(i64::MAX), Some(i64::MAX))],
+            [Some(33), Some(100), Some(100)]
+        );
+        assert_eq!([of(Some(1), None), of(Some(1), Some(0)), of(None, Some(3))], [None; 3]);
+    }
+
+    #[test]
+    fn the_end_is_estimated_at_the_pace_so_far() {
+        let of = |completed, total, active| {
+            estimated_completion(&Progress { completed, total, ..Progress::default() }, active, at(1000))
+        };
+        assert_eq!(of(Some(25), Some(100), 50), Some(at(1150)));
+        assert_eq!(of(Some(100), Some(25), 50), Some(at(1000)), "more than all");
+        assert_eq!([of(Some(0), Some(9), 50), of(None, Some(9), 50), of(Some(3), None, 50)], [None; 3]);
+        let never = of(Some(1), Some(i64::MAX), i64::MAX).expect("a time");
+        assert_eq!(never.as_second(), Timestamp::MAX.as_second());
+    }
+
+    #[test]
+    fn checkpoints_are_compared_as_canonical_json() {
+        assert!(same_json(&json!({ "a": 1.0, "b": [1] }), &json!({ "b": [1], "a": 1 })));
+        assert!(!same_json(&json!({ "a": 9_007_199_254_740_993_i64 }), &json!({ "a": 9_007_199_254_740_992_i64 })));
+        assert!(!same_json(&json!({ "a": 1 }), &json!({ "a": 1, "b": null })));
+        assert!(same_json(&json!([1.0, [2]]), &json!([1, [2.0]])), "within lists");
+        assert!(!same_json(&json!([1]), &json!([1, 2])) && !same_json(&json!([1, 2]), &json!([1])), "one is longer");
+        assert!(!same_json(&json!([1, 2]), &json!([2, 1])), "lists have an order");
+        assert!(!same_json(&json!({ "a": 1 }), &json!({ "b": 1 })) && !same_json(&json!("a"), &json!("b")));
+    }
+
+    #[test]
+    fn a_checkpoint_is_the_same_only_when_all_of_it_is() {
+        let recorded = |checkpoint: Value| -> Checkpoint {
+            let mut fields = json!({ "sequence": 1, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+            fields.as_object_mut().expect("fields").extend(checkpoint.as_object().expect("fields").clone());
+            serde_json::from_value(fields).expect("a checkpoint")
+        };
+        let reported = |value: Value| {
+            Report::read(&json!({ "checkpoint": value }).to_string()).checkpoint.expect("it is reported")
+        };
+        let reference = json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7 });
+        assert!(is_same(&reported(reference.clone()), &recorded(reference.clone())));
+        for (field, other) in [("uri", json!("s3://b/l")), ("digest", json!("sha256:2")), ("sizeBytes", json!(8))] {
+            let mut changed = reference.clone();
+            changed[field] = other;
+            assert!(!is_same(&reported(changed), &recorded(reference.clone())), "{field}");
+        }
+        let data = recorded(json!({ "data": { "n": 1 } }));
+        assert!(is_same(&reported(json!({ "n": 1 })), &data));
+        assert!(!is_same(&reported(json!({ "n": 2 })), &data) && !is_same(&reported(reference), &data));
+    }
+}

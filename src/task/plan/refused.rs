@@ -1,0 +1,128 @@
+//! Writes that the API server refuses: the condition `WriteRefused`.
+
+use super::{
+    draft::{Draft, LONGEST_NOTE},
+    observed::RefusedStep,
+    steps::{EventReason, Step, TaskEvent},
+};
+use crate::{
+    api::task::ConditionType,
+    types::{
+        find_condition, is_condition_true,
+        time::{after, seconds_between},
+        truncate,
+    },
+};
+
+/// The shortest and longest wait before what was refused is tried again, in seconds; in between, as long as it has been
+/// refused already.
+pub(super) const REFUSED_WAIT: std::ops::RangeInclusive<i64> = 5..=60;
+
+/// How much of the server's words fits into a condition beside ours, in bytes.
+const LONGEST_WORDS: usize = 300;
+
+/// Shows the write that is refused, with the server's words, and takes the condition back when it is not needed any more.
+/// In between it is tried again; the condition stays as it is.
+pub(super) fn show(draft: &mut Draft<'_>) {
+    let refused = draft.refused_steps().next();
+    match refused {
+        Some(refused) => show_refused(draft, refused),
+        None if is_shown_and_needed(draft) => {}
+        None => draft.set_condition(ConditionType::WriteRefused, false, "Done", ""),
+    }
+}
+
+fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
+    let reason = reason(&refused.step);
+    let known = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
+    // The server's words may have figures that move; another reason of its own is news.
+    let in_brackets = format!("({})", refused.words.reason);
+    let is_known = known
+        .is_some_and(|known| known.status == "True" && known.reason == reason && known.message.contains(&in_brackets));
+    if !is_known {
+        let message = message(refused);
+        draft.set_condition(ConditionType::WriteRefused, true, reason, &message);
+        draft.pod_warning(
+            refused.step.pod().cloned(),
+            EventReason::WriteRefused,
+            &format!("{}.", first_upper(&message)),
+        );
+    }
+    let since = find_condition(&draft.status.conditions, ConditionType::WriteRefused)
+        .map_or(draft.now, |condition| condition.last_transition_time.0);
+    let waited = seconds_between(since, draft.now).clamp(*REFUSED_WAIT.start(), *REFUSED_WAIT.end());
+    draft.wake.no_later_than(after(draft.now, waited));
+}
+
+/// An event about a refused write where no status will be written any more: the task is going, or gone.
+pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
+    let note = format!("{}.", first_upper(&message(refused)));
+    TaskEvent {
+        warning: true,
+        reason: EventReason::WriteRefused,
+        action: reason(&refused.step).to_owned(),
+        note: truncate(&note, LONGEST_NOTE).to_owned(),
+        pod: refused.step.pod().cloned(),
+    }
+}
+
+/// What is refused, in the server's words, and what the user can do.
+fn message(refused: &RefusedStep) -> String {
+    let RefusedStep { step, words } = refused;
+    let said = truncate(words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
+    let instead = match step {
+        Step::LowerDeadline { .. } => "; to stop it, it will be deleted instead",
+        Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::RestoreLabel(_) | Step::ReleasePod(_) => "",
+    };
+    format!(
+        "{} is refused ({}): {said}. What to do: let the operator make this change{instead}; it is tried again within a \
+         minute",
+        what(step),
+        words.reason
+    )
+}
+
+/// Whether a write is shown as refused, and one is to be tried now: what becomes of that decides. Taken back before, the
+/// condition would be away for a moment each time another write is the one that is refused.
+fn is_shown_and_needed(draft: &Draft<'_>) -> bool {
+    let mut writes = draft.steps().filter(|step| !matches!(step, Step::CreatePod(_)));
+    is_condition_true(&draft.status.conditions, ConditionType::WriteRefused) && writes.next().is_some()
+}
+
+/// Whether the API server refuses to let this attempt's pod be stopped.
+pub(super) fn keeps_from_stopping(draft: &Draft<'_>) -> bool {
+    let shown = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
+    let is_stop = |reason: &str| matches!(reason, STOP_REFUSED | DELETION_REFUSED);
+    shown.is_some_and(|shown| shown.status == "True" && is_stop(&shown.reason))
+        || draft.refused_steps().any(|refused| is_stop(reason(&refused.step)))
+}
+
+const STOP_REFUSED: &str = "StopRefused";
+const DELETION_REFUSED: &str = "DeletionRefused";
+
+fn reason(step: &Step) -> &'static str {
+    match step {
+        Step::CreatePod(_) => "CreationRefused",
+        Step::LowerDeadline { .. } => STOP_REFUSED,
+        Step::DeletePod(_) => DELETION_REFUSED,
+        Step::DeleteTask => "TaskDeletionRefused",
+        Step::RestoreLabel(_) => "LabelRefused",
+        Step::ReleasePod(_) => "ReleaseRefused",
+    }
+}
+
+fn what(step: &Step) -> String {
+    match step {
+        Step::CreatePod(_) => "to create the next pod".to_owned(),
+        Step::LowerDeadline { pod, .. } => format!("to lower activeDeadlineSeconds of pod {}", pod.name),
+        Step::DeletePod(pod) => format!("to delete pod {}", pod.name),
+        Step::DeleteTask => "to delete this task".to_owned(),
+        Step::RestoreLabel(pod) => format!("to put the label longtask.dev/task back on pod {}", pod.name),
+        Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),
+    }
+}
+
+fn first_upper(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,179 @@
+//! A plan: what to record, what to do, what to say, when to look again.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::task::LongTaskStatus;
+
+/// What follows from what was observed. The executor writes the status first, then takes the steps in order, then
+/// publishes the events, and stops at the first error.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Plan {
+    /// The status to write; none when nothing changed. A plan that creates a pod always has one: the write carries the
+    /// resourceVersion that the plan was made from, so that a stale plan is refused before it can do harm.
+    pub status: Option<LongTaskStatus>,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// What to tell the user.
+    pub events: Vec<TaskEvent>,
+    /// When to plan again, if nothing happens before.
+    pub wake: Wake,
+}
+
+/// One call to the API server about a pod.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Step {
+    /// Create this pod.
+    CreatePod(Box<Pod>),
+    /// Lower the pod's `activeDeadlineSeconds`: 1 stops it within a second and keeps its status.
+    LowerDeadline {
+        /// Which pod.
+        pod: PodRef,
+        /// The new value.
+        seconds: i64,
+    },
+    /// Delete the pod.
+    DeletePod(PodRef),
+    /// Delete the task itself: it ended long enough ago.
+    DeleteTask,
+    /// Put the label back by which the watch finds the pod: somebody has taken it off, or changed it.
+    RestoreLabel(PodRef),
+    /// Drop our finalizer: the outcome is recorded, or nobody is left to record it.
+    ReleasePod(PodRef),
+}
+
+/// A pod by name and UID: a step never hits another pod that took the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodRef {
+    /// The name.
+    pub name: String,
+    /// The UID.
+    pub uid: String,
+}
+
+/// An event on the task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEvent {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// What happened, as one word in the past tense.
+    pub reason: EventReason,
+    /// What the operator was at. Events of one kind with the same action and pod are folded into one by the cluster.
+    pub action: String,
+    /// What happened and what happens next, for people.
+    pub note: String,
+    /// The pod it is about.
+    pub pod: Option<PodRef>,
+}
+
+/// What an event tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventReason {
+    /// An attempt was decided; its pod is being created.
+    AttemptStarting,
+    /// The main container runs.
+    AttemptStarted,
+    /// A segment ended and the next one follows.
+    SegmentEnded,
+    /// An attempt was interrupted by the cluster.
+    AttemptInterrupted,
+    /// An attempt failed.
+    AttemptFailed,
+    /// The main container could not be started.
+    StartFailed,
+    /// A running attempt was asked to stop.
+    StopRequested,
+    /// A pod runs past every limit.
+    AttemptOverdue,
+    /// The next pod cannot be created or started.
+    Blocked,
+    /// The API server refuses a write that the task needs.
+    WriteRefused,
+    /// Something in a report could not be used.
+    ReportIgnored,
+    /// The user paused the task.
+    Suspended,
+    /// The failure policy holds the task for a human.
+    Held,
+    /// The user let it go on.
+    Resumed,
+    /// The task succeeded.
+    Succeeded,
+    /// The task failed.
+    Failed,
+    /// The task was cancelled.
+    Cancelled,
+    /// The task cannot be read.
+    Unreadable,
+    /// A new restart token began another run.
+    Restarted,
+    /// A new restart token came while the run had not ended.
+    RestartIgnored,
+    /// The last checkpoint is older than the user wants.
+    CheckpointStale,
+    /// A finished task was edited, to no effect.
+    EditIgnored,
+    /// A rule of the failure policy never gets its turn.
+    RuleNeverMatches,
+}
+
+/// When to plan again if nothing happens before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wake {
+    /// Not before something changes.
+    #[default]
+    OnChange,
+    /// At this time.
+    At(Timestamp),
+}
+
+impl Wake {
+    /// Makes it no later than `time`.
+    pub fn no_later_than(&mut self, time: Timestamp) {
+        *self = match *self {
+            Self::OnChange => Self::At(time),
+            Self::At(earlier) => Self::At(earlier.min(time)),
+        };
+    }
+}
+
+impl Step {
+    /// The pod that it is about, if that exists.
+    pub fn pod(&self) -> Option<&PodRef> {
+        match self {
+            Self::CreatePod(_) | Self::DeleteTask => None,
+            Self::LowerDeadline { pod, .. }
+            | Self::DeletePod(pod)
+            | Self::RestoreLabel(pod)
+            | Self::ReleasePod(pod) => Some(pod),
+        }
+    }
+
+    /// Whether it asks for the same of the same pod.
+    pub fn is_same_request(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.pod() == other.pod()
+    }
+}
+
+impl fmt::Display for EventReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreatePod(pod) => write!(f, "create pod {}", pod.metadata.name.as_deref().unwrap_or_default()),
+            Self::LowerDeadline { pod, seconds } => write!(f, "lower deadline of {} to {seconds}", pod.name),
+            Self::DeletePod(pod) => write!(f, "delete pod {}", pod.name),
+            Self::DeleteTask => f.write_str("delete the task"),
+            Self::RestoreLabel(pod) => write!(f, "restore the label of {}", pod.name),
+            Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a program gets told in its environment.
+
+use k8s_openapi::api::core::v1::{Container, EnvVar};
+use serde_json::json;
+
+use super::trace::traceparent;
+use crate::{
+    api::task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    contract::env,
+};
+
+/// The kubelet's default of `terminationMessagePath`.
+const DEFAULT_REPORT: &str = "/dev/termination-log";
+
+/// The variables that every container of an attempt gets.
+pub(super) fn for_every_container(
+    task: &LongTask,
+    uid: &str,
+    status: &LongTaskStatus,
+    attempt: &CurrentAttempt,
+) -> Vec<EnvVar> {
+    let run = status.run.number;
+    let segment = &task.spec.segment;
+    let mut variables = vec![
+        variable(env::NAME, task.metadata.name.as_deref().unwrap_or_default()),
+        variable(env::NAMESPACE, task.metadata.namespace.as_deref().unwrap_or_default()),
+        variable(env::UID, uid),
+        variable(env::RUN, run.to_string()),
+        variable(env::SEGMENT, attempt.segment.to_string()),
+        variable(env::ATTEMPT, attempt.number.to_string()),
+        variable(env::SEGMENT_SECONDS, segment.duration.as_secs().to_string()),
+        variable(env::GRACE_SECONDS, segment.grace_period.as_secs().to_string()),
+        variable(env::IDEMPOTENCY_PREFIX, format!("{uid}/{run}")),
+        variable(env::TRACEPARENT, traceparent(uid, run, attempt.number)),
+    ];
+    if let Some(checkpoint) = &status.checkpoint {
+        variables.push(variable(env::CHECKPOINT, as_reported(checkpoint)));
+        variables.push(variable(env::CHECKPOINT_SEQUENCE, checkpoint.sequence.to_string()));
+    }
+    variables
+}
+
+/// The variable that only the main container gets: where to report.
+pub(super) fn report_path(main: &Container) -> EnvVar {
+    variable(env::REPORT, main.termination_message_path.as_deref().unwrap_or(DEFAULT_REPORT))
+}
+
+/// Adds the variables that the template does not set itself. In front, so that the template's may refer to them.
+pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvVar>) {
+    let theirs = container.env.take().unwrap_or_default();
+    let ours = ours.into_iter();
+    // Variables are large: a vector that grows would move each of them several times.
+    let mut all = Vec::with_capacity(ours.size_hint().0 + theirs.len());
+    all.extend(ours.filter(|ours| theirs.iter().all(|theirs| theirs.name != ours.name)));
+    all.extend(theirs);
+    container.env = Some(all);
+}
+
+/// A checkpoint in the form in which the program reported it.
+fn as_reported(checkpoint: &Checkpoint) -> String {
+    if let Some(data) = &checkpoint.data {
+        return data.to_string();
+    }
+    let mut reference = json!({ "uri": checkpoint.uri });
+    if let Some(digest) = &checkpoint.digest {
+        reference["digest"] = json!(digest);
+    }
+    if let Some(size_bytes) = checkpoint.size_bytes {
+        reference["sizeBytes"] = json!(size_bytes);
+    }
+    reference.to_string()
+}
+
+/// A variable with a literal value: the kubelet expands `$(NAME)` and reads `$$` as `$`.
+fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    let value = value.into();
+    let value = if value.contains('$') { value.replace('$', "$$") } else { value };
+    EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
+}

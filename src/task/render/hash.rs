@@ -1,0 +1,65 @@
+//! What a pod is made from, in a few letters.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::task::{LongTask, Segment};
+
+/// A digest of what of a task's specification its pods are made from: the template, and those fields of the segment that
+/// stand in a pod. Two specifications with the same digest make the same pod, whatever else was edited.
+///
+/// Not part of it: what rules of the failure policy change, and what belongs to one attempt.
+pub fn template_hash(task: &LongTask) -> String {
+    let Segment { duration, grace_period, start_timeout, container, scheduling_timeout: _, continue_exit_codes: _ } =
+        &task.spec.segment;
+    let made_from = (&task.spec.template, duration, grace_period, start_timeout, container);
+    // Such a value cannot fail to be written; if it did, every edit would count, as without a digest.
+    let written = serde_json::to_vec(&made_from).unwrap_or_default();
+    let digest = Sha256::digest(&written);
+    digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
+        // Writing into a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn hash(changes: &Value) -> String {
+        let mut spec = json!({
+            "template": { "metadata": { "labels": { "a": "1" } }, "spec": { "containers": [{ "name": "main", "image": "i:1" }] } },
+            "segment": { "duration": "1h", "container": "main" },
+        });
+        for (field, value) in changes.as_object().expect("fields") {
+            *spec.pointer_mut(field).unwrap_or_else(|| panic!("{field}")) = value.clone();
+        }
+        template_hash(&LongTask::new("t", serde_json::from_value(spec).expect("a spec")))
+    }
+
+    #[test]
+    fn what_stands_in_a_pod_changes_the_digest() {
+        let before = hash(&json!({}));
+        for change in [
+            json!({ "/template/spec/containers/0/image": "i:2" }),
+            json!({ "/template/metadata/labels/a": "2" }),
+            json!({ "/segment/duration": "2h" }),
+            json!({ "/segment": { "duration": "1h", "container": "main", "gracePeriod": "5s" } }),
+            json!({ "/segment": { "duration": "1h", "container": "main", "startTimeout": "5s" } }),
+            json!({ "/segment": { "duration": "1h" } }),
+        ] {
+            assert_ne!(hash(&change), before, "{change}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_stand_in_a_pod_leaves_the_digest() {
+        let segment =
+            json!({ "duration": "1h", "container": "main", "schedulingTimeout": "5s", "continueExitCodes": [3] });
+        assert_eq!(hash(&json!({ "/segment": segment })), hash(&json!({})));
+    }
+}

@@ -1,0 +1,135 @@
+//! The model cluster: one task, its pods, an API server that refuses nothing, and a clock that jumps.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{
+    history::Why,
+    pod::SimPod,
+    script::{Edit, Fate, Word},
+};
+use crate::{
+    api::task::{Jitter, LongTask, LongTaskStatus, Restart, RestartFrom},
+    task::plan::{Observed, Plan, Step, plan},
+};
+
+/// The cluster.
+pub(super) struct Cluster {
+    pub(super) task: LongTask,
+    pub(super) now: Timestamp,
+    pub(super) is_task_gone: bool,
+    uid: String,
+    pods: Vec<SimPod>,
+}
+
+impl Cluster {
+    /// A cluster in which the task was just applied.
+    pub(super) fn new(mut task: LongTask, uid: &str, now: Timestamp) -> Self {
+        task.status = None;
+        task.metadata.uid = Some(uid.to_owned());
+        task.metadata.generation = Some(1);
+        task.metadata.deletion_timestamp = None;
+        Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new() }
+    }
+
+    /// The status, or none yet.
+    pub(super) fn status(&self) -> LongTaskStatus {
+        self.task.status.clone().unwrap_or_default()
+    }
+
+    /// The planner's answer to what is so now.
+    pub(super) fn plan(&self) -> Plan {
+        self.plan_for(&self.task)
+    }
+
+    /// What made the planner decide as it did: that without which its plan is another.
+    pub(super) fn why(&self, planned: &Plan) -> Why {
+        let rules = self.task.spec.failure_policy.rules.iter().enumerate();
+        let mut deciding = rules.filter(|(at, _)| self.plan_without_rule(*at).status != planned.status);
+        let next = |plan: &Plan| plan.status.as_ref().and_then(|status| status.next_attempt_time);
+        let without_jitter = next(&self.plan_without_jitter());
+        Why {
+            rule: deciding.next().map(|(_, rule)| rule.name.clone()),
+            delay_before_jitter: without_jitter.filter(|time| Some(*time) != next(planned)),
+        }
+    }
+
+    fn plan_without_rule(&self, at: usize) -> Plan {
+        let mut task = self.task.clone();
+        if let Some(rule) = task.spec.failure_policy.rules.get_mut(at) {
+            // It keeps its counter and its place, and matches nothing.
+            rule.on_reasons = Some(Vec::new());
+        }
+        self.plan_for(&task)
+    }
+
+    fn plan_without_jitter(&self) -> Plan {
+        let mut task = self.task.clone();
+        task.spec.retry.backoff.jitter = Jitter::None;
+        self.plan_for(&task)
+    }
+
+    fn plan_for(&self, task: &LongTask) -> Plan {
+        let pods: Vec<_> = self.pods.iter().filter_map(SimPod::facts).map(Arc::new).collect();
+        plan(&Observed::of(task, &self.uid, pods), self.now)
+    }
+
+    /// Writes the status.
+    pub(super) fn write(&mut self, status: LongTaskStatus) {
+        self.task.status = Some(status);
+    }
+
+    /// Takes a step that needs nothing from the script.
+    pub(super) fn take(&mut self, step: &Step) {
+        match step {
+            // A create is the script's; nobody touches labels here.
+            Step::CreatePod(_) | Step::RestoreLabel(_) => {}
+            Step::LowerDeadline { pod, seconds } => {
+                self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
+            }
+            Step::DeletePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.delete(self.now)),
+            Step::ReleasePod(pod) => self.pods.iter_mut().filter(|one| one.is(pod)).for_each(SimPod::release),
+            Step::DeleteTask => self.is_task_gone = true,
+        }
+    }
+
+    /// Creates a pod that is to end like this.
+    pub(super) fn create(&mut self, pod: Pod, word: &Word, fate: Fate) {
+        self.pods.push(SimPod::create(pod, word, fate, self.now));
+    }
+
+    /// Lets happen what is due.
+    pub(super) fn go_on(&mut self) -> Option<Edit> {
+        let now = self.now;
+        let edits: Vec<_> = self.pods.iter_mut().filter_map(|pod| pod.go_on(now)).collect();
+        self.pods.retain(|pod| !pod.is_gone());
+        edits.into_iter().next()
+    }
+
+    /// When something happens to a pod next; none when no pod runs.
+    pub(super) fn next_moment(&self) -> Option<Timestamp> {
+        self.pods.iter().filter_map(SimPod::next_moment).min()
+    }
+
+    /// The user changes the specification.
+    pub(super) fn edit(&mut self, edit: Edit) {
+        let generation = self.task.metadata.generation.unwrap_or_default().saturating_add(1);
+        self.task.metadata.generation = Some(generation);
+        let spec = &mut self.task.spec;
+        match edit {
+            Edit::Suspend => spec.suspend = true,
+            Edit::Resume => spec.suspend = false,
+            Edit::Cancel => spec.cancel = true,
+            Edit::Restart => {
+                spec.cancel = false;
+                let (from, checkpoint_sequence) = spec
+                    .restart
+                    .as_ref()
+                    .map_or((RestartFrom::Latest, None), |old| (old.from, old.checkpoint_sequence));
+                spec.restart = Some(Restart { token: format!("simulated-{generation}"), from, checkpoint_sequence });
+            }
+        }
+    }
+}
