@@ -435,7 +435,10 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
                 "`kubectl longtask resume import` lets it go on from checkpoint 3",
             ),
             (
-                json!({ "phase": "Suspended", "reason": "Held" }),
+                json!({
+                    "phase": "Suspended", "reason": "Held",
+                    "conditions": [condition("Suspended", "Held", "rule card: everything is kept")],
+                }),
                 "`kubectl longtask restart import` lets it go on from the beginning, when the cause is removed",
             ),
             (json!({ "phase": "Succeeded" }), "nothing: it is done"),
