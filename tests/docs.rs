@@ -22,16 +22,27 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// What comes behind the `#` of a link to a heading, for each heading of a page.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let outside_of_code = text.split("```").step_by(2).flat_map(str::lines);
+    let headings = outside_of_code.filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let is_left_out = |c: char| !c.is_alphanumeric() && !" -_".contains(c);
+    headings.map(|heading| heading.to_lowercase().replace(is_left_out, "").replace(' ', "-")).collect()
+}
+
 #[test]
-fn every_link_to_a_file_leads_somewhere() {
-    let mut broken = Vec::new();
+fn every_link_to_a_file_or_a_heading_leads_somewhere() {
+    let folders = ["bench", "charts", "docs", "examples", "tests"];
     let roots = ["README.md", "CHANGELOG.md"].map(PathBuf::from);
-    for page in ["docs", "examples"].iter().flat_map(|folder| pages(Path::new(folder))).chain(roots) {
+    let mut broken = Vec::new();
+    for page in folders.iter().flat_map(|folder| pages(Path::new(folder))).chain(roots) {
         let text = fs::read_to_string(&page).expect("readable");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            let is_elsewhere = target.contains("://") || file.is_empty();
-            if !is_elsewhere && !page.parent().is_some_and(|folder| folder.join(file).exists()) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let aim = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let has_heading = || anchors(&fs::read_to_string(&aim).expect("readable")).contains(heading);
+            let is_right = target.contains("://") || aim.exists() && (heading.is_empty() || has_heading());
+            if !is_right {
                 broken.push(format!("{}: {target}", page.display()));
             }
         }
