@@ -37,16 +37,8 @@
 //!
 //! # Words
 //!
-//! | word | meaning |
-//! |---|---|
-//! | task | one `LongTask` object |
-//! | run | the work from its start to a terminal phase |
-//! | attempt | one pod of a task, numbered over the task's whole life; the number is the fencing epoch |
-//! | segment | one planned leg of a run: the next one follows a time limit or a yield, another attempt of the same one follows a failure or an interruption |
-//! | checkpoint | what the program reported so that a later attempt can resume |
-//! | progress | reported `completed` above the run's high-water mark; else a checkpoint not seen before |
-//! | outcome | how an attempt ended |
-//! | budget | how many retries in a row one class of outcome may have without progress |
+//! `docs/glossary.md` has the terms: task, run, segment, attempt, checkpoint, outcome, budget and the rest. One word has
+//! one meaning in the API, in messages, in the code and in the docs.
 
 pub mod api;
 pub mod cli;
