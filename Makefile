@@ -55,7 +55,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint deny sbom image reproducible generate unit
+.PHONY: build install-plugin lint doc msrv deny sbom image reproducible generate unit
 build: ## build the program
 	cargo build --locked
 
@@ -69,6 +69,7 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 
 lint: ## check format and lints, warnings denied
 	cargo fmt --check
+	tests/pins.sh
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
@@ -76,6 +77,12 @@ lint: ## check format and lints, warnings denied
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
 	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
+
+doc: ## build the documentation of the code, private items too, warnings denied: target/doc
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+
+msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to have it
+	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
