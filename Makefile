@@ -4,6 +4,7 @@
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
 ACTIONLINT := v1.7.12
+TYPOS := 1.52.0
 KWOK_VERSION := v0.8.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
@@ -55,7 +56,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint doc msrv deny sbom image reproducible generate unit
+.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit
 build: ## build the program
 	cargo build --locked
 
@@ -67,7 +68,7 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
 	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
-lint: ## check format and lints, warnings denied
+lint: typos ## check format, spelling and lints, warnings denied
 	cargo fmt --check
 	tests/pins.sh
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
@@ -77,6 +78,14 @@ lint: ## check format and lints, warnings denied
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
 	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
+
+# The package of PyPI has the built program; cargo would compile it for minutes. A machine without pip is not held up.
+typos: export PIP_ROOT_USER_ACTION := ignore
+typos: ## check spelling
+	@command -v typos > /dev/null || { mkdir -p $(CACHE)/bin && \
+		python3 -m pip install --quiet --target $(CACHE)/typos typos==$(TYPOS) && ln -sf ../typos/bin/typos $(CACHE)/bin/typos; } || \
+		echo "SKIPPED: spelling is not checked, because pip could not install typos $(TYPOS). Other ways: https://github.com/crate-ci/typos"
+	@! command -v typos > /dev/null || typos
 
 doc: ## build the documentation of the code, private items too, warnings denied: target/doc
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
