@@ -56,7 +56,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit
+.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit release-check
 build: ## build the program
 	cargo build --locked
 
@@ -120,9 +120,13 @@ generate: tools ## write the files that are generated: definition, chart, manife
 
 unit: ## run the tests that need no cluster
 	cargo test --locked --quiet
+	tests/release_check_test.sh
 	$(MAKE) --no-print-directory -C examples test
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
+
+release-check: ## check that this commit can be released as VERSION=x.y.z; RELEASE.md says how to go on
+	@tests/release_check.sh $(VERSION)
 
 .PHONY: simulation soak
 simulation: ## run the real controllers against a simulated cluster, on virtual time: 1500 seeds, or SEEDS=
