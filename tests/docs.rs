@@ -52,6 +52,19 @@ fn every_link_to_a_file_or_a_heading_leads_somewhere() {
 }
 
 #[test]
+fn every_path_that_contributors_are_told_of_exists() {
+    let page = fs::read_to_string("CONTRIBUTING.md").expect("the page");
+    let code = page.split('`').skip(1).step_by(2);
+    let paths: Vec<_> = code
+        .filter(|word| ["src/", "tests/", "docs/", "charts/", "crds/", "deploy/"].iter().any(|f| word.starts_with(f)))
+        .filter(|path| !path.contains("KIND"))
+        .collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    let missing: Vec<_> = paths.iter().filter(|path| !Path::new(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn every_decision_has_a_status_and_a_row_in_the_index() {
     let index = fs::read_to_string("docs/decisions/README.md").expect("the index");
     let decisions = pages(Path::new("docs/decisions")).into_iter().filter_map(|page| {
