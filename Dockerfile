@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
 # One static binary and nothing else: no shell, no libc, no package to patch.
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
 ENV RUSTFLAGS="-C target-feature=+crt-static"

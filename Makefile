@@ -4,6 +4,7 @@
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
 ACTIONLINT := v1.7.12
+TYPOS := 1.52.0
 KWOK_VERSION := v0.8.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
@@ -55,7 +56,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint deny sbom image reproducible generate unit
+.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit release-check
 build: ## build the program
 	cargo build --locked
 
@@ -67,8 +68,9 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
 	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
-lint: ## check format and lints, warnings denied
+lint: typos ## check format, spelling and lints, warnings denied
 	cargo fmt --check
+	tests/pins.sh
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
@@ -76,6 +78,20 @@ lint: ## check format and lints, warnings denied
 	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
 	actionlint .github/workflows/*.yaml
 	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
+
+# The package of PyPI has the built program; cargo would compile it for minutes. A machine without pip is not held up.
+typos: export PIP_ROOT_USER_ACTION := ignore
+typos: ## check spelling
+	@command -v typos > /dev/null || { mkdir -p $(CACHE)/bin && \
+		python3 -m pip install --quiet --target $(CACHE)/typos typos==$(TYPOS) && ln -sf ../typos/bin/typos $(CACHE)/bin/typos; } || \
+		echo "SKIPPED: spelling is not checked, because pip could not install typos $(TYPOS). Other ways: https://github.com/crate-ci/typos"
+	@! command -v typos > /dev/null || typos
+
+doc: ## build the documentation of the code, private items too, warnings denied: target/doc
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+
+msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to have it
+	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
@@ -104,9 +120,13 @@ generate: tools ## write the files that are generated: definition, chart, manife
 
 unit: ## run the tests that need no cluster
 	cargo test --locked --quiet
+	tests/release_check_test.sh
 	$(MAKE) --no-print-directory -C examples test
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
+
+release-check: ## check that this commit can be released as VERSION=x.y.z; RELEASE.md says how to go on
+	@tests/release_check.sh $(VERSION)
 
 .PHONY: simulation soak
 simulation: ## run the real controllers against a simulated cluster, on virtual time: 1500 seeds, or SEEDS=

@@ -32,8 +32,9 @@ fn anchors(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_link_to_a_file_or_a_heading_leads_somewhere() {
-    let folders = ["bench", "charts", "docs", "examples", "tests"];
-    let roots = ["README.md", "CHANGELOG.md"].map(PathBuf::from);
+    let folders = [".github", "bench", "charts", "docs", "examples", "tests"];
+    let roots = fs::read_dir(".").expect("the root").map(|entry| entry.expect("an entry").path());
+    let roots = roots.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let mut broken = Vec::new();
     for page in folders.iter().flat_map(|folder| pages(Path::new(folder))).chain(roots) {
         let text = fs::read_to_string(&page).expect("readable");
@@ -48,6 +49,38 @@ fn every_link_to_a_file_or_a_heading_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_path_that_contributors_are_told_of_exists() {
+    let page = fs::read_to_string("CONTRIBUTING.md").expect("the page");
+    let code = page.split('`').skip(1).step_by(2);
+    let paths: Vec<_> = code
+        .filter(|word| ["src/", "tests/", "docs/", "charts/", "crds/", "deploy/"].iter().any(|f| word.starts_with(f)))
+        .filter(|path| !path.contains("KIND"))
+        .collect();
+    assert!(paths.len() > 20, "{paths:?}");
+    let missing: Vec<_> = paths.iter().filter(|path| !Path::new(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_decision_has_a_status_and_a_row_in_the_index() {
+    let index = fs::read_to_string("docs/decisions/README.md").expect("the index");
+    let decisions = pages(Path::new("docs/decisions")).into_iter().filter_map(|page| {
+        let name = page.file_name()?.to_str()?.to_owned();
+        (name.starts_with(|first: char| first.is_ascii_digit()) && name != "0000-template.md").then_some((name, page))
+    });
+    let wrong: Vec<_> = decisions
+        .filter(|(name, page)| {
+            let text = fs::read_to_string(page).expect("readable");
+            let status = text.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or_default();
+            let is_known = ["proposed", "accepted", "replaced by "].iter().any(|word| status.starts_with(word));
+            !is_known || !index.contains(&format!("]({name})"))
+        })
+        .map(|(name, _)| name)
+        .collect();
+    assert!(wrong.is_empty(), "no status or no row: {wrong:?}");
 }
 
 #[test]

@@ -222,6 +222,7 @@ pub struct RunArgs {
     ///
     /// Such as http://collector.observability:4318; /v1/traces is appended. A run of a task is a trace, an attempt a
     /// span, with the identifiers that its program got as TRACEPARENT. Without TLS: a collector in the same cluster.
+    #[allow(rustdoc::bare_urls, reason = "the text of --help, where brackets are noise")]
     #[arg(
         long, env = "LONGTASK_OPERATOR_OTLP_ENDPOINT", value_name = "URL", value_parser = collector,
         help_heading = "Traces"

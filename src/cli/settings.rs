@@ -51,7 +51,7 @@ pub enum Scope {
 pub struct LogSettings {
     /// How lines look.
     pub format: LogFormat,
-    /// Directives of [`EnvFilter`]; known to parse.
+    /// Directives of [`EnvFilter`](tracing_subscriber::EnvFilter); known to parse.
     pub filter: String,
 }
 

@@ -1,6 +1,6 @@
 //! `kubectl longtask`: the same program under the name of a kubectl plugin.
 //!
-//! Each verb has a file: it asks the API server and hands the facts to [`text`], which makes what is printed without
+//! Each verb has a file: it asks the API server and hands the facts to `text`, which makes what is printed without
 //! I/O and without a clock.
 
 mod args;

@@ -42,7 +42,8 @@ pub struct OperatorContext {
     pub metrics: Metrics,
     /// Where spans are told.
     pub traces: Traces,
-    /// Where signs of life go. The controllers report [`Stage::Working`] when their caches are filled.
+    /// Where signs of life go. The controllers report [`Working`](crate::telemetry::health::Stage::Working) when their
+    /// caches are filled.
     pub health: Health,
     /// The right to write. Check [`Leadership::remaining`] before whatever must not come late.
     pub leadership: Leadership,

@@ -1,6 +1,6 @@
 //! Figures of single tasks, by name: what `/metrics/tasks` serves, for those who ask for it.
 //!
-//! They are apart from [`super::metrics`], whose number of series does not grow with the cluster, and bounded by the
+//! They are apart from [the operator's own](crate::telemetry::metrics), whose number of series does not grow with the cluster, and bounded by the
 //! number of tasks that the operator was told to show.
 
 use std::fmt;
