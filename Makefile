@@ -3,8 +3,6 @@
 # What is expensive to make is kept per user, and serves every clone.
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
-ACTIONLINT := v1.7.12
-KWOK_VERSION := v0.8.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
 # What belongs to this clone.
@@ -23,6 +21,9 @@ KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl and helm of the versions that the tests are made for.
 export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
+# The same for every build, vet and test of Go: what is compiled with other flags is compiled again.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
 .DEFAULT_GOAL := help
 
@@ -51,7 +52,7 @@ cluster-status: $(TOOL) ## say what of the cluster runs
 CLUSTER_SOURCES := $(shell find tests/cluster/cmd/cluster tests/cluster/internal -name '*.go' 2>/dev/null) tests/cluster/go.mod
 $(TOOL): $(CLUSTER_SOURCES)
 	@echo "building the cluster tool"
-	@CGO_ENABLED=0 go build -C tests/cluster -trimpath -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
+	@go build -C tests/cluster -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
 
 ##@ Development
 
@@ -67,15 +68,14 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
 	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
-lint: ## check format and lints, warnings denied
+lint: $(TOOL) ## check format and lints, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
-	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/collector ./cmd/pause
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
-	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
+	@$(TOOL) tools actionlint
 	actionlint .github/workflows/*.yaml
-	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
@@ -123,18 +123,11 @@ IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.ya
 test: ## everything: set up, lint, unit tests, end-to-end tests, the chart
 	@tests/stages.sh lint tools unit simulation cluster-up images e2e chart
 
-COLLECTOR := $(BUILD)/collector
-$(COLLECTOR): $(wildcard tests/collector/*)
-	@echo "building the OpenTelemetry collector that the tests use (once, up to 4 minutes)"
-	@CGO_ENABLED=0 go build -C tests/collector -trimpath -o $@ .
-
-.PHONY: collector
-collector: $(COLLECTOR) ## build the OpenTelemetry collector that the tests send traces to
-
 images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+e2e: $(TOOL) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
@@ -142,12 +135,6 @@ e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it need
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test chart --test install -- --test-threads=1
-
-KWOK_TOOL := $(CACHE)/bin/kwok-$(KWOK_VERSION)
-$(KWOK_TOOL):
-	@echo "building kwok, which plays the kubelet (once, 2 minutes)"
-	@GOBIN=$(CACHE)/bin CGO_ENABLED=0 go install sigs.k8s.io/kwok/cmd/kwok@$(KWOK_VERSION)
-	@mv $(CACHE)/bin/kwok $@
 
 ARGO := $(CACHE)/argo-$(ARGO_VERSION)
 ARGO_MODULE := github.com/argoproj/argo-workflows/v4
@@ -158,7 +145,7 @@ $(ARGO):
 	@cp -r "$$(cd $@.part && go list -m -f '{{.Dir}}' $(ARGO_MODULE)@$(ARGO_VERSION))" $@.part/source && chmod -R u+w $@.part/source
 	@# The module has no signal_linux.go; its twin for Darwin serves.
 	@cd $@.part/source/workflow/executor/osspecific && cp -n signal_darwin.go signal_linux.go
-	@cd $@.part/source && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .. ./cmd/workflow-controller ./cmd/argoexec
+	@cd $@.part/source && go build -ldflags='-s -w' -o .. ./cmd/workflow-controller ./cmd/argoexec
 	@mv $@.part/source/manifests/base/crds/minimal $@.part/crds && rm -r $@.part/source && mv $@.part $@
 
 .PHONY: bench bench-micro
@@ -167,9 +154,10 @@ bench-micro: ## measure what one look at a task costs
 
 # The order is that of docs/benchmarks.md. RUNS=1 COUNT=200 tries it out.
 RUNS  ?= 5
-bench: export KWOK := $(KWOK_TOOL)
+bench: export KWOK := $(CACHE)/bin/kwok
 bench: export ARGO := $(ARGO)
-bench: tools cluster-up images bench-micro $(KWOK_TOOL) $(ARGO) ## measure the operator beside the Job controller and Argo, on kwok (hours; RUNS=5); empties the local cluster
+bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator beside the Job controller and Argo, on kwok (hours; RUNS=5); empties the local cluster
+	@$(TOOL) tools kwok
 	@$(TOOL) load bench/argo/image.yaml
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
 	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
@@ -178,6 +166,6 @@ bench: tools cluster-up images bench-micro $(KWOK_TOOL) $(ARGO) ## measure the o
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- report
 
-demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+demo: cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh
