@@ -3,9 +3,7 @@
 # What is expensive to make is kept per user, and serves every clone.
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
-ACTIONLINT := v1.7.12
 TYPOS := 1.52.0
-KWOK_VERSION := v0.8.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
 # What belongs to this clone.
@@ -24,6 +22,17 @@ KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl and helm of the versions that the tests are made for.
 export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
+# The same for every build, vet and test of Go: what is compiled with other flags is compiled again.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+
+# Where rustup has not got the compiler that is pinned and may not fetch it, the one that it has does as well.
+ifneq ($(shell command -v rustup),)
+ifeq ($(shell cargo --version 2>/dev/null),)
+export RUSTUP_TOOLCHAIN := $(firstword $(shell cd / && rustup default))
+$(info the compiler of rust-toolchain.toml cannot be had: using $(RUSTUP_TOOLCHAIN))
+endif
+endif
 
 .DEFAULT_GOAL := help
 
@@ -52,7 +61,7 @@ cluster-status: $(TOOL) ## say what of the cluster runs
 CLUSTER_SOURCES := $(shell find tests/cluster/cmd/cluster tests/cluster/internal -name '*.go' 2>/dev/null) tests/cluster/go.mod
 $(TOOL): $(CLUSTER_SOURCES)
 	@echo "building the cluster tool"
-	@CGO_ENABLED=0 go build -C tests/cluster -trimpath -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
+	@go build -C tests/cluster -ldflags "-X main.module=$(CURDIR)/tests/cluster" -o $@ ./cmd/cluster
 
 ##@ Development
 
@@ -68,16 +77,15 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
 	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
-lint: typos ## check format, spelling and lints, warnings denied
+lint: $(TOOL) typos ## check format, spelling and lints, warnings denied
 	cargo fmt --check
 	tests/pins.sh
 	cargo clippy --locked --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
-	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/pause
+	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/collector ./cmd/pause
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
-	@command -v actionlint > /dev/null || GOBIN=$(CACHE)/bin go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT)
+	@$(TOOL) tools actionlint
 	actionlint .github/workflows/*.yaml
-	cd tests/collector && test -z "$$(gofmt -l .)" && go vet .
 
 # The package of PyPI has the built program; cargo would compile it for minutes. A machine without pip is not held up.
 typos: export PIP_ROOT_USER_ACTION := ignore
@@ -130,7 +138,7 @@ release-check: ## check that this commit can be released as VERSION=x.y.z; RELEA
 
 .PHONY: simulation soak
 simulation: ## run the real controllers against a simulated cluster, on virtual time: 1500 seeds, or SEEDS=
-	SEEDS=$(or $(SEEDS),1500) cargo test --locked --profile simulation --test simulation
+	SEEDS=$(or $(SEEDS),1500) nice cargo test --locked --profile simulation --test simulation
 
 soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
 	SEEDS=$(or $(SEEDS),20000) cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
@@ -139,22 +147,22 @@ soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the t
 
 IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
 
-.PHONY: test e2e chart images demo
-test: ## everything: set up, lint, unit tests, end-to-end tests, the chart
-	@tests/stages.sh lint tools unit simulation cluster-up images e2e chart
+# What each stage of `make test` waits for. Stories on the cluster wait for what keeps all cores busy, but for the
+# simulation, which takes only what others leave (`nice`); and the chart is tested on a machine that is quiet.
+STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,deny chart:e2e,simulation
 
-COLLECTOR := $(BUILD)/collector
-$(COLLECTOR): $(wildcard tests/collector/*)
-	@echo "building the OpenTelemetry collector that the tests use (once, up to 4 minutes)"
-	@CGO_ENABLED=0 go build -C tests/collector -trimpath -o $@ .
+.PHONY: test ci e2e chart images demo
+test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
+	@tests/stages.sh $(STAGES)
 
-.PHONY: collector
-collector: $(COLLECTOR) ## build the OpenTelemetry collector that the tests send traces to
+ci: ## the same and licences: what continuous integration runs
+	@tests/stages.sh deny $(STAGES)
 
 images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+e2e: $(TOOL) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
@@ -162,12 +170,6 @@ e2e: $(COLLECTOR) ## run the tests on the cluster that KUBECONFIG names; it need
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
 	cargo test --locked --test chart --test install -- --test-threads=1
-
-KWOK_TOOL := $(CACHE)/bin/kwok-$(KWOK_VERSION)
-$(KWOK_TOOL):
-	@echo "building kwok, which plays the kubelet (once, 2 minutes)"
-	@GOBIN=$(CACHE)/bin CGO_ENABLED=0 go install sigs.k8s.io/kwok/cmd/kwok@$(KWOK_VERSION)
-	@mv $(CACHE)/bin/kwok $@
 
 ARGO := $(CACHE)/argo-$(ARGO_VERSION)
 ARGO_MODULE := github.com/argoproj/argo-workflows/v4
@@ -178,7 +180,7 @@ $(ARGO):
 	@cp -r "$$(cd $@.part && go list -m -f '{{.Dir}}' $(ARGO_MODULE)@$(ARGO_VERSION))" $@.part/source && chmod -R u+w $@.part/source
 	@# The module has no signal_linux.go; its twin for Darwin serves.
 	@cd $@.part/source/workflow/executor/osspecific && cp -n signal_darwin.go signal_linux.go
-	@cd $@.part/source && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o .. ./cmd/workflow-controller ./cmd/argoexec
+	@cd $@.part/source && go build -ldflags='-s -w' -o .. ./cmd/workflow-controller ./cmd/argoexec
 	@mv $@.part/source/manifests/base/crds/minimal $@.part/crds && rm -r $@.part/source && mv $@.part $@
 
 .PHONY: bench bench-micro
@@ -187,9 +189,10 @@ bench-micro: ## measure what one look at a task costs
 
 # The order is that of docs/benchmarks.md. RUNS=1 COUNT=200 tries it out.
 RUNS  ?= 5
-bench: export KWOK := $(KWOK_TOOL)
+bench: export KWOK := $(CACHE)/bin/kwok
 bench: export ARGO := $(ARGO)
-bench: tools cluster-up images bench-micro $(KWOK_TOOL) $(ARGO) ## measure the operator beside the Job controller and Argo, on kwok (hours; RUNS=5); empties the local cluster
+bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator beside the Job controller and Argo, on kwok (hours; RUNS=5); empties the local cluster
+	@$(TOOL) tools kwok
 	@$(TOOL) load bench/argo/image.yaml
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
 	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
@@ -198,6 +201,6 @@ bench: tools cluster-up images bench-micro $(KWOK_TOOL) $(ARGO) ## measure the o
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- report
 
-demo: tools cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+demo: cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh

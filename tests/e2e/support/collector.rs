@@ -30,17 +30,16 @@ pub(crate) struct ReceivedSpan(Value);
 impl Collector {
     /// Starts one that keeps its file in this folder.
     pub(crate) fn start(folder: &Path) -> Self {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/collector");
         let received = folder.join("traces.json");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let process = Command::new(&program)
+        let process = Command::new("collector")
             .args([free.to_string().as_ref(), received.as_os_str()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("start {} ({error}); `make collector` builds it", program.display()));
+            .expect("start the collector, which `make tools` builds");
         Self { endpoint: format!("http://{free}"), received, _process: process }
     }
 

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-
-	"longtask.dev/tests/cluster/internal/tools"
 )
 
 // givenCluster is the one of a KUBECONFIG that the user has set: it is used and
@@ -19,10 +17,7 @@ type givenCluster struct {
 }
 
 func (g givenCluster) up(ctx context.Context) error {
-	if _, err := tools.Kube(ctx, g.module, g.cache, g.say); err != nil {
-		return err
-	}
-	if err := tools.Programs(ctx, g.cache, g.say); err != nil {
+	if err := g.programs(ctx, "kube", "helm"); err != nil {
 		return err
 	}
 	g.say.Say("using the cluster of KUBECONFIG=%s", g.file)

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"longtask.dev/tests/cluster/internal/tools"
 )
 
 // kindName is the name of the cluster among kind's.
@@ -22,10 +20,7 @@ type kindCluster struct {
 
 func (k kindCluster) up(ctx context.Context) error {
 	// kubectl and helm are used with any cluster; packages are not.
-	if _, err := tools.Kube(ctx, k.module, k.cache, k.say); err != nil {
-		return err
-	}
-	if err := tools.Programs(ctx, k.cache, k.say); err != nil {
+	if err := k.programs(ctx, "kube", "helm"); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(k.cache, 0o755); err != nil {

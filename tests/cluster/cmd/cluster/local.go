@@ -18,7 +18,10 @@ import (
 type localCluster struct{ *workshop }
 
 func (l localCluster) up(ctx context.Context) error {
-	kube, err := l.tools(ctx)
+	if err := l.tools(ctx, "kube", "helm"); err != nil {
+		return err
+	}
+	kube, err := l.kube()
 	if err != nil {
 		return err
 	}
@@ -28,6 +31,9 @@ func (l localCluster) up(ctx context.Context) error {
 	}
 	return asRoot(ctx, "up", "-kube", kube, "-pause", pause, "-kubeconfig", l.kubeconfig())
 }
+
+// kube is the program that is all of Kubernetes.
+func (l localCluster) kube() (string, error) { return tools.Program(l.module, l.cache, "kube") }
 
 // pause gives the archive of the sandbox image; its name has a version.
 func (l localCluster) pause(ctx context.Context) (string, error) {
@@ -52,7 +58,10 @@ func (l localCluster) stop(ctx context.Context, component string) error {
 }
 
 func (l localCluster) start(ctx context.Context, component string) error {
-	kube, err := tools.Kube(ctx, l.module, l.cache, l.say)
+	if err := l.programs(ctx, "kube"); err != nil {
+		return err
+	}
+	kube, err := l.kube()
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,8 @@ import (
 
 const usage = `usage: cluster COMMAND
 
-  tools                 install what is missing: packages, Kubernetes, helm
+  tools                 install what the tests need and is missing: packages, Kubernetes, helm and others
+  tools PROGRAM...      build only these, of kube, helm, helm-docs, actionlint, collector and kwok
   up                    start a cluster, or repair it
   down [--purge]        stop it; with --purge, remove its data too
   status                say what runs
@@ -73,8 +74,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch {
 	case command == "tools" && len(args) == 0:
-		_, err := w.tools(ctx)
-		return err
+		return w.tools(ctx, "kube", "helm", "helm-docs", "actionlint", "collector")
+	case command == "tools":
+		return w.programs(ctx, args...)
 	case command == "up" && len(args) == 0:
 		return w.target(ctx).up(ctx)
 	case command == "down" && len(args) == 0:

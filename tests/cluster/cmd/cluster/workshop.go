@@ -33,17 +33,19 @@ func (w *workshop) kubeconfig() string { return filepath.Join(w.cache, "kubeconf
 
 func (w *workshop) pauseFile() string { return filepath.Join(w.module, "images", "pause.yaml") }
 
-// tools installs what is missing, and gives the program that is Kubernetes.
-func (w *workshop) tools(ctx context.Context) (kube string, err error) {
+// tools installs what is missing of the system's packages and of these programs.
+func (w *workshop) tools(ctx context.Context, programs ...string) error {
 	if chosen() != "kind" { // whose nodes bring all that a node needs
 		if err := tools.Packages(ctx, w.say); err != nil {
-			return "", err
+			return err
 		}
 	}
-	if kube, err = tools.Kube(ctx, w.module, w.cache, w.say); err != nil {
-		return "", err
-	}
-	return kube, tools.Programs(ctx, w.cache, w.say)
+	return w.programs(ctx, programs...)
+}
+
+// programs builds those of these programs that are missing.
+func (w *workshop) programs(ctx context.Context, names ...string) error {
+	return tools.Programs(ctx, w.module, w.cache, w.say, names...)
 }
 
 // build makes the archives of image files.
