@@ -6,6 +6,8 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 TYPOS := 1.52.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
+# A tool that works for a second need not be optimised for minutes, as its release profile would.
+CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 TOOL    := $(BUILD)/cluster
@@ -102,12 +104,12 @@ msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to 
 	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
-	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; $(CARGO_INSTALL) cargo-deny; }
 	cargo deny --log-level error check bans licenses sources
 
 # Without a time and a path of its own, the same commit has the same list.
 sbom: ## list what the program is made of: target/longtask.cdx.json (CycloneDX)
-	@command -v cargo-cyclonedx > /dev/null || { echo "building cargo-cyclonedx (once, some minutes)"; cargo install --quiet --locked --version $(CYCLONEDX) --root $(CACHE) cargo-cyclonedx; }
+	@command -v cargo-cyclonedx > /dev/null || { echo "building cargo-cyclonedx (once, some minutes)"; $(CARGO_INSTALL) --version $(CYCLONEDX) cargo-cyclonedx; }
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename longtask.cdx
 	@mkdir -p target && sed 's|$(CURDIR)|/src|g' longtask.cdx.json > target/longtask.cdx.json && rm longtask.cdx.json
 	@echo "$(CURDIR)/target/longtask.cdx.json"
