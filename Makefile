@@ -203,6 +203,7 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- report
 
-demo: cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh
