@@ -6,6 +6,8 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 TYPOS := 1.52.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
+# A tool that works for a second need not be optimised for minutes, as its release profile would.
+CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 TOOL    := $(BUILD)/cluster
@@ -102,12 +104,12 @@ msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to 
 	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
-	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; cargo install --quiet --locked --root $(CACHE) cargo-deny; }
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; $(CARGO_INSTALL) cargo-deny; }
 	cargo deny --log-level error check bans licenses sources
 
 # Without a time and a path of its own, the same commit has the same list.
 sbom: ## list what the program is made of: target/longtask.cdx.json (CycloneDX)
-	@command -v cargo-cyclonedx > /dev/null || { echo "building cargo-cyclonedx (once, some minutes)"; cargo install --quiet --locked --version $(CYCLONEDX) --root $(CACHE) cargo-cyclonedx; }
+	@command -v cargo-cyclonedx > /dev/null || { echo "building cargo-cyclonedx (once, some minutes)"; $(CARGO_INSTALL) --version $(CYCLONEDX) cargo-cyclonedx; }
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename longtask.cdx
 	@mkdir -p target && sed 's|$(CURDIR)|/src|g' longtask.cdx.json > target/longtask.cdx.json && rm longtask.cdx.json
 	@echo "$(CURDIR)/target/longtask.cdx.json"
@@ -120,7 +122,7 @@ reproducible: $(TOOL) ## build the image of the last commit twice, in two folder
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
-	UPDATE_REFERENCE=1 cargo test --quiet --locked --test reference
+	UPDATE_REFERENCE=1 cargo test --quiet --locked --test repository reference
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
 	helm-docs --chart-search-root=charts --sort-values-order=file --log-level=error
@@ -201,6 +203,7 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- report
 
-demo: cluster-up ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh

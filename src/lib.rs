@@ -33,7 +33,7 @@
 //! `types`, `contract` and `api` are below all; a kind's rooms are `render`, `plan`, `simulate` and `controller`, and a kind
 //! never uses another kind: kinds meet in objects, not in calls. `runtime` and `telemetry` know no kind. `clock` has the
 //! only wall clock, `cli` reads the only environment. `types`, `contract`, `api` and each `render`, `plan` and `simulate` do
-//! no I/O and never ask for the time. `tests/architecture.rs` has the list, and holds it.
+//! no I/O and never ask for the time. `tests/repository/architecture.rs` has the list, and holds it.
 //!
 //! # Words
 //!
