@@ -51,7 +51,7 @@ fn interrupted(task: &LongTask, session: &Session) -> Result<Interrupted, Error>
     let status = task.status.clone().unwrap_or_default();
     let running = status.current_attempt.filter(|attempt| attempt.state == AttemptState::Running);
     let Some(attempt) = running else {
-        let phase = status.phase.map_or("not started yet", Phase::as_str);
+        let phase = status.phase.map_or("not started yet", Into::into);
         return Err(Error::NotNow(format!(
             "nothing of {name} runs that could be interrupted (it is {phase}); `kubectl longtask status {name}` says why"
         )));

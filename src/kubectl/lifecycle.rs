@@ -72,7 +72,7 @@ pub(super) async fn restart(session: &Session, args: &RestartArgs) -> Result<Str
 fn again(task: &LongTask, from: From, token: &str) -> Result<Change, Error> {
     let name = task.name_any();
     if !has_ended(task) && !task.status.as_ref().is_some_and(LongTaskStatus::is_held) {
-        let phase = phase(task).map_or("not started yet", Phase::as_str);
+        let phase = phase(task).map_or("not started yet", Into::into);
         return Err(Error::NotNow(format!(
             "{name} has not ended (it is {phase}), and a restart would not be obeyed; to begin again all the same, \
              `kubectl longtask cancel {name}` first"
@@ -174,7 +174,7 @@ fn has_ended(task: &LongTask) -> bool {
 }
 
 fn ended(task: &LongTask, so: &str) -> Error {
-    let (name, phase) = (task.name_any(), phase(task).map_or("", Phase::as_str));
+    let (name, phase) = (task.name_any(), phase(task).map_or("", Into::into));
     Error::NotNow(format!("{name} has ended (it is {phase}): {so}; `kubectl longtask restart {name}` runs it again"))
 }
 

@@ -19,39 +19,51 @@ pub fn is_condition_true(conditions: &[Condition], type_: impl Into<&'static str
     find_condition(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
-/// Sets a condition in place. Its transition time moves only when it turns from true to false or back.
-///
-/// A condition that does not hold and never did is not added: a list of everything that is fine helps nobody.
-pub fn set_condition(
+/// Says that a condition holds. Its transition time moves only if it did not before.
+pub fn mark_true(
     conditions: &mut Vec<Condition>,
     type_: impl Into<&'static str>,
-    holds: bool,
-    reason: &str,
+    reason: impl Into<String>,
     message: &str,
     now: Timestamp,
 ) {
-    let status = if holds { "True" } else { "False" };
-    let (reason, message) = (reason.to_owned(), truncate(message, LONGEST_MESSAGE).to_owned());
     let name = type_.into();
     match conditions.iter_mut().find(|condition| condition.type_ == name) {
-        Some(condition) => {
-            if condition.status != status {
-                condition.last_transition_time = Time(now);
-                status.clone_into(&mut condition.status);
-            }
-            condition.reason = reason;
-            condition.message = message;
-        }
-        None if holds => conditions.push(Condition {
+        Some(condition) => update(condition, "True", reason.into(), message, now),
+        None => conditions.push(Condition {
             type_: name.to_owned(),
-            status: status.to_owned(),
-            reason,
-            message,
+            status: "True".to_owned(),
+            reason: reason.into(),
+            message: truncate(message, LONGEST_MESSAGE).to_owned(),
             last_transition_time: Time(now),
             observed_generation: None,
         }),
-        None => {}
     }
+}
+
+/// Says that a condition does not hold. Its transition time moves only if it did before.
+///
+/// One that never held is not added: a list of everything that is fine helps nobody.
+pub fn mark_false(
+    conditions: &mut [Condition],
+    type_: impl Into<&'static str>,
+    reason: impl Into<String>,
+    message: &str,
+    now: Timestamp,
+) {
+    let name = type_.into();
+    if let Some(condition) = conditions.iter_mut().find(|condition| condition.type_ == name) {
+        update(condition, "False", reason.into(), message, now);
+    }
+}
+
+fn update(condition: &mut Condition, status: &str, reason: String, message: &str, now: Timestamp) {
+    if condition.status != status {
+        condition.last_transition_time = Time(now);
+        status.clone_into(&mut condition.status);
+    }
+    condition.reason = reason;
+    truncate(message, LONGEST_MESSAGE).clone_into(&mut condition.message);
 }
 
 #[cfg(test)]
@@ -65,10 +77,10 @@ mod tests {
     #[test]
     fn the_transition_time_moves_only_when_the_status_turns() {
         let mut conditions = Vec::new();
-        set_condition(&mut conditions, "Blocked", true, "QuotaExceeded", "a", at(1));
-        set_condition(&mut conditions, "Blocked", true, "QuotaExceeded", "b", at(2));
+        mark_true(&mut conditions, "Blocked", "QuotaExceeded", "a", at(1));
+        mark_true(&mut conditions, "Blocked", "QuotaExceeded", "b", at(2));
         assert_eq!((conditions[0].last_transition_time.0, conditions[0].message.as_str()), (at(1), "b"));
-        set_condition(&mut conditions, "Blocked", false, "Created", "", at(3));
+        mark_false(&mut conditions, "Blocked", "Created", "", at(3));
         assert_eq!(conditions[0].last_transition_time.0, at(3));
         assert!(!is_condition_true(&conditions, "Blocked"));
     }
@@ -76,14 +88,14 @@ mod tests {
     #[test]
     fn what_never_held_is_not_listed() {
         let mut conditions = Vec::new();
-        set_condition(&mut conditions, "Blocked", false, "Created", "", at(1));
+        mark_false(&mut conditions, "Blocked", "Created", "", at(1));
         assert!(conditions.is_empty());
     }
 
     #[test]
     fn a_long_message_is_cut_between_two_characters() {
         let mut conditions = Vec::new();
-        set_condition(&mut conditions, "Blocked", true, "Refused", &"ä".repeat(400), at(1));
+        mark_true(&mut conditions, "Blocked", "Refused", &"ä".repeat(400), at(1));
         assert_eq!(conditions[0].message.len(), 512);
     }
 }

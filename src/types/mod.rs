@@ -10,7 +10,7 @@ mod memory;
 mod text;
 pub mod time;
 
-pub use conditions::{find_condition, is_condition_true, set_condition};
+pub use conditions::{find_condition, is_condition_true, mark_false, mark_true};
 pub use decimal::Decimal;
 pub use duration::GoDuration;
 pub use memory::{MemorySize, NotAMemorySize};

@@ -85,7 +85,7 @@ async fn a_drill_resumes_from_the_checkpoint_and_the_log_goes_on_across_pods() {
         assert!(drill.contains("Resumed from its checkpoint. Work lost: 0s."), "{drill}");
 
         let status = task.ends_as(Phase::Succeeded, 60).await;
-        let ends: Vec<_> = status.recent_attempts.iter().rev().map(|end| end.outcome.as_str()).collect();
+        let ends: Vec<_> = status.recent_attempts.iter().rev().map(|end| end.outcome.to_string()).collect();
         assert_eq!(ends, ["Interrupted", "Failed", "Completed"]);
         let shown = said(lab, &["status", "drilled"]).await;
         assert!(shown.starts_with("drilled  Succeeded  run 1, segment 1, ended"), "{shown}");

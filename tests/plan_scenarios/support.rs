@@ -380,10 +380,7 @@ impl Planned {
             .map(|(name, value)| format!("{name} {value}"))
             .collect();
         lines.extend(self.plan.steps.iter().map(ToString::to_string));
-        lines.extend(self.plan.events.iter().map(|event| {
-            let kind = if event.warning { "Warning" } else { "Normal" };
-            format!("{kind} {}", event.reason)
-        }));
+        lines.extend(self.plan.events.iter().map(|event| format!("{} {}", event.type_, event.reason)));
         if let Wake::At(time) = self.plan.wake {
             lines.push(format!("wake {}", of_day(time)));
         }
@@ -397,11 +394,11 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
     let time = |time: Option<Timestamp>| some(time.map(of_day));
     let attempt = status.current_attempt.as_ref();
     let recent = status.recent_attempts.first();
-    let phase = format!("{} {}", some(status.phase.map(|phase| phase.as_str().into())), status.reason);
+    let phase = format!("{} {}", some(status.phase.map(|phase| phase.to_string())), status.reason);
     let mut facts = vec![
         ("phase", phase.trim_end().to_owned()),
         ("segment", status.segment.to_string()),
-        ("attempt", some(attempt.map(|attempt| format!("{} {:?}", attempt.number, attempt.state)))),
+        ("attempt", some(attempt.map(|attempt| format!("{} {}", attempt.number, attempt.state)))),
         ("started", time(attempt.and_then(|attempt| attempt.started_at))),
         ("stop", some(attempt.and_then(|attempt| Some(attempt.stop.as_ref()?.reason.to_string())))),
         ("cut by", some(attempt.and_then(|attempt| Some(attempt.cut_by?.to_string())))),

@@ -1,5 +1,6 @@
 //! What a pod waits for before its program runs: each such state is shown after its patience, and names what to look at.
 
+use longtask::task::plan::EventType;
 use serde_json::{Value, json};
 
 use crate::support::{Given, PodBuilder, given, pod};
@@ -161,7 +162,7 @@ fn what_is_shown_is_not_taken_back_by_a_clock_that_is_behind() {
 fn what_may_be_work_in_progress_is_no_warning() {
     for (what, pod, from, reason, _) in states() {
         let shown = waiting(&pod).at(from);
-        let is_warning = shown.plan.events.iter().any(|event| event.warning);
+        let is_warning = shown.plan.events.iter().any(|event| event.type_ == EventType::Warning);
         assert_eq!(is_warning, !matches!(reason, "PodInitializing" | "ContainerCreating"), "{what}");
     }
 }

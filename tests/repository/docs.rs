@@ -8,8 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 use longtask::{
-    api::task::{AttemptReason, AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTask, LongTaskStatus},
-    task::render,
+    api::task::{
+        AttemptReason, AttemptState, Checkpoint, ConditionReason, ConditionType, CurrentAttempt, FailureReason,
+        LongTask, LongTaskStatus, PhaseReason, StopReason,
+    },
+    task::{plan::EventReason, render},
 };
 use serde_json::json;
 use strum::IntoEnumIterator;
@@ -127,65 +130,21 @@ fn the_contract_names_every_variable_that_a_program_gets() {
     assert_eq!(documented, given);
 }
 
-/// The variants of an enum in a source file, which are the words that users see.
-fn variants(file: &str, name: &str) -> Vec<String> {
-    let source = fs::read_to_string(file).expect("readable");
-    let (_, body) =
-        source.split_once(&format!("pub enum {name} {{\n")).unwrap_or_else(|| panic!("no {name} in {file}"));
-    let lines = body.lines().take_while(|line| *line != "}").filter_map(|line| line.strip_prefix("    "));
-    let found: Vec<_> = lines
-        .filter(|line| line.starts_with(char::is_uppercase))
-        .filter_map(|line| line.split(|c: char| !c.is_alphanumeric()).next().map(str::to_owned))
-        .collect();
-    assert!(found.len() > 2, "{name}: {found:?}");
-    found
-}
-
-/// The words for which the operator knows what the user can do.
-fn causes_with_a_remedy() -> Vec<String> {
-    let source = fs::read_to_string("src/task/plan/blocked.rs").expect("readable");
-    let (_, function) = source.split_once("fn remedy(").expect("the remedies");
-    let arms = function.lines().take_while(|line| *line != "}").filter_map(|line| line.split_once(" =>"));
-    arms.flat_map(|(pattern, _)| quoted_words(pattern)).collect()
-}
-
-/// The quoted texts in a line of code that can be a reason.
-fn quoted_words(line: &str) -> Vec<String> {
-    let is_word = |text: &&str| {
-        text.starts_with(|first: char| first.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphanumeric())
-    };
-    line.split('"').skip(1).step_by(2).filter(is_word).map(str::to_owned).collect()
-}
-
-/// The words that a file gives out, its tests and comments left out.
-fn words_in(file: &str) -> Vec<String> {
-    let source = fs::read_to_string(file).expect("readable");
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let found: Vec<_> = lines.flat_map(quoted_words).filter(|word| !NOT_SHOWN.contains(&word.as_str())).collect();
-    assert!(found.len() > 2, "{file}: {found:?}");
-    found
-}
-
-/// Words of the API that decide, and reasons of conditions that do not hold.
-const NOT_SHOWN: [&str; 5] = ["True", "Succeeded", "Failed", "Done", "CreationRefused"];
-
 #[test]
 fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
     let page = fs::read_to_string("docs/troubleshooting.md").expect("the page");
     let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let rows: BTreeSet<_> = cells.flat_map(|cell| cell.split(", ")).collect();
-    let words = [
-        variants("src/api/task/conditions.rs", "ConditionType"),
-        variants("src/task/plan/steps.rs", "EventReason"),
-        variants("src/api/task/reasons.rs", "FailureReason"),
-        variants("src/api/task/reasons.rs", "StopReason"),
+    let is_trouble = |type_: &ConditionType| ConditionType::troubles().any(|trouble| trouble == *type_);
+    let of_troubles = ConditionReason::iter().filter(|reason| reason.conditions().iter().any(is_trouble));
+    let words: [Vec<_>; 7] = [
+        ConditionType::iter().map(|type_| type_.to_string()).collect(),
+        of_troubles.map(|reason| reason.to_string()).collect(),
+        PhaseReason::iter().map(|reason| reason.to_string()).collect(),
+        EventReason::iter().map(|reason| reason.to_string()).collect(),
+        FailureReason::iter().map(|reason| reason.to_string()).collect(),
+        StopReason::iter().map(|reason| reason.to_string()).collect(),
         AttemptReason::iter().map(|reason| reason.to_string()).collect(),
-        causes_with_a_remedy(),
-        words_in("src/task/plan/waits.rs"),
-        words_in("src/task/plan/refused.rs"),
-        words_in("src/task/plan/overdue.rs"),
-        words_in("src/task/controller/refusal.rs"),
     ];
     let missing: Vec<_> = words.iter().flatten().filter(|word| !rows.contains(word.as_str())).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");

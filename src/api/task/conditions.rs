@@ -1,11 +1,9 @@
-//! The conditions of a task.
+//! The conditions of a task, and the operator's own reasons for them.
 
-use std::fmt;
-
-use strum::{EnumIter, IntoEnumIterator, IntoStaticStr};
+use strum::{Display, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
 
 /// The conditions that a task can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumIter, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, IntoStaticStr)]
 pub enum ConditionType {
     /// The program is done.
     Complete,
@@ -41,8 +39,172 @@ impl ConditionType {
     }
 }
 
-impl fmt::Display for ConditionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+/// The operator's own reasons for a condition that holds, or for one that does not.
+///
+/// A condition can have others: `Blocked` an [`AttemptReason`](super::AttemptReason) or whatever word the API server and
+/// the kubelet use; `Failed`, `Finished` and `Stalled` a [`FailureReason`](super::FailureReason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, EnumString, IntoStaticStr)]
+pub enum ConditionReason {
+    /// A quota refuses the pod.
+    QuotaExceeded,
+    /// Pod Security refuses the pod.
+    PodSecurityViolation,
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// An admission webhook does not answer.
+    WebhookFailed,
+    /// The API server does not answer in time.
+    NoAnswer,
+    /// The API server cannot be reached.
+    NoConnection,
+    /// The API server refuses a write and has no word for why.
+    Refused,
+    /// The API server's word: a policy refuses the write, or what it names is missing.
+    Forbidden,
+    /// The API server's word: the object is not valid.
+    Invalid,
+    /// The API server's word: it cannot take the object.
+    BadRequest,
+    /// A pod has the name of the next one, and is not of this task.
+    NameTaken,
+    /// `restart.checkpointSequence` names a checkpoint that is not kept.
+    UnknownCheckpoint,
+    /// A pod that is not wanted any more has not ended.
+    WaitingForOldPod,
+    /// A pod of an earlier task of the same name has not ended.
+    WaitingForOldTask,
+    /// No scheduler has looked at the pod.
+    NotScheduled,
+    /// The kubelet of the pod's node says nothing.
+    NodeNotResponding,
+    /// The pod's volumes, network, sandbox or devices are not there.
+    NotReadyToStart,
+    /// An init container or a sidecar is at work.
+    PodInitializing,
+    /// The containers are being made.
+    ContainerCreating,
+    /// The pod's deadline may not be lowered.
+    StopRefused,
+    /// A pod may not be deleted.
+    DeletionRefused,
+    /// The finalizer may not be taken off a pod.
+    ReleaseRefused,
+    /// The label may not be put back on a pod.
+    LabelRefused,
+    /// The task may not be deleted.
+    TaskDeletionRefused,
+    /// The API server takes a change, and something takes it back.
+    TakenBack,
+    /// The operator may not stop the pod.
+    WriteRefused,
+    /// The pod's node is heard of, and has not ended the pod.
+    PodDoesNotEnd,
+    /// No checkpoint was recorded for too long.
+    NoCheckpoint,
+    /// By the user's `spec.suspend`.
+    SuspendedByUser,
+    /// By the failure policy, for a human.
+    Held,
+    /// The program is done.
+    Completed,
+    /// The user cancelled the task.
+    Cancelled,
+    /// The run, or the attempt's main container, has started.
+    Started,
+    /// The user let the task go on.
+    Resumed,
+    /// A new restart token let a held task go on.
+    Released,
+    /// A new restart token began another run.
+    Restarted,
+    /// An edit waits for the next attempt.
+    EditWaits,
+    /// No edit waits any more.
+    EditApplied,
+    /// The task is suspended.
+    Suspended,
+    /// The task has ended.
+    Finished,
+    /// The attempt has ended.
+    Ended,
+    /// The pod could be created.
+    Created,
+    /// The attempt is not wanted any more.
+    Withdrawn,
+    /// The specification has been edited.
+    Edited,
+    /// The old pod has ended.
+    OldPodEnded,
+    /// The restart token that named an unknown checkpoint is gone.
+    TokenTakenBack,
+    /// The age of the last checkpoint does not matter now.
+    NotWatched,
+    /// The last checkpoint is recent.
+    Recent,
+    /// The refused write is done, or not needed any more.
+    Done,
+    /// A pod may not be created. Never shown: such a refusal is shown as `Blocked`, by its cause.
+    CreationRefused,
+}
+
+impl ConditionReason {
+    /// The conditions that it can explain while they hold, in their message if not as their reason; none for a reason that
+    /// only says why a condition does not hold.
+    pub fn conditions(self) -> &'static [ConditionType] {
+        use ConditionType as Type;
+        match self {
+            Self::QuotaExceeded
+            | Self::PodSecurityViolation
+            | Self::NamespaceTerminating
+            | Self::WebhookFailed
+            | Self::NoAnswer
+            | Self::NoConnection
+            | Self::Refused
+            | Self::Forbidden
+            | Self::Invalid
+            | Self::BadRequest => &[Type::Blocked, Type::WriteRefused],
+            Self::NameTaken
+            | Self::UnknownCheckpoint
+            | Self::WaitingForOldPod
+            | Self::WaitingForOldTask
+            | Self::NotScheduled
+            | Self::NotReadyToStart
+            | Self::PodInitializing
+            | Self::ContainerCreating => &[Type::Blocked],
+            Self::NodeNotResponding => &[Type::Blocked, Type::AttemptOverdue],
+            Self::StopRefused
+            | Self::DeletionRefused
+            | Self::ReleaseRefused
+            | Self::LabelRefused
+            | Self::TaskDeletionRefused
+            | Self::TakenBack => &[Type::WriteRefused],
+            Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],
+            Self::NoCheckpoint => &[Type::CheckpointStale],
+            Self::SuspendedByUser | Self::Held => &[Type::Suspended],
+            Self::Completed => &[Type::Complete, Type::Finished],
+            Self::Cancelled => &[Type::Finished],
+            Self::Started | Self::Resumed | Self::Released | Self::Restarted | Self::EditWaits | Self::EditApplied => {
+                &[Type::Reconciling]
+            }
+            Self::Suspended
+            | Self::Finished
+            | Self::Ended
+            | Self::Created
+            | Self::Withdrawn
+            | Self::Edited
+            | Self::OldPodEnded
+            | Self::TokenTakenBack
+            | Self::NotWatched
+            | Self::Recent
+            | Self::Done
+            | Self::CreationRefused => &[],
+        }
+    }
+}
+
+/// A condition has its reason as a text.
+impl PartialEq<ConditionReason> for String {
+    fn eq(&self, reason: &ConditionReason) -> bool {
+        self == <&str>::from(*reason)
     }
 }

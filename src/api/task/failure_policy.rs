@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::Display;
 
 use super::reasons::AttemptReason;
 use crate::types::{
@@ -174,7 +175,7 @@ impl PodConditionPattern {
 }
 
 /// The status of a condition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Display)]
 pub enum ConditionStatus {
     /// It holds.
     #[default]

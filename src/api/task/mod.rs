@@ -6,16 +6,16 @@ mod reasons;
 mod spec;
 mod status;
 
-pub use conditions::ConditionType;
+pub use conditions::{ConditionReason, ConditionType};
 pub use failure_policy::{
     Action, ConditionStatus, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator, PodConditionPattern, Rule,
 };
-pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, StopReason};
+pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
 pub use spec::{
     Backoff, Budgets, CheckpointPolicy, CheckpointSource, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US,
     Restart, RestartFrom, Retry, Segment,
 };
 pub use status::{
-    AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, HELD, LastFailure, LongTaskStatus, Phase,
-    Progress, RequestedStop, RuleCounter, Run, Totals,
+    AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
+    RequestedStop, RuleCounter, Run, Totals,
 };

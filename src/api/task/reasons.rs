@@ -1,13 +1,17 @@
-//! The closed lists: how an attempt ended, why it was stopped, why a task failed.
+//! The closed lists: how an attempt ended, why it was stopped, why a task failed, why a phase is what it is.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strum::{EnumIter, EnumString, VariantNames};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr, VariantNames};
+
+use super::ConditionReason;
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display, EnumIter, IntoStaticStr,
+)]
 pub enum Outcome {
     /// The program is done.
     Completed,
@@ -23,21 +27,6 @@ pub enum Outcome {
     Interrupted,
     /// The program failed.
     Failed,
-}
-
-impl Outcome {
-    /// The outcome's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "Completed",
-            Self::TimeLimit => "TimeLimit",
-            Self::Yielded => "Yielded",
-            Self::Stopped => "Stopped",
-            Self::StartFailed => "StartFailed",
-            Self::Interrupted => "Interrupted",
-            Self::Failed => "Failed",
-        }
-    }
 }
 
 /// Why an attempt ended as it did, where the outcome alone does not say it.
@@ -185,7 +174,21 @@ impl AttemptReason {
 }
 
 /// Why the operator asked a running attempt to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, VariantNames)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
+    EnumIter,
+    IntoStaticStr,
+    VariantNames,
+)]
 pub enum StopReason {
     /// `spec.suspend` was set.
     Suspend,
@@ -206,7 +209,21 @@ pub enum StopReason {
 }
 
 /// A limit of `spec.limits` that can cut a segment short.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, VariantNames)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
+    EnumIter,
+    IntoStaticStr,
+    VariantNames,
+)]
 pub enum Limit {
     /// `limits.activeTime`
     ActiveTime,
@@ -217,7 +234,7 @@ pub enum Limit {
 }
 
 /// Why a task failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumString, IntoStaticStr)]
 pub enum FailureReason {
     /// Too many failures in a row without progress.
     FailureBudgetExhausted,
@@ -245,52 +262,69 @@ pub enum FailureReason {
     AttemptLimitReached,
 }
 
-impl FailureReason {
-    /// Every reason.
-    pub const ALL: [Self; 12] = [
-        Self::FailureBudgetExhausted,
-        Self::NoProgress,
-        Self::StartBudgetExhausted,
-        Self::InterruptionBudgetExhausted,
-        Self::RuleLimitExceeded,
-        Self::PermanentError,
-        Self::FailedByRule,
-        Self::ActiveTimeExceeded,
-        Self::WallTimeExceeded,
-        Self::DeadlinePassed,
-        Self::SegmentLimitReached,
-        Self::AttemptLimitReached,
-    ];
+/// Why a task that has not ended is in its phase, where no other list says it.
+///
+/// The phase's reason can also be a [`StopReason`], an [`Outcome`] with its [`AttemptReason`], a [`FailureReason`], or the
+/// reason of the condition `Blocked`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, IntoStaticStr)]
+pub enum PhaseReason {
+    /// Waiting: for the delay before a retry.
+    Backoff,
+    /// Waiting: until the program wants to go on.
+    ResumeAfter,
+    /// Suspended: by the user.
+    SuspendedByUser,
+    /// Suspended: by the failure policy, for a human.
+    Held,
+    /// Pending: a pod that is not wanted any more has not ended.
+    WaitingForOldPod,
+    /// Pending: a pod of an earlier task of the same name has not ended.
+    WaitingForOldTask,
+}
 
-    /// The reason's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FailureBudgetExhausted => "FailureBudgetExhausted",
-            Self::NoProgress => "NoProgress",
-            Self::StartBudgetExhausted => "StartBudgetExhausted",
-            Self::InterruptionBudgetExhausted => "InterruptionBudgetExhausted",
-            Self::RuleLimitExceeded => "RuleLimitExceeded",
-            Self::PermanentError => "PermanentError",
-            Self::FailedByRule => "FailedByRule",
-            Self::ActiveTimeExceeded => "ActiveTimeExceeded",
-            Self::WallTimeExceeded => "WallTimeExceeded",
-            Self::DeadlinePassed => "DeadlinePassed",
-            Self::SegmentLimitReached => "SegmentLimitReached",
-            Self::AttemptLimitReached => "AttemptLimitReached",
-        }
+/// A reason in one word: from one of the closed lists, or the cluster's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    /// The cluster's own word, as it came.
+    pub fn of_cluster(word: impl Into<String>) -> Self {
+        Self(Cow::Owned(word.into()))
     }
 }
 
-macro_rules! named_as_written {
-    ($($type:ty),*) => {$(
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(self, f)
+macro_rules! closed_lists {
+    ($($list:ty),*) => {$(
+        impl From<$list> for Reason {
+            fn from(reason: $list) -> Self {
+                Self(Cow::Borrowed(reason.into()))
             }
         }
     )*};
 }
-named_as_written!(Outcome, StopReason, Limit, FailureReason);
+closed_lists!(Outcome, StopReason, Limit, FailureReason, PhaseReason, ConditionReason);
+
+impl From<AttemptReason> for Reason {
+    fn from(reason: AttemptReason) -> Self {
+        match reason {
+            AttemptReason::Limit(limit) => limit.into(),
+            AttemptReason::Stop(reason) => reason.into(),
+            named => Self(Cow::Owned(named.to_string())),
+        }
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.0.into_owned()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl fmt::Display for AttemptReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

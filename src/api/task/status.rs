@@ -5,9 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::{
-    ConditionType,
+    ConditionReason, ConditionType,
     reasons::{Limit, Outcome, StopReason},
 };
 use crate::types::{MemorySize, find_condition, time::seconds_between};
@@ -122,9 +123,6 @@ pub struct LongTaskStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The reason of the condition `Suspended` and of the phase when the failure policy holds a task.
-pub const HELD: &str = "Held";
-
 impl LongTaskStatus {
     /// The attempt under way; none before the first one, and once the latest one was counted or withdrawn.
     pub fn live_attempt(&self) -> Option<&CurrentAttempt> {
@@ -137,7 +135,7 @@ impl LongTaskStatus {
     /// Whether the failure policy holds the task for a human.
     pub fn is_held(&self) -> bool {
         find_condition(&self.conditions, ConditionType::Suspended)
-            .is_some_and(|suspended| suspended.status == "True" && suspended.reason == HELD)
+            .is_some_and(|suspended| suspended.status == "True" && suspended.reason == ConditionReason::Held)
     }
 
     /// Running time of the run in seconds, that of the attempt under way included.
@@ -149,7 +147,9 @@ impl LongTaskStatus {
 }
 
 /// One-word summary of where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display, EnumIter, IntoStaticStr,
+)]
 pub enum Phase {
     /// An attempt is about to run: being created, scheduled or started.
     Pending,
@@ -170,32 +170,6 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Every phase.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Running,
-        Self::Stopping,
-        Self::Waiting,
-        Self::Suspended,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The phase's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Running => "Running",
-            Self::Stopping => "Stopping",
-            Self::Waiting => "Waiting",
-            Self::Suspended => "Suspended",
-            Self::Succeeded => "Succeeded",
-            Self::Failed => "Failed",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-
     /// Whether the task has ended.
     pub fn is_terminal(self) -> bool {
         match self {
@@ -277,7 +251,7 @@ pub struct CurrentAttempt {
 }
 
 /// How far an attempt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display)]
 pub enum AttemptState {
     /// Decided; its pod is being created.
     Creating,

@@ -61,7 +61,7 @@ pub(in crate::kubectl) fn table(letters: &[DeadLetter], with_namespaces: bool, n
         let style = if letter.phase == Some(Phase::Failed) { BAD } else { WARNING };
         let cells = [
             Cell::from(&*letter.name),
-            Cell::styled(letter.phase.map_or("", Phase::as_str), style),
+            Cell::styled(letter.phase.map_or("", Into::into), style),
             Cell::styled(&*letter.reason, style),
             Cell::styled(letter.time.map_or_else(|| "-".to_owned(), |time| ago(time, now)), DIM),
             Cell::from(letter.attempts.to_string()),

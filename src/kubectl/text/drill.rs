@@ -171,7 +171,7 @@ impl Drill {
             Verdict::Done => (GOOD, "The program was done: nothing is left to resume.".to_owned()),
             Verdict::Stopped(phase) => {
                 let task = &self.interrupted.task;
-                (BAD, format!("The task is {} now: `kubectl longtask status {task}` says why.", phase.as_str()))
+                (BAD, format!("The task is {phase} now: `kubectl longtask status {task}` says why."))
             }
         };
         let away = self.resumption.as_ref().map(|next| format!(" Away for {}.", span(next.seconds)));
@@ -207,7 +207,7 @@ impl Drill {
             "awaySeconds": self.resumption.as_ref().map(|next| next.seconds),
             "workLostSeconds": self.end.as_ref().map(|end| end.lost_seconds),
             "verdict": match self.verdict() {
-                Verdict::Stopped(phase) => phase.as_str().to_owned(),
+                Verdict::Stopped(phase) => phase.to_string(),
                 plain => format!("{plain:?}"),
             },
         })

@@ -93,7 +93,7 @@ pub(in crate::kubectl) fn broken(attempt: i64, message: &str) -> String {
 /// Why nothing is written for a while.
 pub(in crate::kubectl) fn pause(task: &LongTask) -> String {
     let status = task.status.clone().unwrap_or_default();
-    let phase = status.phase.map_or("", Phase::as_str);
+    let phase = status.phase.map_or("", Into::into);
     let until = status.next_attempt_time.map(|time| format!(" until {time}")).unwrap_or_default();
     let reason = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
     dim(&format!("the task is {phase}{reason}{until}"))
@@ -101,7 +101,7 @@ pub(in crate::kubectl) fn pause(task: &LongTask) -> String {
 
 /// Nothing more will be written.
 pub(in crate::kubectl) fn end(phase: Phase) -> String {
-    dim(&format!("the task is {}", phase.as_str()))
+    dim(&format!("the task is {phase}"))
 }
 
 /// Nothing more will be written.

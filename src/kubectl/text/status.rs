@@ -110,7 +110,7 @@ impl StatusView {
     }
 
     fn headline(&self, now: Timestamp) -> String {
-        let phase = self.phase.map_or("not started", Phase::as_str);
+        let phase = self.phase.map_or("not started", Into::into);
         let reason = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
         let when = match (self.start_time, self.completion_time) {
             (Some(start), Some(end)) => format!(", ended {} after {}", ago(end, now), span(between(start, end))),
@@ -210,7 +210,7 @@ impl Attempt {
         if let Some(outcome) = self.outcome {
             return Cell::styled(ending(outcome, &self.reason, self.exit_code), of_outcome(outcome));
         }
-        let state = format!("{:?}", self.state);
+        let state = self.state.to_string();
         let text = if self.reason.is_empty() { state } else { format!("{state} ({})", self.reason) };
         Cell::styled(text, if self.state == AttemptState::Running { BUSY } else { WARNING })
     }

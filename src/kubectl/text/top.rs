@@ -63,7 +63,7 @@ pub(in crate::kubectl) fn table(works: &[Row], with_namespaces: bool) -> String 
     let rows = works.iter().map(|work| {
         let cells = [
             Cell::from(&*work.name),
-            Cell::styled(work.phase.map_or("-", Phase::as_str), of_phase(work.phase)),
+            Cell::styled(work.phase.map_or("-", Into::into), of_phase(work.phase)),
             Cell::from(span(work.active_seconds)),
             Cell::from(work.attempts.to_string()),
             Cell::from(work.retries.to_string()),

@@ -7,7 +7,7 @@ use kube::{
 };
 
 use super::context::Context;
-use crate::task::plan::{PodRef, TaskEvent};
+use crate::task::plan::{self, PodRef, TaskEvent};
 
 /// Has an event on a task published soon.
 pub(super) fn publish(context: &Context, task: &impl Resource<DynamicType = ()>, event: TaskEvent) {
@@ -16,10 +16,13 @@ pub(super) fn publish(context: &Context, task: &impl Resource<DynamicType = ()>,
 
 /// Has an event on any object published soon.
 pub(super) fn publish_about(context: &Context, object: ObjectReference, event: TaskEvent) {
-    let TaskEvent { warning, reason, action, note, pod } = event;
+    let TaskEvent { type_, reason, action, note, pod } = event;
     let secondary = pod.map(|pod| pod_reference(object.namespace.as_deref().unwrap_or_default(), &pod));
     let event = Event {
-        type_: if warning { EventType::Warning } else { EventType::Normal },
+        type_: match type_ {
+            plan::EventType::Normal => EventType::Normal,
+            plan::EventType::Warning => EventType::Warning,
+        },
         reason: reason.to_string(),
         note: Some(note),
         action,

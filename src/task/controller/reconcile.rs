@@ -21,7 +21,7 @@ use crate::{
     api::task::LongTask,
     runtime::{error::Error, key::ObjectKey},
     task::{
-        plan::{EventReason, LONGEST_NOTE, Plan, Step, TaskEvent, Wake, plan},
+        plan::{EventReason, EventType, LONGEST_NOTE, Plan, Step, TaskEvent, Wake, plan},
         render,
     },
     telemetry::logs::{TaskFields, task_span},
@@ -69,7 +69,7 @@ fn publish_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject
     warn!(task = name, namespace, error = invalid.error, "cannot read this task");
     let note = format!("Cannot run this task, since it cannot be read: {}. Correct that field.", invalid.error);
     let event = TaskEvent {
-        warning: true,
+        type_: EventType::Warning,
         reason: EventReason::Unreadable,
         action: "Read".into(),
         note: truncate(&note, LONGEST_NOTE).into(),

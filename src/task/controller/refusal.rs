@@ -6,7 +6,10 @@ use kube::{ResourceExt, core::Status};
 
 use super::context::Context;
 use crate::{
-    api::{labels, task::LongTask},
+    api::{
+        labels,
+        task::{ConditionReason, LongTask, Reason},
+    },
     runtime::{call::call, error::Error, key::ObjectKey},
     task::plan::{Cause, PodFacts, PodRef, Refusal, RefusedStep, Step},
 };
@@ -67,7 +70,7 @@ pub(super) fn judge_answer(step: Step, pod: &Pod) -> Taken {
         return Taken::Done;
     }
     let message = "it takes the change and something, such as a mutating webhook or policy, takes it back";
-    Taken::Refused(RefusedStep { step, words: Cause { reason: "TakenBack".into(), message: message.into() } })
+    Taken::Refused(RefusedStep { step, words: Cause::new(ConditionReason::TakenBack, message) })
 }
 
 /// Judges a create that did not succeed.
@@ -167,30 +170,30 @@ fn words_worth_showing(context: &Context, key: &ObjectKey, error: Error) -> Resu
 pub(super) fn words(error: &Error) -> Cause {
     match error {
         Error::Call { source, .. } | Error::Refused { source, .. } => match &**source {
-            kube::Error::Api(status) => Cause { reason: reason(status), message: status.message.clone() },
-            other => Cause { reason: "NoConnection".into(), message: other.to_string() },
+            kube::Error::Api(status) => Cause::new(reason(status), status.message.clone()),
+            other => Cause::new(ConditionReason::NoConnection, other.to_string()),
         },
         Error::Timeout { .. } | Error::NotLeading { .. } => {
-            Cause { reason: "NoAnswer".into(), message: format!("{error}; a webhook may be away") }
+            Cause::new(ConditionReason::NoAnswer, format!("{error}; a webhook may be away"))
         }
     }
 }
 
 /// One word for why a write was refused, for a condition and for columns.
-fn reason(status: &Status) -> String {
+fn reason(status: &Status) -> Reason {
     let message = &status.message;
     if message.contains("exceeded quota") {
-        "QuotaExceeded".into()
+        ConditionReason::QuotaExceeded.into()
     } else if message.contains("violates PodSecurity") {
-        "PodSecurityViolation".into()
+        ConditionReason::PodSecurityViolation.into()
     } else if message.contains("because it is being terminated") {
-        "NamespaceTerminating".into()
+        ConditionReason::NamespaceTerminating.into()
     } else if message.contains("failed calling webhook") {
-        "WebhookFailed".into()
+        ConditionReason::WebhookFailed.into()
     } else if is_word(&status.reason) {
-        status.reason.clone()
+        Reason::of_cluster(&status.reason)
     } else {
-        "Refused".into()
+        ConditionReason::Refused.into()
     }
 }
 

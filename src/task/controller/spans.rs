@@ -56,7 +56,7 @@ impl<'a> Of<'a> {
         span.attributes.extend([
             ("longtask.attempt", (*number).into()),
             ("longtask.segment", (*segment).into()),
-            ("longtask.outcome", outcome.as_str().into()),
+            ("longtask.outcome", <&str>::from(outcome).into()),
             ("longtask.reason", reason.clone().into()),
         ]);
         span.attributes.extend(exit_code.map(|code| ("longtask.exit_code", i64::from(code).into())));
@@ -68,7 +68,7 @@ impl<'a> Of<'a> {
     fn run(&self, status: &LongTaskStatus) -> Span {
         let end = status.completion_time.or(status.run.start_time);
         let start = status.run.start_time.or(end).unwrap_or_default();
-        let phase = status.phase.map(Phase::as_str).unwrap_or_default();
+        let phase: &str = status.phase.map(Into::into).unwrap_or_default();
         let mut span = self.span("run", render::run_span_id(self.uid, self.run), start.into());
         span.end = end.unwrap_or(start).into();
         span.error = (status.phase == Some(Phase::Failed)).then(|| status.reason.clone());

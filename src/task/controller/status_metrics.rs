@@ -17,20 +17,20 @@ use crate::{
 /// Gives a series of 0 to every end that can be foreseen, so that the first one is seen as a rise from 0.
 pub(super) fn init_series(metrics: &Metrics) {
     for outcome in [Outcome::Completed, Outcome::TimeLimit, Outcome::Yielded] {
-        metrics.attempts_ended(outcome.as_str(), "", 0);
+        metrics.attempts_ended(outcome.into(), "", 0);
     }
     for asked in [StopReason::Suspend, StopReason::Cancel] {
-        metrics.attempts_ended(Outcome::Stopped.as_str(), known_reason(&asked.to_string()), 0);
+        metrics.attempts_ended(Outcome::Stopped.into(), known_reason(&asked.to_string()), 0);
     }
     for reason in AttemptReason::iter() {
         for outcome in reason.outcomes() {
-            metrics.attempts_ended(outcome.as_str(), known_reason(&reason.to_string()), 0);
+            metrics.attempts_ended(outcome.into(), known_reason(&reason.to_string()), 0);
         }
     }
-    metrics.runs_ended(Phase::Succeeded.as_str(), "", 0);
-    metrics.runs_ended(Phase::Cancelled.as_str(), "", 0);
-    for reason in FailureReason::ALL {
-        metrics.runs_ended(Phase::Failed.as_str(), reason.as_str(), 0);
+    metrics.runs_ended(Phase::Succeeded.into(), "", 0);
+    metrics.runs_ended(Phase::Cancelled.into(), "", 0);
+    for reason in FailureReason::iter() {
+        metrics.runs_ended(Phase::Failed.into(), reason.into(), 0);
     }
 }
 
@@ -48,16 +48,16 @@ pub(super) fn record(metrics: &Metrics, before: Option<&LongTaskStatus>, after: 
     metrics.checkpoints_recorded(rise(before.checkpoint_sequence, after.checkpoint_sequence));
     if let Some(left) = before.phase.filter(|phase| after.phase != Some(*phase)) {
         if let Some(began) = began(left, before) {
-            metrics.phase_left(left.as_str(), between(began, now));
+            metrics.phase_left(left.into(), between(began, now));
         }
         if let Some(end) = after.phase.filter(|phase| phase.is_terminal()) {
-            metrics.runs_ended(end.as_str(), known_failure(&after.reason), 1);
+            metrics.runs_ended(end.into(), known_failure(&after.reason), 1);
         }
     }
 }
 
 fn count_attempt(metrics: &Metrics, ended: &EndedAttempt, after: &LongTaskStatus, now: Timestamp) {
-    metrics.attempts_ended(ended.outcome.as_str(), known_reason(&ended.reason), 1);
+    metrics.attempts_ended(ended.outcome.into(), known_reason(&ended.reason), 1);
     match ended.outcome {
         Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded => metrics.segment_ended(),
         Outcome::StartFailed | Outcome::Interrupted | Outcome::Failed => {
@@ -101,7 +101,7 @@ fn between(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 fn known_failure(reason: &str) -> &'static str {
-    FailureReason::ALL.into_iter().map(FailureReason::as_str).find(|known| *known == reason).unwrap_or("")
+    reason.parse::<FailureReason>().map_or("", Into::into)
 }
 
 /// A reason as a label of a metric: a status that another version wrote may have words that would make endless series.

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::reflector::Store};
+use strum::IntoEnumIterator;
 use tokio::{sync::mpsc::UnboundedSender, time};
 use tracing::warn;
 
@@ -51,11 +52,11 @@ fn readable(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = &LongTask> {
 
 /// The number of tasks in each phase, those without any included.
 fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, usize> {
-    let mut numbers: HashMap<_, _> = Phase::ALL.iter().map(|phase| (phase.as_str(), 0)).collect();
+    let mut numbers: HashMap<_, _> = Phase::iter().map(|phase| (<&str>::from(phase), 0)).collect();
     for task in tasks {
         let status = task.0.as_ref().ok().and_then(|task| task.status.as_ref());
         let phase = status.and_then(|status| status.phase).unwrap_or(Phase::Pending);
-        *numbers.entry(phase.as_str()).or_default() += 1;
+        *numbers.entry(phase.into()).or_default() += 1;
     }
     numbers
 }
@@ -90,7 +91,7 @@ fn show_tasks(tasks: &[Arc<Guarded>], operator: &OperatorContext) {
     }
     let mut figures: Vec<_> = readable(tasks).filter_map(figures_of).collect();
     let has_ended =
-        |task: &TaskFigures| Phase::ALL.iter().any(|phase| phase.is_terminal() && phase.as_str() == task.phase);
+        |task: &TaskFigures| Phase::iter().any(|phase| phase.is_terminal() && <&str>::from(phase) == task.phase);
     figures.sort_by_cached_key(|task| (has_ended(task), task.namespace.clone(), task.name.clone()));
     figures.truncate(most);
     match task_metrics::encode(&figures) {
@@ -105,7 +106,7 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
     Some(TaskFigures {
         namespace: task.namespace().unwrap_or_default(),
         name: task.name_any(),
-        phase: status.phase.unwrap_or(Phase::Pending).as_str(),
+        phase: status.phase.unwrap_or(Phase::Pending).into(),
         segment: status.segment,
         attempt: status.current_attempt.as_ref().map_or(0, |attempt| attempt.number),
         retries: status.retries,

@@ -6,14 +6,16 @@ use super::{
     blocked::{self, block, is_same_trouble, show_progress, unblock},
     draft::Draft,
     edits, limits,
-    observed::{Cause, MainContainer, PodFacts},
+    observed::{MainContainer, PodFacts},
     outcome::last_word_due,
     overdue,
     steps::{EventReason, PodRef, Step},
     waits::{self, Wait},
 };
 use crate::{
-    api::task::{AttemptState, ConditionType, CurrentAttempt, Phase, RequestedStop, StopReason},
+    api::task::{
+        AttemptState, ConditionReason, ConditionType, CurrentAttempt, Phase, Reason, RequestedStop, StopReason,
+    },
     types::{
         is_condition_true,
         time::{after, seconds_between},
@@ -67,35 +69,36 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
             attempt.state = if attempt.stop.is_some() { AttemptState::Stopping } else { AttemptState::Running };
         });
         draft.status.next_attempt_time = None;
-        unblock(draft, "Started");
+        unblock(draft, ConditionReason::Started);
         let node = pod.node.as_deref().unwrap_or("an unknown node");
         let message = format!("Attempt {} of segment {} runs on {node}.", attempt.number, attempt.segment);
         draft.pod_event(Some(PodRef::to(pod)), EventReason::AttemptStarted, &message);
     }
     if attempt.stop.is_none() {
-        draft.set_phase(Phase::Running, "");
+        draft.set_phase(Phase::Running);
     }
 }
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Wait { words: Cause { reason, message }, is_progress }) = wait_worth_showing(draft, pod) {
+    if let Some(Wait { cause, is_progress }) = wait_worth_showing(draft, pod) {
         record_pod(draft, pod);
         if is_progress {
-            show_progress(draft, &reason, &message);
+            show_progress(draft, &cause);
         } else {
-            block(draft, &reason, &message);
+            block(draft, &cause);
         }
-        let shown = if is_same_trouble(&draft.status.reason, &reason) { draft.status.reason.clone() } else { reason };
+        let is_same = is_same_trouble(&draft.status.reason, &cause.reason);
+        let shown = if is_same { draft.status.reason.clone() } else { cause.reason };
         if attempt.stop.is_none() {
-            draft.set_phase(Phase::Pending, &shown);
+            draft.set_phase_because(Phase::Pending, Reason::of_cluster(shown));
         }
     } else if !lasts(draft, pod) && is_over(draft, attempt) {
         record_pod(draft, pod);
         draft.status.next_attempt_time = None;
-        unblock(draft, "Created");
+        unblock(draft, ConditionReason::Created);
         if attempt.stop.is_none() {
-            draft.set_phase(Phase::Pending, "");
+            draft.set_phase(Phase::Pending);
         }
     }
 }
@@ -112,7 +115,7 @@ fn wait_worth_showing(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<Wait> {
 /// time to be shown; taken back, it would be shown again and again.
 fn lasts(draft: &Draft<'_>, pod: &PodFacts) -> bool {
     let Some(shown) = blocked::shown(draft) else { return false };
-    waits::wait(pod).is_some_and(|wait| is_same_trouble(&shown.reason, &wait.words.reason))
+    waits::wait(pod).is_some_and(|wait| is_same_trouble(&shown.reason, &wait.cause.reason))
 }
 
 /// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an
@@ -225,7 +228,7 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         attempt.stop = Some(RequestedStop { reason, requested_at });
         attempt.state = AttemptState::Stopping;
     });
-    draft.set_phase(Phase::Stopping, &reason.to_string());
+    draft.set_phase_because(Phase::Stopping, reason);
     let waited_for = match reason {
         StopReason::StartTimeout | StopReason::SchedulingTimeout => show_what_took_too_long(draft, pod),
         StopReason::Suspend
@@ -263,11 +266,11 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
 /// Shows what the attempt waited for until its time was up, however short that was, in place of whatever kept an earlier
 /// one: the pod forgets it when it is deleted. Returns the words, behind a colon.
 fn show_what_took_too_long(draft: &mut Draft<'_>, pod: &PodFacts) -> String {
-    let Some(Wait { words, .. }) = waits::wait(pod) else { return String::new() };
-    if !blocked::shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, &words.reason)) {
-        blocked::show(draft, &words.reason, &words.message);
+    let Some(Wait { cause, .. }) = waits::wait(pod) else { return String::new() };
+    if !blocked::shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, &cause.reason)) {
+        blocked::show(draft, &cause);
     }
-    format!(": {}", words.message)
+    format!(": {}", cause.message)
 }
 
 /// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully

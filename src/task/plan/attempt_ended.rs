@@ -9,7 +9,7 @@ use super::{
     charge::{self, Charge},
     draft::Draft,
     failure_policy, finish, limits, modifiers,
-    observed::PodFacts,
+    observed::{Cause, PodFacts},
     outcome::{self, Ending},
     progress::{self, Merged},
     steps::{EventReason, PodRef},
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     api::task::{
-        Action, AttemptReason, AttemptState, ConditionType, CurrentAttempt, EndedAttempt, FailureReason, LastFailure,
-        Outcome, Rule,
+        Action, AttemptReason, AttemptState, ConditionReason, ConditionType, CurrentAttempt, EndedAttempt,
+        FailureReason, LastFailure, Outcome, Phase, PhaseReason, Reason, Rule,
     },
     types::{time::after, truncate},
 };
@@ -29,8 +29,6 @@ const RECENT_ATTEMPTS: usize = 5;
 const LONGEST_MESSAGE: usize = 1024;
 /// The most bytes of a node's name in the history of attempts: few have more, and a status has to stay small.
 const LONGEST_NODE: usize = 64;
-/// The most bytes of a reason that comes from the cluster.
-const LONGEST_REASON: usize = 64;
 
 /// Records an attempt that ended, and its verdict. What was reported is merged before anything is counted: a crash
 /// after a checkpoint is a crash with progress.
@@ -51,18 +49,18 @@ pub(super) fn record_end(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
 
 fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts>, ending: &Ending, merged: Merged) {
     let node_name = pod.and_then(|pod| pod.node.clone()).or_else(|| attempt.node_name.clone());
-    let reason = truncate(&ending.reason_word(), LONGEST_REASON).to_owned();
+    let reason = ending.reason_word();
     draft.update_attempt(|attempt| {
         attempt.state = AttemptState::Ended;
         attempt.started_at = ending.started_at;
         attempt.pod_uid = pod.map(|pod| pod.uid.clone()).or_else(|| attempt.pod_uid.take());
         attempt.node_name.clone_from(&node_name);
     });
-    draft.set_condition(ConditionType::AttemptOverdue, false, "Ended", "");
+    draft.mark_false(ConditionType::AttemptOverdue, ConditionReason::Ended, "");
     if ending.outcome == Outcome::StartFailed {
-        blocked::show(draft, &reason, &ending.words);
+        blocked::show(draft, &Cause { reason: reason.clone(), message: ending.words.clone() });
     } else {
-        blocked::unblock(draft, "Ended");
+        blocked::unblock(draft, ConditionReason::Ended);
     }
     let status = &mut draft.status;
     status.next_attempt_time = None;
@@ -224,8 +222,7 @@ fn announce(
     let pod = PodRef::to_seen(pod);
     let time = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
     let then = by_rule.map_or_else(|| time.clone(), |by_rule| format!("{time} ({by_rule})"));
-    let reason = ending.reason_word();
-    let why = if reason.is_empty() { ending.outcome.to_string() } else { reason };
+    let why = ending.reason.map_or_else(|| Reason::from(ending.outcome), Reason::from);
     let (said, exit) = (said(ending, 512), exit(ending));
     match ending.outcome {
         Outcome::Completed => {}
@@ -237,7 +234,7 @@ fn announce(
                 EventReason::SegmentEnded,
                 &format!("{what} ended{stall} ({why}{exit}); going on {then}."),
             );
-            set_waiting(draft, "ResumeAfter");
+            set_waiting(draft, PhaseReason::ResumeAfter);
         }
         Outcome::Stopped => draft.pod_event(pod, EventReason::SegmentEnded, &format!("{what} stopped ({why}{exit}).")),
         Outcome::StartFailed => {
@@ -247,25 +244,25 @@ fn announce(
                 EventReason::StartFailed,
                 &format!("{what} did not start ({why}){said}; retrying {then}."),
             );
-            set_waiting(draft, &why);
+            set_waiting(draft, why);
         }
         Outcome::Interrupted => {
             let note = format!("{what} was interrupted ({why}){said}; resuming {then}.");
             draft.pod_event(pod, EventReason::AttemptInterrupted, &note);
-            set_waiting(draft, &why);
+            set_waiting(draft, why);
         }
         Outcome::Failed => {
             draft.status.retries = draft.status.retries.saturating_add(1);
             let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.");
             draft.pod_warning(pod, EventReason::AttemptFailed, &note);
-            set_waiting(draft, &why);
+            set_waiting(draft, why);
         }
     }
 }
 
-fn set_waiting(draft: &mut Draft<'_>, reason: &str) {
+fn set_waiting(draft: &mut Draft<'_>, reason: impl Into<Reason>) {
     if draft.status.next_attempt_time.is_some() {
-        draft.set_phase(crate::api::task::Phase::Waiting, reason);
+        draft.set_phase_because(Phase::Waiting, reason);
     }
 }
 

@@ -4,14 +4,14 @@ use super::{
     blocked::{self, block, unblock},
     draft::Draft,
     edits, finish, limits, modifiers,
-    observed::{PodFacts, Refusal},
+    observed::{Cause, PodFacts, Refusal},
     outcome,
     refused::REFUSED_WAIT,
     steps::{EventReason, PodRef, Step},
     suspension,
 };
 use crate::{
-    api::task::{AttemptState, ConditionType, CurrentAttempt, Phase},
+    api::task::{AttemptState, ConditionReason, ConditionType, CurrentAttempt, Phase, PhaseReason, Reason},
     task::render,
     types::{
         find_condition, is_condition_true,
@@ -23,11 +23,6 @@ use crate::{
 const SOON: i64 = 1;
 /// How long a pod that is on its way out may take longer than it was granted before that is shown, in seconds.
 const GOING_PATIENCE: i64 = 10;
-
-/// The phase's reason while a pod that is not wanted any more has not ended.
-const WAITING_FOR_OLD_POD: &str = "WaitingForOldPod";
-/// Likewise, a pod of an earlier task of the same name.
-const WAITING_FOR_OLD_TASK: &str = "WaitingForOldTask";
 
 /// Asks, in this order, what comes next; the first answer wins.
 pub(super) fn decide_next(draft: &mut Draft<'_>) {
@@ -52,7 +47,7 @@ pub(super) fn create_or_withdraw(draft: &mut Draft<'_>) {
     let limit = limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now);
     if draft.spec.cancel || draft.spec.suspend || limit.is_some() {
         draft.set_attempt_state(AttemptState::Withdrawn);
-        forget_refusal(draft, "Withdrawn");
+        forget_refusal(draft, ConditionReason::Withdrawn);
         return decide_next(draft);
     }
     let is_edited = attempt.generation != draft.seen.generation();
@@ -73,12 +68,12 @@ fn follow_edit(draft: &mut Draft<'_>) {
     modifiers::forget_outdone_memory(draft);
     let (generation, hash) = (draft.seen.generation(), edits::hash_of_next(draft));
     draft.update_attempt(|attempt| (attempt.generation, attempt.template_hash) = (generation, Some(hash)));
-    if forget_refusal(draft, "Edited") {
-        draft.set_phase(Phase::Pending, "");
+    if forget_refusal(draft, ConditionReason::Edited) {
+        draft.set_phase(Phase::Pending);
     }
 }
 
-fn forget_refusal(draft: &mut Draft<'_>, reason: &str) -> bool {
+fn forget_refusal(draft: &mut Draft<'_>, reason: ConditionReason) -> bool {
     let is_blocked = is_condition_true(&draft.status.conditions, ConditionType::Blocked);
     if is_blocked {
         unblock(draft, reason);
@@ -117,7 +112,7 @@ fn is_cancelled(draft: &mut Draft<'_>) -> bool {
     if !draft.spec.cancel {
         return false;
     }
-    finish::end(draft, Phase::Cancelled, "Cancelled", "cancelled by the user");
+    finish::end(draft, Phase::Cancelled, ConditionReason::Cancelled, "cancelled by the user");
     draft.event(EventReason::Cancelled, "Cancelled; the last checkpoint stays in status.");
     true
 }
@@ -146,41 +141,43 @@ fn must_let_old_pods_end(draft: &mut Draft<'_>) -> bool {
     // Deleted, or about to be: the garbage collector takes a pod whose owner is gone, a moment after the owner.
     let is_doomed = |pod: &PodFacts| pod.deletion.is_some() || pod.owner_uid.is_some();
     let is_going = |pod: &PodFacts| is_doomed(pod) && !outcome::has_ended(pod, draft.now);
-    let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, WAITING_FOR_OLD_TASK));
+    let foreign = seen.foreign.iter().find(|pod| is_going(pod)).map(|pod| (pod, PhaseReason::WaitingForOldTask));
     let stray = seen.pods.iter().find(|pod| !outcome::has_ended(pod, draft.now));
-    let Some((pod, reason)) = foreign.or(stray.map(|pod| (pod, WAITING_FOR_OLD_POD))) else {
+    let Some((pod, reason)) = foreign.or(stray.map(|pod| (pod, PhaseReason::WaitingForOldPod))) else {
         old_pods_have_ended(draft);
         return false;
     };
     show_old_pod(draft, pod, reason);
-    draft.set_phase(Phase::Pending, reason);
+    draft.set_phase_because(Phase::Pending, reason);
     draft.wake.no_later_than(after(draft.now, SOON));
     true
 }
 
 /// Shows a pod that should be gone by now and is not: its node is silent, or somebody else's finalizer holds it.
-fn show_old_pod(draft: &mut Draft<'_>, pod: &PodFacts, reason: &str) {
+fn show_old_pod(draft: &mut Draft<'_>, pod: &PodFacts, reason: PhaseReason) {
     let is_late = pod.deletion.is_some_and(|deletion| after(deletion.at, GOING_PATIENCE) <= draft.now);
     if is_late {
         let node = pod.node.as_deref().unwrap_or("none");
         let name = &pod.name;
         let words = format!("pod {name} on node {node} is on its way out; see `kubectl describe pod {name}`");
-        block(draft, reason, &words);
+        block(draft, &Cause::new(reason, words));
     }
 }
 
 /// What was shown of an old pod is over.
 fn old_pods_have_ended(draft: &mut Draft<'_>) {
     let waited = blocked::shown(draft);
-    if waited.is_some_and(|shown| matches!(shown.reason.as_str(), WAITING_FOR_OLD_POD | WAITING_FOR_OLD_TASK)) {
-        unblock(draft, "OldPodEnded");
+    let is_wait =
+        |shown: &Cause| shown.is(ConditionReason::WaitingForOldPod) || shown.is(ConditionReason::WaitingForOldTask);
+    if waited.as_ref().is_some_and(is_wait) {
+        unblock(draft, ConditionReason::OldPodEnded);
     }
 }
 
 fn must_wait(draft: &mut Draft<'_>) -> bool {
     let must_wait = must_wait_to_create(draft);
     if must_wait && draft.status.phase != Some(Phase::Waiting) {
-        draft.set_phase(Phase::Waiting, "Backoff");
+        draft.set_phase_because(Phase::Waiting, PhaseReason::Backoff);
     }
     must_wait
 }
@@ -215,7 +212,7 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
     let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
     draft.pod_event(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
     draft.status.current_attempt = Some(attempt);
-    draft.set_phase(Phase::Pending, "");
+    draft.set_phase(Phase::Pending);
     create(draft);
     true
 }
@@ -253,9 +250,9 @@ fn create(draft: &mut Draft<'_>) {
 
 /// A refused create is an observation: shown, and tried again.
 fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
-    let (reason, message) = match refusal {
+    let cause = match refusal {
         Refusal::NameOfTerminatingPod => {
-            draft.set_phase(Phase::Pending, "WaitingForOldPod");
+            draft.set_phase_because(Phase::Pending, PhaseReason::WaitingForOldPod);
             draft.status.next_attempt_time = None;
             draft.wake.no_later_than(after(draft.now, SOON));
             return;
@@ -263,14 +260,14 @@ fn is_refused(draft: &mut Draft<'_>, refusal: &Refusal) {
         Refusal::NameTaken(owner) => {
             let name = draft.status.current_attempt.as_ref().map_or("", |attempt| attempt.pod_name.as_str());
             let whose = owner.as_ref().map_or_else(|| "not of this task".to_owned(), |owner| format!("of {owner}"));
-            ("NameTaken".to_owned(), format!("a pod {name} exists that is {whose}"))
+            Cause::new(ConditionReason::NameTaken, format!("a pod {name} exists that is {whose}"))
         }
         Refusal::Rejected(words) => {
-            (words.reason.clone(), format!("the API server refuses the pod: {}", words.message))
+            Cause { message: format!("the API server refuses the pod: {}", words.message), ..words.clone() }
         }
     };
-    block(draft, &reason, &message);
-    draft.set_phase(Phase::Pending, &reason);
+    block(draft, &cause);
+    draft.set_phase_because(Phase::Pending, Reason::of_cluster(cause.reason));
     let blocked_since = find_condition(&draft.status.conditions, ConditionType::Blocked)
         .map_or(draft.now, |condition| condition.last_transition_time.0);
     let waited = seconds_between(blocked_since, draft.now);

@@ -1,8 +1,8 @@
 //! What keeps the next pod from running: the condition `Blocked`.
 
-use super::{draft::Draft, observed::Cause, waits};
+use super::{draft::Draft, observed::Cause, steps::EventType, waits};
 use crate::{
-    api::task::ConditionType,
+    api::task::{AttemptReason, ConditionReason, ConditionType, Reason},
     types::{find_condition, truncate},
 };
 
@@ -10,55 +10,55 @@ use crate::{
 const LONGEST_WORDS: usize = 320;
 
 /// What stands between the cluster's words and what the user can do.
-const REMEDY: &str = ". What to do: ";
-
-/// The reason of a refusal in a namespace that is being deleted.
-pub(super) const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+pub(super) const REMEDY: &str = ". What to do: ";
 
 /// Shows what keeps the next pod from running, and what to do about it, with an event.
 ///
 /// Said again only when the reason or the specification changes: the cluster's messages carry figures that move.
-pub(super) fn block(draft: &mut Draft<'_>, reason: &str, words: &str) {
-    if !is_known(draft, reason) {
-        let remedy = full_remedy(draft, reason, words);
-        set(draft, reason, words, &remedy);
-        let note = format!("Cannot start ({reason}): {}{REMEDY}{remedy}.", sentence(words));
-        draft.say_of_block(true, reason, &note);
+pub(super) fn block(draft: &mut Draft<'_>, cause: &Cause) {
+    if !is_known(draft, &cause.reason) {
+        let remedy = full_remedy(draft, cause);
+        set(draft, cause, &remedy);
+        let note = format!("Cannot start ({}): {}{REMEDY}{remedy}.", cause.reason, sentence(&cause.message));
+        draft.say_of_block(EventType::Warning, &cause.reason, &note);
     }
 }
 
 /// Likewise, of what may be nothing but work in progress: it does not hide why an earlier attempt did not start.
-pub(super) fn show_progress(draft: &mut Draft<'_>, reason: &str, words: &str) {
+pub(super) fn show_progress(draft: &mut Draft<'_>, cause: &Cause) {
     let is_hidden = shown(draft).is_some_and(|shown| !waits::is_stage(&shown.reason));
-    if !is_hidden && !is_known(draft, reason) {
-        let remedy = full_remedy(draft, reason, words);
-        set(draft, reason, words, &remedy);
-        draft.say_of_block(false, reason, &format!("Has not started yet ({reason}): {}.", sentence(words)));
+    if !is_hidden && !is_known(draft, &cause.reason) {
+        let remedy = full_remedy(draft, cause);
+        set(draft, cause, &remedy);
+        let note = format!("Has not started yet ({}): {}.", cause.reason, sentence(&cause.message));
+        draft.say_of_block(EventType::Normal, &cause.reason, &note);
     }
 }
 
 /// Shows why the last start failed, until one succeeds. There is an event for that already.
-pub(super) fn show(draft: &mut Draft<'_>, reason: &str, words: &str) {
-    if shown(draft).is_some_and(|shown| shown.reason == reason) {
+pub(super) fn show(draft: &mut Draft<'_>, cause: &Cause) {
+    if shown(draft).is_some_and(|shown| shown.reason == cause.reason) {
         return;
     }
-    let remedy = full_remedy(draft, reason, words);
-    set(draft, reason, words, &remedy);
+    let remedy = full_remedy(draft, cause);
+    set(draft, cause, &remedy);
 }
 
-fn set(draft: &mut Draft<'_>, reason: &str, words: &str, remedy: &str) {
-    let message = format!("{}{REMEDY}{remedy}", truncate(sentence(words), LONGEST_WORDS));
-    draft.set_condition(ConditionType::Blocked, true, reason, &message);
+fn set(draft: &mut Draft<'_>, cause: &Cause, remedy: &str) {
+    let message = format!("{}{REMEDY}{remedy}", truncate(sentence(&cause.message), LONGEST_WORDS));
+    draft.mark_true(ConditionType::Blocked, Reason::of_cluster(&cause.reason), &message);
 }
 
 /// The next pod could be created and started after all, or is not wanted any more.
-pub(super) fn unblock(draft: &mut Draft<'_>, reason: &str) {
-    draft.set_condition(ConditionType::Blocked, false, reason, "");
+pub(super) fn unblock(draft: &mut Draft<'_>, reason: ConditionReason) {
+    draft.mark_false(ConditionType::Blocked, reason, "");
 }
 
-/// The kubelet tells the same trouble now by this name, now by that: while it pulls, and while it waits to pull again.
+/// Whether two reasons tell the same trouble: the kubelet alternates between `ErrImagePull` while it pulls and
+/// `ImagePullBackOff` while it waits to pull again.
 pub(super) fn is_same_trouble(shown: &str, seen: &str) -> bool {
-    shown == seen || (shown == "ErrImagePull" && seen == "ImagePullBackOff")
+    let is_pull = |word: &str, reason: AttemptReason| word.parse() == Ok(reason);
+    shown == seen || (is_pull(shown, AttemptReason::ErrImagePull) && is_pull(seen, AttemptReason::ImagePullBackOff))
 }
 
 /// What is shown now, if anything is: the cluster's words, without what the user can do. In the end there is nothing left
@@ -84,10 +84,10 @@ fn sentence(words: &str) -> &str {
 }
 
 /// What the user can do, with what a rule of theirs has to do with it.
-fn full_remedy(draft: &Draft<'_>, reason: &str, words: &str) -> String {
-    let remedy = remedy(reason, words);
+fn full_remedy(draft: &Draft<'_>, cause: &Cause) -> String {
+    let remedy = remedy(&cause.reason, &cause.message);
     match (draft.status.memory, &draft.status.memory_rule) {
-        (Some(memory), Some(rule)) if words.contains("memory") => format!(
+        (Some(memory), Some(rule)) if cause.message.contains("memory") => format!(
             "rule {rule} raised the main container's memory to {memory} (status.memory): lower its memory.max or remove \
              the rule; or {remedy}"
         ),
@@ -97,68 +97,98 @@ fn full_remedy(draft: &Draft<'_>, reason: &str, words: &str) -> String {
 
 /// What the user can do. Everything is tried on by itself, so it is never "restart".
 fn remedy(reason: &str, words: &str) -> &'static str {
+    let of_refusal = reason.parse().map(|reason| remedy_of_refusal(reason, words));
+    let of_start = || reason.parse().map(|reason| remedy_of_start(reason, words));
+    of_refusal.or_else(|_| of_start()).unwrap_or(IN_GENERAL)
+}
+
+const IN_GENERAL: &str = "correct spec.template if the cause lies there; it is tried again either way";
+const CREATE_WHAT_IS_MISSING: &str = "create what is missing; it goes on by itself then";
+
+/// What the user can do where the API server refuses the pod, or the operator says what is the matter.
+fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
+    use ConditionReason as Reason;
     match reason {
         // The pods and claims of the chain itself count as well.
-        "QuotaExceeded" if words.contains("count/pods") => {
+        Reason::QuotaExceeded if words.contains("count/pods") => {
             "lower spec.podHistoryLimit, since kept pods count too, or raise the quota; it goes on by itself when there is room"
         }
-        "Unschedulable" | "PodSecurityViolation" | "Forbidden" | "Invalid" | "BadRequest" if is_missing(words) => {
-            "create what is missing; it goes on by itself then"
+        Reason::QuotaExceeded => "make room or raise the quota; it goes on by itself when there is room",
+        Reason::PodSecurityViolation | Reason::Forbidden | Reason::Invalid | Reason::BadRequest
+            if is_missing(words) =>
+        {
+            CREATE_WHAT_IS_MISSING
         }
-        NAMESPACE_TERMINATING => "nothing: the namespace is being deleted, and this task with it",
-        waits::NOT_SCHEDULED => {
-            "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
-        }
-        waits::NODE_SILENT => "check the node with `kubectl get node`; it goes on by itself when its kubelet answers",
-        waits::NOT_PREPARED => {
-            "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
-        }
-        waits::INITIALIZING | waits::CREATING => "nothing, if it is at work; it ends with segment.startTimeout",
-        "WaitingForOldPod" | "WaitingForOldTask" => {
-            "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
-        }
-        "Unschedulable" => "make room or lower what spec.template requests; it goes on by itself when there is room",
-        "SchedulingGated" => "it goes on by itself when the pod's scheduling gates are removed",
-        "QuotaExceeded" => "make room or raise the quota; it goes on by itself when there is room",
-        "WebhookFailed" => {
+        Reason::PodSecurityViolation | Reason::Forbidden => "correct spec.template, or have the policy changed",
+        Reason::Invalid | Reason::BadRequest => "correct spec.template",
+        Reason::NamespaceTerminating => "nothing: the namespace is being deleted, and this task with it",
+        Reason::WebhookFailed => {
             "see that the webhook's service runs, or remove its webhook configuration; it goes on by itself when it answers"
         }
-        "NoAnswer" | "NoConnection" => {
+        Reason::NoAnswer | Reason::NoConnection => {
             "see whether the API server and the webhooks for pods are well; it goes on by itself when they answer"
         }
-        "SchedulerError" => "see the scheduler's log; it is tried again",
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            "check the image's name and the pull secrets in spec.template"
-        }
-        "RegistryUnavailable" | "ImageInspectError" => {
-            "see whether the registry and the node's container runtime are well; it is tried again"
-        }
-        "SignatureValidationFailed" => "sign the image, or have the policy of signatures changed",
-        "CreateContainerConfigError" => "create what is missing, or correct spec.template",
-        "StartError" | "RunContainerError" | "CreateContainerError" => {
-            "check the command in spec.template and the image"
-        }
-        "PreCreateHookError" | "PreStartHookError" => "see the kubelet's log on that node; it is tried again",
-        "PostStartHookError" => "correct the container's postStart hook in spec.template",
-        "CrashLoopBackOff" => "see the log of the sidecar that ends again and again: kubectl logs --previous",
-        "PodOSNotSupported" | "PodOSSelectorNodeLabelDoesNotMatch" => {
-            "choose nodes of that operating system by nodeSelector, or correct spec.template"
-        }
-        "AppArmor"
-        | "EmptyPodSharedPoolError"
-        | "InitContainerRestartPolicyForbidden"
-        | "PodLevelResourcesNotSupported"
-        | "SupplementalGroupsPolicyNotSupported"
-        | "SysctlForbidden" => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
-        "InitContainerFailed" => "see the init container's log",
-        "UnknownCheckpoint" => "set spec.restart.checkpointSequence to one that exists",
-        "NameTaken" => {
+        Reason::NameTaken => {
             "delete that pod, or give the task another name if something makes the pod again; it goes on by itself when the \
              name is free"
         }
-        "PodSecurityViolation" | "Forbidden" => "correct spec.template, or have the policy changed",
-        "Invalid" | "BadRequest" => "correct spec.template",
-        _ => "correct spec.template if the cause lies there; it is tried again either way",
+        Reason::UnknownCheckpoint => "set spec.restart.checkpointSequence to one that exists",
+        Reason::WaitingForOldPod | Reason::WaitingForOldTask => {
+            "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
+        }
+        Reason::NotScheduled => {
+            "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
+        }
+        Reason::NodeNotResponding => {
+            "check the node with `kubectl get node`; it goes on by itself when its kubelet answers"
+        }
+        Reason::NotReadyToStart => {
+            "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
+        }
+        Reason::PodInitializing | Reason::ContainerCreating => {
+            "nothing, if it is at work; it ends with segment.startTimeout"
+        }
+        _ => IN_GENERAL,
+    }
+}
+
+/// What the user can do where a pod does not start.
+fn remedy_of_start(reason: AttemptReason, words: &str) -> &'static str {
+    use AttemptReason as Reason;
+    match reason {
+        Reason::Unschedulable if is_missing(words) => CREATE_WHAT_IS_MISSING,
+        Reason::Unschedulable => {
+            "make room or lower what spec.template requests; it goes on by itself when there is room"
+        }
+        Reason::SchedulingGated => "it goes on by itself when the pod's scheduling gates are removed",
+        Reason::SchedulerError => "see the scheduler's log; it is tried again",
+        Reason::ErrImagePull | Reason::ImagePullBackOff | Reason::InvalidImageName | Reason::ErrImageNeverPull => {
+            "check the image's name and the pull secrets in spec.template"
+        }
+        Reason::RegistryUnavailable | Reason::ImageInspectError => {
+            "see whether the registry and the node's container runtime are well; it is tried again"
+        }
+        Reason::SignatureValidationFailed => "sign the image, or have the policy of signatures changed",
+        Reason::CreateContainerConfigError => "create what is missing, or correct spec.template",
+        Reason::StartError | Reason::RunContainerError | Reason::CreateContainerError => {
+            "check the command in spec.template and the image"
+        }
+        Reason::PreCreateHookError | Reason::PreStartHookError => {
+            "see the kubelet's log on that node; it is tried again"
+        }
+        Reason::PostStartHookError => "correct the container's postStart hook in spec.template",
+        Reason::CrashLoopBackOff => "see the log of the sidecar that ends again and again: kubectl logs --previous",
+        Reason::PodOSNotSupported | Reason::PodOSSelectorNodeLabelDoesNotMatch => {
+            "choose nodes of that operating system by nodeSelector, or correct spec.template"
+        }
+        Reason::AppArmor
+        | Reason::EmptyPodSharedPoolError
+        | Reason::InitContainerRestartPolicyForbidden
+        | Reason::PodLevelResourcesNotSupported
+        | Reason::SupplementalGroupsPolicyNotSupported
+        | Reason::SysctlForbidden => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
+        Reason::InitContainerFailed => "see the init container's log",
+        _ => IN_GENERAL,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{draft::Draft, steps::EventReason};
 use crate::{
-    api::task::{ConditionType, Phase},
+    api::task::{ConditionReason, ConditionType, Phase},
     types::{
         find_condition, is_condition_true,
         time::{after, seconds_between},
@@ -15,12 +15,12 @@ pub(super) fn watch_checkpoint_age(draft: &mut Draft<'_>) {
         && !is_condition_true(&draft.status.conditions, ConditionType::Suspended);
     let stale_after = draft.spec.checkpoint.stale_after.filter(|_| is_watched);
     let (Some(stale_after), Some(since)) = (stale_after, counted_since(draft)) else {
-        draft.set_condition(ConditionType::CheckpointStale, false, "NotWatched", "");
+        draft.mark_false(ConditionType::CheckpointStale, ConditionReason::NotWatched, "");
         return;
     };
     let due = after(since, stale_after.as_secs());
     if due > draft.now {
-        draft.set_condition(ConditionType::CheckpointStale, false, "Recent", "");
+        draft.mark_false(ConditionType::CheckpointStale, ConditionReason::Recent, "");
         draft.wake.no_later_than(due);
     } else if !is_condition_true(&draft.status.conditions, ConditionType::CheckpointStale) {
         let message = format!(
@@ -28,7 +28,7 @@ pub(super) fn watch_checkpoint_age(draft: &mut Draft<'_>) {
              does the program report checkpoints before its time is up?",
             seconds_between(since, draft.now)
         );
-        draft.set_condition(ConditionType::CheckpointStale, true, "NoCheckpoint", &message);
+        draft.mark_true(ConditionType::CheckpointStale, ConditionReason::NoCheckpoint, &message);
         draft.warning(EventReason::CheckpointStale, &message);
     }
 }

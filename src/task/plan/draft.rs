@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use super::{
     limits,
     observed::{Observed, PodFacts, RefusedStep},
-    steps::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake},
 };
 use crate::{
-    api::task::{AttemptState, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase},
-    types::{set_condition, truncate},
+    api::task::{
+        AttemptState, ConditionReason, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase, Reason,
+    },
+    types::{mark_false, mark_true, truncate},
 };
 
 /// The longest note of an event that the API server takes, in bytes.
@@ -49,11 +51,11 @@ impl<'a> Draft<'a> {
         };
         if draft.status.run.number == 0 {
             draft.status.run.number = 1;
-            // The one that a task is created with asks for nothing.
+            // A token that is present at creation is recorded, not acted on.
             draft.status.run.restart_token = draft.spec.restart.as_ref().map(|restart| restart.token.clone());
             draft.status.run.start_time = Some(now);
             draft.status.segment = 1;
-            draft.set_condition(ConditionType::Reconciling, true, "Started", "the run has started");
+            draft.mark_true(ConditionType::Reconciling, ConditionReason::Started, "the run has started");
         }
         draft
     }
@@ -65,14 +67,26 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Records where the task stands, with the one-word why.
-    pub(super) fn set_phase(&mut self, phase: Phase, reason: &str) {
+    /// Records where the task stands, where that needs no reason.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
         self.status.phase = Some(phase);
-        reason.clone_into(&mut self.status.reason);
+        self.status.reason.clear();
     }
 
-    pub(super) fn set_condition(&mut self, type_: ConditionType, holds: bool, reason: &str, message: &str) {
-        set_condition(&mut self.status.conditions, type_, holds, reason, message, self.now);
+    /// Records where the task stands, and why.
+    pub(super) fn set_phase_because(&mut self, phase: Phase, reason: impl Into<Reason>) {
+        self.status.phase = Some(phase);
+        self.status.reason = reason.into().into();
+    }
+
+    /// Says that a condition holds.
+    pub(super) fn mark_true(&mut self, type_: ConditionType, reason: impl Into<Reason>, message: &str) {
+        mark_true(&mut self.status.conditions, type_, reason.into(), message, self.now);
+    }
+
+    /// Says that a condition does not hold.
+    pub(super) fn mark_false(&mut self, type_: ConditionType, reason: ConditionReason, message: &str) {
+        mark_false(&mut self.status.conditions, type_, Reason::from(reason), message, self.now);
     }
 
     /// Changes the attempt under way, if there is one.
@@ -112,30 +126,30 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn event(&mut self, reason: EventReason, note: &str) {
-        self.publish(false, reason, "Reconcile", note, None);
+        self.publish(EventType::Normal, reason, "Reconcile", note, None);
     }
 
     pub(super) fn pod_event(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
-        self.publish(false, reason, "Reconcile", note, pod);
+        self.publish(EventType::Normal, reason, "Reconcile", note, pod);
     }
 
     pub(super) fn warning(&mut self, reason: EventReason, note: &str) {
-        self.publish(true, reason, "Reconcile", note, None);
+        self.publish(EventType::Warning, reason, "Reconcile", note, None);
     }
 
     pub(super) fn pod_warning(&mut self, pod: Option<PodRef>, reason: EventReason, note: &str) {
-        self.publish(true, reason, "Reconcile", note, pod);
+        self.publish(EventType::Warning, reason, "Reconcile", note, pod);
     }
 
     /// Tells that the attempt under way does not start. The cause is the action, so that each cause is an event.
-    pub(super) fn say_of_block(&mut self, is_warning: bool, cause: &str, note: &str) {
+    pub(super) fn say_of_block(&mut self, type_: EventType, cause: &str, note: &str) {
         let pod = self.status.current_attempt.as_ref().map(PodRef::of);
-        self.publish(is_warning, EventReason::Blocked, cause, note, pod);
+        self.publish(type_, EventReason::Blocked, cause, note, pod);
     }
 
-    fn publish(&mut self, warning: bool, reason: EventReason, action: &str, note: &str, pod: Option<PodRef>) {
+    fn publish(&mut self, type_: EventType, reason: EventReason, action: &str, note: &str, pod: Option<PodRef>) {
         let (action, note) = (truncate(action, LONGEST_ACTION).to_owned(), truncate(note, LONGEST_NOTE).to_owned());
-        self.events.push(TaskEvent { warning, reason, action, note, pod });
+        self.events.push(TaskEvent { type_, reason, action, note, pod });
     }
 
     /// The finished plan. Its status is left out when it is the recorded one and no pod is created.

@@ -2,13 +2,10 @@
 
 use super::{draft::Draft, observed::PodFacts};
 use crate::{
-    api::task::{ConditionType, CurrentAttempt},
+    api::task::{ConditionReason, ConditionType, CurrentAttempt},
     task::render,
     types::{find_condition, is_condition_true},
 };
-
-/// The reason of the condition `Reconciling` while an edit waits for the next attempt.
-const EDIT_WAITS: &str = "EditWaits";
 
 /// Whether the specification has been edited since the attempt was made, so that its pod would be another one now.
 pub(super) fn makes_another_pod(draft: &Draft<'_>, attempt: &CurrentAttempt) -> bool {
@@ -56,13 +53,14 @@ pub(super) fn show_waiting(draft: &mut Draft<'_>, attempt: &CurrentAttempt) {
         attempt.generation,
         draft.seen.generation(),
     );
-    draft.set_condition(ConditionType::Reconciling, true, EDIT_WAITS, &message);
+    draft.mark_true(ConditionType::Reconciling, ConditionReason::EditWaits, &message);
 }
 
 /// No edit waits: the attempt that it waited for has ended, or it was taken back.
 pub(super) fn waits_no_more(draft: &mut Draft<'_>) {
     let reconciling = find_condition(&draft.status.conditions, ConditionType::Reconciling);
-    if reconciling.is_some_and(|condition| condition.reason == EDIT_WAITS) {
-        draft.set_condition(ConditionType::Reconciling, true, "EditApplied", "the run goes on with the spec as edited");
+    if reconciling.is_some_and(|condition| condition.reason == ConditionReason::EditWaits) {
+        let message = "the run goes on with the spec as edited";
+        draft.mark_true(ConditionType::Reconciling, ConditionReason::EditApplied, message);
     }
 }

@@ -44,7 +44,7 @@ fn is_any_among(patterns: &[PodConditionPattern], conditions: &[ConditionFacts])
     patterns.iter().any(|pattern| {
         conditions.iter().any(|condition| {
             condition.type_ == pattern.type_
-                && condition.status == format!("{:?}", pattern.status())
+                && condition.status == pattern.status().to_string()
                 && pattern.reason.as_ref().is_none_or(|reason| *reason == condition.reason)
         })
     })

@@ -1,8 +1,8 @@
 //! How a run ends: done, failed or cancelled.
 
-use super::{blocked::unblock, draft::Draft, steps::EventReason};
+use super::{draft::Draft, steps::EventReason};
 use crate::{
-    api::task::{ConditionType, FailureReason, Limit, Phase},
+    api::task::{ConditionReason, ConditionType, FailureReason, Limit, Phase, Reason},
     types::truncate,
 };
 
@@ -23,12 +23,12 @@ pub(super) fn fail_by_limit(draft: &mut Draft<'_>, limit: Limit) {
 
 /// Fails the task for good.
 pub(super) fn fail(draft: &mut Draft<'_>, reason: FailureReason, message: &str) {
-    let word = reason.to_string();
     // The whole is said once: a status has to stay small.
-    end(draft, Phase::Failed, &word, "the task has failed, see the condition Failed");
-    draft.set_condition(ConditionType::Failed, true, &word, message);
-    draft.set_condition(ConditionType::Stalled, true, &word, truncate(message, SHORT));
-    draft.warning(EventReason::Failed, &format!("Failed ({word}): {message}. The last checkpoint stays in status."));
+    end(draft, Phase::Failed, reason, "the task has failed, see the condition Failed");
+    draft.set_phase_because(Phase::Failed, reason);
+    draft.mark_true(ConditionType::Failed, reason, message);
+    draft.mark_true(ConditionType::Stalled, reason, truncate(message, SHORT));
+    draft.warning(EventReason::Failed, &format!("Failed ({reason}): {message}. The last checkpoint stays in status."));
 }
 
 /// The program is done.
@@ -39,8 +39,8 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
         counted(draft.status.totals.attempts, "attempt"),
         draft.status.active_seconds
     );
-    end(draft, Phase::Succeeded, "Completed", &note);
-    draft.set_condition(ConditionType::Complete, true, "Completed", &note);
+    end(draft, Phase::Succeeded, ConditionReason::Completed, &note);
+    draft.mark_true(ConditionType::Complete, ConditionReason::Completed, &note);
     draft.event(EventReason::Succeeded, &note);
 }
 
@@ -51,19 +51,23 @@ pub(super) fn counted(number: i64, what: &str) -> String {
 }
 
 /// Ends the run in a terminal phase.
-pub(super) fn end(draft: &mut Draft<'_>, phase: Phase, reason: &str, message: &str) {
+pub(super) fn end(draft: &mut Draft<'_>, phase: Phase, reason: impl Into<Reason>, message: &str) {
     // A segment that would have come next has not.
     draft.status.segment = draft.status.current_attempt.as_ref().map_or(draft.status.segment, |last| last.segment);
-    draft.set_phase(phase, if phase == Phase::Failed { reason } else { "" });
+    draft.set_phase(phase);
     draft.status.completion_time = Some(draft.now);
     draft.status.next_attempt_time = None;
     if let Some(progress) = &mut draft.status.progress {
         progress.estimated_completion_time = None;
     }
-    unblock(draft, "Finished");
-    draft.set_condition(ConditionType::AttemptOverdue, false, "Finished", "");
-    draft.set_condition(ConditionType::CheckpointStale, false, "Finished", "");
-    draft.set_condition(ConditionType::Suspended, false, "Finished", "");
-    draft.set_condition(ConditionType::Reconciling, false, "Finished", "the task has ended");
-    draft.set_condition(ConditionType::Finished, true, reason, message);
+    for over in [
+        ConditionType::Blocked,
+        ConditionType::AttemptOverdue,
+        ConditionType::CheckpointStale,
+        ConditionType::Suspended,
+    ] {
+        draft.mark_false(over, ConditionReason::Finished, "");
+    }
+    draft.mark_false(ConditionType::Reconciling, ConditionReason::Finished, "the task has ended");
+    draft.mark_true(ConditionType::Finished, reason, message);
 }

@@ -84,7 +84,7 @@ fn wall_time_end(limits: &Limits, status: &LongTaskStatus) -> Option<Timestamp> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::set_condition;
+    use crate::types::mark_true;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(next_limit(&limits, &status), Some(at(150)));
         status.run.suspended_seconds = 7;
         assert_eq!(next_limit(&limits, &status), Some(at(157)));
-        set_condition(&mut status.conditions, ConditionType::Suspended, true, "ByUser", "", at(120));
+        mark_true(&mut status.conditions, ConditionType::Suspended, "SuspendedByUser", "", at(120));
         assert_eq!(next_limit(&limits, &status), None);
         assert_eq!(next_limit(&Limits { deadline: Some(at(1)), ..limits }, &status), Some(at(1)));
     }

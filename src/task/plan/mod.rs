@@ -45,7 +45,7 @@ pub use self::{
         Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
     },
     refused::event_without_status as refused_event,
-    steps::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake},
 };
 use crate::api::task::{AttemptState, LongTaskStatus};
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::steps::Step;
 use crate::{
-    api::task::{LongTask, LongTaskStatus},
+    api::task::{ConditionReason, LongTask, LongTaskStatus, Reason},
     contract::report::Report,
     types::MemorySize,
 };
@@ -87,7 +87,7 @@ pub enum Refusal {
     NameTaken(Option<String>),
 }
 
-/// A reason in one word and a message, as the cluster put them.
+/// A reason in one word and a message: the cluster's, or ours where it has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// One word, such as `Unschedulable`.
@@ -279,6 +279,18 @@ pub struct ContainerEnd {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+impl Cause {
+    /// A cause of that reason.
+    pub fn new(reason: impl Into<Reason>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into().into(), message: message.into() }
+    }
+
+    /// Whether its reason is this one of ours.
+    pub(super) fn is(&self, reason: ConditionReason) -> bool {
+        self.reason == reason
+    }
 }
 
 impl ContainerEnd {

@@ -11,7 +11,7 @@ use super::{
     steps::{EventReason, PodRef},
 };
 use crate::{
-    api::task::ConditionType,
+    api::task::{ConditionReason, ConditionType},
     types::{find_condition, time::after},
 };
 
@@ -61,7 +61,7 @@ fn report(draft: &mut Draft<'_>, pod: &PodFacts, due: Timestamp) {
         return;
     }
     let message = message(&cause, pod, due);
-    draft.set_condition(ConditionType::AttemptOverdue, true, reason, &message);
+    draft.mark_true(ConditionType::AttemptOverdue, reason, &message);
     draft.pod_warning(Some(PodRef::to(pod)), EventReason::AttemptOverdue, &format!("Overdue: {message}."));
 }
 
@@ -75,11 +75,11 @@ fn cause(draft: &Draft<'_>, pod: &PodFacts) -> Cause {
     }
 }
 
-fn reason(cause: &Cause) -> &'static str {
+fn reason(cause: &Cause) -> ConditionReason {
     match cause {
-        Cause::WriteRefused => "WriteRefused",
-        Cause::NodeSilent => "NodeNotResponding",
-        Cause::NotEnded => "PodDoesNotEnd",
+        Cause::WriteRefused => ConditionReason::WriteRefused,
+        Cause::NodeSilent => ConditionReason::NodeNotResponding,
+        Cause::NotEnded => ConditionReason::PodDoesNotEnd,
     }
 }
 

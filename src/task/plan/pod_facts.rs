@@ -13,7 +13,10 @@ use super::{
     start,
 };
 use crate::{
-    api::{labels, task::CurrentAttempt},
+    api::{
+        labels,
+        task::{AttemptReason, CurrentAttempt},
+    },
     types::{MemorySize, time::after},
 };
 
@@ -183,7 +186,7 @@ fn memory_limit(pod: &Pod) -> Option<MemorySize> {
 fn unscheduled(condition: &PodCondition) -> Cause {
     let said = words(condition.reason.as_ref(), condition.message.as_ref());
     said.unwrap_or_else(|| Cause {
-        reason: "Unschedulable".into(),
+        reason: AttemptReason::Unschedulable.to_string(),
         message: condition.message.clone().unwrap_or_default(),
     })
 }

@@ -1,12 +1,13 @@
 //! Writes that the API server refuses: the condition `WriteRefused`.
 
 use super::{
+    blocked::REMEDY,
     draft::{Draft, LONGEST_NOTE},
     observed::RefusedStep,
-    steps::{EventReason, Step, TaskEvent},
+    steps::{EventReason, EventType, Step, TaskEvent},
 };
 use crate::{
-    api::task::ConditionType,
+    api::task::{ConditionReason, ConditionType},
     types::{
         find_condition, is_condition_true,
         time::{after, seconds_between},
@@ -28,7 +29,7 @@ pub(super) fn show(draft: &mut Draft<'_>) {
     match refused {
         Some(refused) => show_refused(draft, refused),
         None if is_shown_and_needed(draft) => {}
-        None => draft.set_condition(ConditionType::WriteRefused, false, "Done", ""),
+        None => draft.mark_false(ConditionType::WriteRefused, ConditionReason::Done, ""),
     }
 }
 
@@ -41,7 +42,7 @@ fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
         .is_some_and(|known| known.status == "True" && known.reason == reason && known.message.contains(&in_brackets));
     if !is_known {
         let message = message(refused);
-        draft.set_condition(ConditionType::WriteRefused, true, reason, &message);
+        draft.mark_true(ConditionType::WriteRefused, reason, &message);
         draft.pod_warning(
             refused.step.pod().cloned(),
             EventReason::WriteRefused,
@@ -58,9 +59,9 @@ fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
 pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
     let note = format!("{}.", first_upper(&message(refused)));
     TaskEvent {
-        warning: true,
+        type_: EventType::Warning,
         reason: EventReason::WriteRefused,
-        action: reason(&refused.step).to_owned(),
+        action: reason(&refused.step).to_string(),
         note: truncate(&note, LONGEST_NOTE).to_owned(),
         pod: refused.step.pod().cloned(),
     }
@@ -75,8 +76,7 @@ fn message(refused: &RefusedStep) -> String {
         Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::RestoreLabel(_) | Step::ReleasePod(_) => "",
     };
     format!(
-        "{} is refused ({}): {said}. What to do: let the operator make this change{instead}; it is tried again within a \
-         minute",
+        "{} is refused ({}): {said}{REMEDY}let the operator make this change{instead}; it is tried again within a minute",
         what(step),
         words.reason
     )
@@ -92,22 +92,19 @@ fn is_shown_and_needed(draft: &Draft<'_>) -> bool {
 /// Whether the API server refuses to let this attempt's pod be stopped.
 pub(super) fn keeps_from_stopping(draft: &Draft<'_>) -> bool {
     let shown = find_condition(&draft.status.conditions, ConditionType::WriteRefused);
-    let is_stop = |reason: &str| matches!(reason, STOP_REFUSED | DELETION_REFUSED);
-    shown.is_some_and(|shown| shown.status == "True" && is_stop(&shown.reason))
+    let is_stop = |reason| matches!(reason, ConditionReason::StopRefused | ConditionReason::DeletionRefused);
+    shown.is_some_and(|shown| shown.status == "True" && shown.reason.parse().is_ok_and(is_stop))
         || draft.refused_steps().any(|refused| is_stop(reason(&refused.step)))
 }
 
-const STOP_REFUSED: &str = "StopRefused";
-const DELETION_REFUSED: &str = "DeletionRefused";
-
-fn reason(step: &Step) -> &'static str {
+fn reason(step: &Step) -> ConditionReason {
     match step {
-        Step::CreatePod(_) => "CreationRefused",
-        Step::LowerDeadline { .. } => STOP_REFUSED,
-        Step::DeletePod(_) => DELETION_REFUSED,
-        Step::DeleteTask => "TaskDeletionRefused",
-        Step::RestoreLabel(_) => "LabelRefused",
-        Step::ReleasePod(_) => "ReleaseRefused",
+        Step::CreatePod(_) => ConditionReason::CreationRefused,
+        Step::LowerDeadline { .. } => ConditionReason::StopRefused,
+        Step::DeletePod(_) => ConditionReason::DeletionRefused,
+        Step::DeleteTask => ConditionReason::TaskDeletionRefused,
+        Step::RestoreLabel(_) => ConditionReason::LabelRefused,
+        Step::ReleasePod(_) => ConditionReason::ReleaseRefused,
     }
 }
 

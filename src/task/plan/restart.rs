@@ -1,20 +1,18 @@
 //! Another run of a task that has ended, by a new `spec.restart.token`.
 
-use super::{blocked, draft::Draft, steps::EventReason, suspension};
+use super::{blocked, draft::Draft, observed::Cause, steps::EventReason, suspension};
 use crate::api::task::{
-    AttemptState, Checkpoint, ConditionType, CurrentAttempt, LongTaskStatus, Phase, Restart, RestartFrom, Run,
+    AttemptState, Checkpoint, ConditionReason, ConditionType, CurrentAttempt, LongTaskStatus, Phase, Restart,
+    RestartFrom, Run,
 };
 
-/// The reason of the condition `Blocked` when the checkpoint to begin with does not exist.
-const UNKNOWN_CHECKPOINT: &str = "UnknownCheckpoint";
-
-/// Heeds a new restart token: begins another run, or says why not.
+/// Acts on a new restart token: begins another run, or says why not.
 pub(super) fn apply_restart_token(draft: &mut Draft<'_>) {
     let Some(restart) = &draft.spec.restart else { return };
     if draft.status.run.restart_token.as_ref() == Some(&restart.token) {
         // A token that named an unknown checkpoint may have been taken back.
-        if blocked::shown(draft).is_some_and(|shown| shown.reason == UNKNOWN_CHECKPOINT) {
-            blocked::unblock(draft, "TokenTakenBack");
+        if blocked::shown(draft).is_some_and(|shown| shown.is(ConditionReason::UnknownCheckpoint)) {
+            blocked::unblock(draft, ConditionReason::TokenTakenBack);
         }
         return;
     }
@@ -39,7 +37,7 @@ fn release(draft: &mut Draft<'_>, restart: &Restart) {
         draft.status.run.high_water = None;
     }
     draft.status.run.restart_token = Some(restart.token.clone());
-    blocked::unblock(draft, "Released");
+    blocked::unblock(draft, ConditionReason::Released);
     let from = beginning(draft.status.checkpoint.as_ref());
     suspension::release(draft, &from);
 }
@@ -50,10 +48,10 @@ fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     let before = std::mem::take(&mut draft.status);
     draft.status = next_run(before, kept, draft.now, &restart.token);
     for over in [ConditionType::Complete, ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
-        draft.set_condition(over, false, "Restarted", "");
+        draft.mark_false(over, ConditionReason::Restarted, "");
     }
-    blocked::unblock(draft, "Restarted");
-    draft.set_condition(ConditionType::Reconciling, true, "Restarted", "another run has started");
+    blocked::unblock(draft, ConditionReason::Restarted);
+    draft.mark_true(ConditionType::Reconciling, ConditionReason::Restarted, "another run has started");
     draft.event(EventReason::Restarted, &format!("Began run {} from {from}.", draft.status.run.number));
 }
 
@@ -64,7 +62,7 @@ fn beginning(checkpoint: Option<&Checkpoint>) -> String {
 fn block_unknown(draft: &mut Draft<'_>, restart: &Restart) {
     let unknown = restart.checkpoint_sequence.unwrap_or_default();
     let words = format!("there is no checkpoint {unknown}; {}", sequences(&draft.status));
-    blocked::block(draft, UNKNOWN_CHECKPOINT, &words);
+    blocked::block(draft, &Cause::new(ConditionReason::UnknownCheckpoint, words));
 }
 
 /// The checkpoints that the new run knows, newest first: the first is where it begins. None when there is no such one.
@@ -88,7 +86,8 @@ fn sequences(status: &LongTaskStatus) -> String {
     if all.is_empty() { "none exists".to_owned() } else { format!("these exist: {}", all.join(", ")) }
 }
 
-/// What was withdrawn in an earlier run is of no use in this one: a pod under its number would have other checkpoints.
+/// A number that was withdrawn in one run is not used in the next: a late pod of that name would carry the old run's
+/// checkpoint.
 fn over(attempt: CurrentAttempt) -> CurrentAttempt {
     CurrentAttempt { state: AttemptState::Ended, ..attempt }
 }

@@ -8,6 +8,7 @@ use super::{
     observed::{Cause, FailedInit, Start, StartStage},
     pod_conditions::{condition, turned_at, words},
 };
+use crate::api::task::AttemptReason;
 
 /// The scheduler of a pod that names none.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -87,7 +88,7 @@ fn crashing(pod: &Pod, container: &ContainerStatus) -> Option<Cause> {
     let is_starting = container.restart_count > 0 && container.started != Some(true);
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     (is_starting && is_sidecar(pod, &container.name)).then(|| Cause {
-        reason: "CrashLoopBackOff".into(),
+        reason: AttemptReason::CrashLoopBackOff.to_string(),
         message: format!("container {} ended with exit code {} and is started again", container.name, ended.exit_code),
     })
 }
@@ -110,7 +111,7 @@ fn failed(container: &ContainerStatus) -> Option<FailedInit> {
     let (name, code) = (&container.name, ended.exit_code);
     Some(FailedInit {
         words: Cause {
-            reason: "InitContainerFailed".into(),
+            reason: AttemptReason::InitContainerFailed.to_string(),
             message: format!("init container {name} ended with exit code {code}{why}{colon}{said}"),
         },
         container: container.name.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use strum::{Display, EnumIter};
 
 use crate::api::task::LongTaskStatus;
 
@@ -59,7 +60,7 @@ pub struct PodRef {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskEvent {
     /// Whether it is a warning.
-    pub warning: bool,
+    pub type_: EventType,
     /// What happened, as one word in the past tense.
     pub reason: EventReason,
     /// What the operator was at. Events of one kind with the same action and pod are folded into one by the cluster.
@@ -70,8 +71,17 @@ pub struct TaskEvent {
     pub pod: Option<PodRef>,
 }
 
+/// Whether an event needs somebody's eyes, in the words of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
+pub enum EventType {
+    /// All goes as it should.
+    Normal,
+    /// Something does not.
+    Warning,
+}
+
 /// What an event tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter)]
 pub enum EventReason {
     /// An attempt was decided; its pod is being created.
     AttemptStarting,
@@ -156,12 +166,6 @@ impl Step {
     /// Whether it asks for the same of the same pod.
     pub fn is_same_request(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other) && self.pod() == other.pod()
-    }
-}
-
-impl fmt::Display for EventReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
     }
 }
 

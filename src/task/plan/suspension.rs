@@ -2,7 +2,7 @@
 
 use super::{draft::Draft, steps::EventReason};
 use crate::{
-    api::task::{ConditionType, Consecutive, HELD, Phase},
+    api::task::{ConditionReason, ConditionType, Consecutive, Phase, PhaseReason},
     types::{find_condition, is_condition_true, time::seconds_between},
 };
 
@@ -13,15 +13,15 @@ pub(super) fn is_suspended(draft: &mut Draft<'_>) -> bool {
     if !is_condition_true(&draft.status.conditions, ConditionType::Suspended) {
         suspend(draft);
     }
-    draft.set_phase(Phase::Suspended, "SuspendedByUser");
+    draft.set_phase_because(Phase::Suspended, PhaseReason::SuspendedByUser);
     draft.wake_at_next_limit();
     true
 }
 
 fn suspend(draft: &mut Draft<'_>) {
     let message = "no pod runs and everything is kept; set spec.suspend to false to go on";
-    draft.set_condition(ConditionType::Suspended, true, "SuspendedByUser", message);
-    draft.set_condition(ConditionType::Reconciling, false, "Suspended", "suspended by the user");
+    draft.mark_true(ConditionType::Suspended, ConditionReason::SuspendedByUser, message);
+    draft.mark_false(ConditionType::Reconciling, ConditionReason::Suspended, "suspended by the user");
     draft.event(EventReason::Suspended, "Suspended by the user; set spec.suspend to false to go on from here.");
 }
 
@@ -31,8 +31,8 @@ pub(super) fn resume_if_suspended(draft: &mut Draft<'_>) {
         return;
     }
     count_pause(draft);
-    draft.set_condition(ConditionType::Suspended, false, "Resumed", "resumed by the user");
-    draft.set_condition(ConditionType::Reconciling, true, "Resumed", "the run goes on");
+    draft.mark_false(ConditionType::Suspended, ConditionReason::Resumed, "resumed by the user");
+    draft.mark_true(ConditionType::Reconciling, ConditionReason::Resumed, "the run goes on");
     draft.event(EventReason::Resumed, "Resumed by the user.");
 }
 
@@ -48,8 +48,8 @@ fn count_pause(draft: &mut Draft<'_>) {
 pub(super) fn hold(draft: &mut Draft<'_>, why: &str) {
     draft.status.next_attempt_time = None;
     let message = format!("{why}; everything is kept; set a new spec.restart.token to let it go on");
-    draft.set_condition(ConditionType::Suspended, true, HELD, &message);
-    draft.set_condition(ConditionType::Reconciling, false, HELD, "held by the failure policy");
+    draft.mark_true(ConditionType::Suspended, ConditionReason::Held, &message);
+    draft.mark_false(ConditionType::Reconciling, ConditionReason::Held, "held by the failure policy");
     draft.warning(EventReason::Held, &format!("Held: {message}."));
 }
 
@@ -57,7 +57,7 @@ pub(super) fn hold(draft: &mut Draft<'_>, why: &str) {
 pub(super) fn stays_held(draft: &mut Draft<'_>) -> bool {
     let is_held = draft.status.is_held();
     if is_held {
-        draft.set_phase(Phase::Suspended, HELD);
+        draft.set_phase_because(Phase::Suspended, PhaseReason::Held);
         draft.wake_at_next_limit();
     }
     is_held
@@ -68,8 +68,8 @@ pub(super) fn release(draft: &mut Draft<'_>, from: &str) {
     draft.status.consecutive = Consecutive::default();
     draft.status.rule_counters.clear();
     count_pause(draft);
-    draft.set_condition(ConditionType::Suspended, false, "Released", "released by a new restart token");
-    draft.set_condition(ConditionType::Reconciling, true, "Released", "the run goes on");
+    draft.mark_false(ConditionType::Suspended, ConditionReason::Released, "released by a new restart token");
+    draft.mark_true(ConditionType::Reconciling, ConditionReason::Released, "the run goes on");
     let note = format!("Released by a new restart token; the run goes on from {from} with all counters at 0.");
     draft.event(EventReason::Restarted, &note);
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::observed::{Cause, PodFacts, Start, StartStage};
-use crate::types::time::after;
+use crate::{api::task::ConditionReason, types::time::after};
 
 /// A volume claim binds within a second, and the room of a pod that is just leaving is free soon.
 const UNSCHEDULED: i64 = 3;
@@ -17,7 +17,7 @@ const IN_PROGRESS: i64 = 15;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     /// The reason in one word, and what is waited for.
-    pub(super) words: Cause,
+    pub(super) cause: Cause,
     /// Whether it may be nothing but work in progress.
     pub(super) is_progress: bool,
 }
@@ -40,53 +40,59 @@ pub(super) fn shown_from(pod: &PodFacts) -> Option<Timestamp> {
 
 /// What the pod waits for; none when its main container has started.
 pub(super) fn wait(pod: &PodFacts) -> Option<Wait> {
-    if let Some(words) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
-        return Some(Wait { words: words.clone(), is_progress: false });
+    if let Some(cause) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
+        return Some(Wait { cause: cause.clone(), is_progress: false });
     }
     let name = &pod.name;
     let look = format!("see the events in `kubectl describe pod {name}`");
     let node = pod.node.as_deref().unwrap_or_default();
     let (reason, message, is_progress) = match &pod.start.as_ref()?.stage {
-        StartStage::Scheduler(scheduler) => {
-            (NOT_SCHEDULED, format!("scheduler {scheduler} has said nothing about pod {name}; {look}"), false)
-        }
-        StartStage::Kubelet => {
-            (NODE_SILENT, format!("the kubelet of node {node} has said nothing about pod {name}; {look}"), false)
-        }
+        StartStage::Scheduler(scheduler) => (
+            ConditionReason::NotScheduled,
+            format!("scheduler {scheduler} has said nothing about pod {name}; {look}"),
+            false,
+        ),
+        StartStage::Kubelet => (
+            ConditionReason::NodeNotResponding,
+            format!("the kubelet of node {node} has said nothing about pod {name}; {look}"),
+            false,
+        ),
         StartStage::Preparation => (
-            NOT_PREPARED,
+            ConditionReason::NotReadyToStart,
             format!("the volumes, the network or the devices of pod {name} are not ready; {look}"),
             false,
         ),
         StartStage::InitContainer(container) => (
-            INITIALIZING,
+            ConditionReason::PodInitializing,
             format!("init container {container} has not ended; see `kubectl logs {name} -c {container}`"),
             true,
         ),
-        StartStage::Sidecar(container) => {
-            (INITIALIZING, format!("sidecar {container} has not passed its startup probe; {look}"), true)
-        }
+        StartStage::Sidecar(container) => (
+            ConditionReason::PodInitializing,
+            format!("sidecar {container} has not passed its startup probe; {look}"),
+            true,
+        ),
         StartStage::Containers => {
             let what = "an image is being pulled, or a postStart hook runs";
-            (CREATING, format!("the containers of pod {name} are being made: {what}; {look}"), true)
+            (
+                ConditionReason::ContainerCreating,
+                format!("the containers of pod {name} are being made: {what}; {look}"),
+                true,
+            )
         }
     };
-    Some(Wait { words: Cause { reason: reason.into(), message }, is_progress })
+    Some(Wait { cause: Cause::new(reason, message), is_progress })
 }
-
-/// No scheduler has looked at the pod.
-pub(super) const NOT_SCHEDULED: &str = "NotScheduled";
-/// The pod is bound, and the kubelet has not taken it up.
-pub(super) const NODE_SILENT: &str = "NodeNotResponding";
-/// Volumes, network, sandbox or devices are not there.
-pub(super) const NOT_PREPARED: &str = "NotReadyToStart";
-/// An init container or a sidecar is at work.
-pub(super) const INITIALIZING: &str = "PodInitializing";
-/// The containers are being made.
-pub(super) const CREATING: &str = "ContainerCreating";
 
 /// Whether the reason names a stage that every start goes through, and no cause of its own: what is too long there is told
 /// by the timeout that ends it.
 pub(super) fn is_stage(reason: &str) -> bool {
-    matches!(reason, NOT_SCHEDULED | NODE_SILENT | NOT_PREPARED | INITIALIZING | CREATING)
+    matches!(
+        reason.parse(),
+        Ok(ConditionReason::NotScheduled
+            | ConditionReason::NodeNotResponding
+            | ConditionReason::NotReadyToStart
+            | ConditionReason::PodInitializing
+            | ConditionReason::ContainerCreating)
+    )
 }

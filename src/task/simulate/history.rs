@@ -99,7 +99,7 @@ pub(super) enum Then {
 pub(super) struct Event {
     pub(super) at: Timestamp,
     #[serde(rename = "type")]
-    pub(super) type_: &'static str,
+    pub(super) type_: String,
     pub(super) reason: String,
     pub(super) note: String,
 }
@@ -217,7 +217,7 @@ impl History {
         self.entries.extend(events.iter().map(|event| {
             Entry::Event(Event {
                 at: now,
-                type_: if event.warning { "Warning" } else { "Normal" },
+                type_: event.type_.to_string(),
                 reason: event.reason.to_string(),
                 note: event.note.clone(),
             })

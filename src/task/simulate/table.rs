@@ -7,7 +7,7 @@ use super::{
     history::{Attempt, End, Entry, Stop, Then},
 };
 use crate::{
-    api::task::{Outcome, Phase},
+    api::task::Outcome,
     types::GoDuration,
 };
 
@@ -83,7 +83,7 @@ impl History {
     }
 
     fn verdict(&self, end: &End) -> String {
-        let phase = end.phase.map_or("Unstarted", Phase::as_str);
+        let phase = end.phase.map_or("Unstarted", Into::into);
         let why = if end.reason.is_empty() { String::new() } else { format!(" ({})", end.reason) };
         let attempts = format!("{} attempt{}", end.attempts, if end.attempts == 1 { "" } else { "s" });
         let (took, ran) = (seconds(end.at.as_second() - self.start.as_second()), seconds(end.active_seconds));
@@ -152,8 +152,8 @@ fn then(attempt: &Attempt) -> String {
             format!("{verb}{from} {}", after(*delay_seconds))
         }
         Then::NextSegment { delay_seconds } => format!("next segment {}", after(*delay_seconds)),
-        Then::NoAttempt { phase, reason } if reason.is_empty() => phase.as_str().to_owned(),
-        Then::NoAttempt { phase, reason } => format!("{} ({reason})", phase.as_str()),
+        Then::NoAttempt { phase, reason } if reason.is_empty() => phase.to_string(),
+        Then::NoAttempt { phase, reason } => format!("{phase} ({reason})"),
     };
     let jitter = attempt.delay_before_jitter_seconds.map(|delay| format!(" ({} before jitter)", seconds(delay)));
     rule + &what + &jitter.unwrap_or_default() + &changes(attempt)

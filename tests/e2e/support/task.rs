@@ -126,7 +126,7 @@ impl<'a> Task<'a> {
 
     /// Waits until it is in that phase.
     pub(crate) async fn until_phase(&self, phase: Phase, seconds: u64) -> LongTaskStatus {
-        self.until(&format!("it is {}", phase.as_str()), seconds, |status| status.phase == Some(phase)).await
+        self.until(&format!("it is {phase}"), seconds, |status| status.phase == Some(phase)).await
     }
 
     /// Waits until it has ended, which must be in that phase.

@@ -25,7 +25,9 @@ use crate::{
         task::{LongTask, LongTaskStatus},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{Cause, EventReason, LONGEST_NOTE, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake},
+    task::plan::{
+        Cause, EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake,
+    },
     types::truncate,
 };
 
@@ -157,7 +159,7 @@ fn publish_status_refused(context: &Context, task: &LongTask, words: &Cause) {
         words.reason, words.message
     );
     let event = TaskEvent {
-        warning: true,
+        type_: EventType::Warning,
         reason: EventReason::WriteRefused,
         action: "StatusRefused".into(),
         note: truncate(&note, LONGEST_NOTE).into(),
