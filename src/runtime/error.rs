@@ -70,6 +70,14 @@ impl Error {
         self.answer().map(|status| status.code)
     }
 
+    /// The same answer as a refusal.
+    pub(crate) fn into_refused(self) -> Self {
+        match self {
+            Self::Call { what, source } => Self::Refused { what, source },
+            Self::Refused { .. } | Self::Timeout { .. } | Self::NotLeading { .. } => self,
+        }
+    }
+
     /// Whether another's write came first, and this one has done nothing. AlreadyExists has the same code.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Call { .. }) && self.code() == Some(409)

@@ -167,8 +167,8 @@ fn words_in(file: &str) -> Vec<String> {
     found
 }
 
-/// Words of the API that decide, and reasons of conditions that do not hold.
-const NOT_SHOWN: [&str; 5] = ["True", "Succeeded", "Failed", "Done", "CreationRefused"];
+/// Words of the API that decide, reasons of conditions that do not hold, and the action of an event.
+const NOT_SHOWN: [&str; 6] = ["True", "Succeeded", "Failed", "Done", "CreationRefused", "StatusRefused"];
 
 #[test]
 fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {

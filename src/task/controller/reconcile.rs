@@ -21,11 +21,10 @@ use crate::{
     api::task::LongTask,
     runtime::{error::Error, key::ObjectKey},
     task::{
-        plan::{EventReason, LONGEST_NOTE, Plan, Step, TaskEvent, Wake, plan},
+        plan::{EventReason, Plan, Step, TaskEvent, Wake, plan},
         render,
     },
     telemetry::logs::{TaskFields, task_span},
-    types::truncate,
 };
 
 /// A task that nothing happened to is looked at this often, in case an event got lost.
@@ -68,14 +67,7 @@ fn publish_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject
     let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
     warn!(task = name, namespace, error = invalid.error, "cannot read this task");
     let note = format!("Cannot run this task, since it cannot be read: {}. Correct that field.", invalid.error);
-    let event = TaskEvent {
-        warning: true,
-        reason: EventReason::Unreadable,
-        action: "Read".into(),
-        note: truncate(&note, LONGEST_NOTE).into(),
-        pod: None,
-    };
-    publish(context, task, event);
+    publish(context, task, TaskEvent::warning(EventReason::Unreadable, "Read", &note));
 }
 
 /// How soon to try again after an error.

@@ -7,16 +7,14 @@ use jiff::Timestamp;
 use super::{
     limits,
     observed::{Observed, PodFacts, RefusedStep},
-    steps::{EventReason, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, LONGEST_NOTE, Plan, PodRef, Step, TaskEvent, Wake},
 };
 use crate::{
     api::task::{AttemptState, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase},
     types::{set_condition, truncate},
 };
 
-/// The longest note of an event that the API server takes, in bytes.
-pub const LONGEST_NOTE: usize = 1024;
-/// The longest action of an event, likewise.
+/// The longest action of an event that the API server takes, in bytes.
 const LONGEST_ACTION: usize = 128;
 
 /// The next status, and what to do and say, as far as the questions asked so far tell.

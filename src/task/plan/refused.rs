@@ -1,8 +1,8 @@
 //! Writes that the API server refuses: the condition `WriteRefused`.
 
 use super::{
-    draft::{Draft, LONGEST_NOTE},
-    observed::RefusedStep,
+    draft::Draft,
+    observed::{Cause, RefusedStep},
     steps::{EventReason, Step, TaskEvent},
 };
 use crate::{
@@ -57,13 +57,18 @@ fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
 /// An event about a refused write where no status will be written any more: the task is going, or gone.
 pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
     let note = format!("{}.", first_upper(&message(refused)));
-    TaskEvent {
-        warning: true,
-        reason: EventReason::WriteRefused,
-        action: reason(&refused.step).to_owned(),
-        note: truncate(&note, LONGEST_NOTE).to_owned(),
-        pod: refused.step.pod().cloned(),
-    }
+    let pod = refused.step.pod().cloned();
+    TaskEvent { pod, ..TaskEvent::warning(EventReason::WriteRefused, reason(&refused.step), &note) }
+}
+
+/// An event about a status that the API server refuses: it can be shown nowhere else.
+pub fn event_of_status(words: &Cause) -> TaskEvent {
+    let note = format!(
+        "The API server refuses to have the status of this task written ({}): {}. Nothing goes on before it does. What to \
+         do: let the operator update longtasks/status; it is tried again within a minute.",
+        words.reason, words.message
+    );
+    TaskEvent::warning(EventReason::WriteRefused, "StatusRefused", &note)
 }
 
 /// What is refused, in the server's words, and what the user can do.
