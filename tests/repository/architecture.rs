@@ -50,7 +50,7 @@ const ROOMS: [(&str, bool, &[&str]); 14] = [
         &["api", "cli", "clock", "runtime", "task::plan", "task::render", "telemetry", "types"],
     ),
     ("kubectl", false, &["api", "clock", "contract", "types"]),
-    ("operator", false, &["api", "cli", "runtime", "task::controller"]),
+    ("operator", false, &["cli", "runtime", "task::controller", "telemetry"]),
 ];
 
 #[test]

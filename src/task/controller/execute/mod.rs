@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{
         labels,
-        task::{LongTask, LongTaskStatus},
+        task::{LongTask, LongTaskStatus, Transition},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
     task::plan::{Plan, PodRef, Refusal, RefusedStep, Step, Wake},
@@ -77,8 +77,9 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
 fn learn_written(context: &Context, key: &ObjectKey, task: &LongTask, mut stored: LongTask) -> Arc<LongTask> {
     strip_unread_fields(&mut stored);
     if let Some(after) = &stored.status {
-        status_metrics::record(&context.metrics, task.status.as_ref(), after, context.clock.now());
-        spans::emit(&context.traces, task, after);
+        let change = Transition::between(task.status.as_ref(), after);
+        status_metrics::record(&context.metrics, &change, context.clock.now());
+        spans::emit(&context.traces, task, &change);
     }
     let stored = Arc::new(stored);
     context.written.keep(key.clone(), Arc::clone(&stored));
