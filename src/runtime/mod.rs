@@ -61,15 +61,15 @@ pub trait KindController: Send + Sync {
 /// What the controllers share.
 #[derive(Clone)]
 pub struct OperatorContext {
-    /// The API server. Its calls are counted. Calls are not retried here, nor timed: the caller decides.
+    /// The API server. Calls are counted. They are neither retried nor timed here: the caller decides.
     pub client: Client,
     /// How to work.
     pub settings: Settings,
     /// What is counted of the operator as a whole.
     pub metrics: RuntimeMetrics,
-    /// Where spans are told.
+    /// Where spans of traces are sent.
     pub traces: Traces,
-    /// Where signs of life go. The controllers report [`Working`](crate::telemetry::health::Stage::Working) when their
+    /// The operator's health. The controllers report [`Working`](crate::telemetry::health::Stage::Working) when their
     /// caches are filled.
     pub health: Health,
     /// The time.

@@ -1,8 +1,8 @@
 //! Traces, sent to an OpenTelemetry collector by OTLP over HTTP.
 //!
-//! Spans are told when they are over, whole, by whoever knows their times and identifiers: an attempt lasts longer than
-//! the process that records it may live. They are sent beside the work, never in its way: when the collector does not
-//! keep up, spans are dropped and counted.
+//! A span is handed in whole, when it is over, by the code that knows its times and identifiers: an attempt may outlive
+//! the process that records it. Spans are sent behind the work, and nothing waits for them: when the collector does not
+//! keep up, they are dropped and counted.
 
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +49,7 @@ pub struct Span {
     pub attributes: Vec<(&'static str, Value)>,
 }
 
-/// Where spans are told. Clones tell the same collector.
+/// Where spans are handed in. Clones send to the same collector.
 #[derive(Clone, Debug)]
 pub struct Traces {
     queue: Option<mpsc::Sender<Span>>,
@@ -95,7 +95,7 @@ impl Traces {
         self.queue.is_some()
     }
 
-    /// Tells of a span.
+    /// Has a span sent soon; drops it when too many wait.
     pub fn emit(&self, span: Span) {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(span).is_err() {

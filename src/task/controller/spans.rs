@@ -2,7 +2,7 @@
 //! attempt and those of some reconciles.
 //!
 //! Identifiers follow from the task's UID and its numbers, as in the `TRACEPARENT` that the attempt's program got: its
-//! own spans are parts of the attempt's, and a span that is told twice is the same.
+//! own spans are parts of the attempt's, and a span that is sent twice is the same.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -131,7 +131,7 @@ impl<'a> Of<'a> {
     }
 }
 
-/// Picks the reconciles that are told of: one in so many, since most of them do little.
+/// Picks the reconciles that get a span: one in so many, since most of them do little.
 #[derive(Debug)]
 pub(super) struct Sampler {
     one_in: u64,
@@ -149,7 +149,7 @@ impl Sampler {
         seen.is_multiple_of(self.one_in.max(1)).then_some(seen).filter(|_| self.one_in > 0)
     }
 
-    /// Tells of a reconcile that has just ended, if it is picked.
+    /// Emits the span of a reconcile that has just ended, if it is picked.
     pub(super) fn emit(&self, traces: &Traces, task: &LongTask, result: &'static str, end: SystemTime, took: Duration) {
         if !traces.are_on() {
             return;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reconcile_in_so_many_is_told() {
+    fn one_reconcile_in_so_many_has_a_span() {
         let picked = |one_in| {
             let sampler = Sampler::new(one_in);
             (0..10).filter(|_| sampler.picks().is_some()).count()

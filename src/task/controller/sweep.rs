@@ -21,6 +21,9 @@ use crate::{
 
 const EVERY: Duration = Duration::from_secs(30);
 
+/// After this long without a sweep the operator hangs, and a restart is worth trying.
+const MAX_SILENCE: Duration = Duration::from_mins(5);
+
 /// Sweeps every half minute, once the caches are filled: counts the tasks, and names each task that is gone and still
 /// has pods, since its deletion may have been missed.
 pub(super) async fn sweep(
@@ -30,6 +33,7 @@ pub(super) async fn sweep(
     metrics: &TaskMetrics,
     missing: UnboundedSender<ObjectKey>,
 ) {
+    let heartbeat = operator.health.observe("sweep", Some(MAX_SILENCE));
     let mut next = time::interval(EVERY);
     loop {
         next.tick().await;
@@ -49,6 +53,7 @@ pub(super) async fn sweep(
                 let _ = missing.send(task);
             }
         }
+        heartbeat.beat();
     }
 }
 
@@ -129,9 +134,12 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector;
     use serde_json::json;
+    use tokio::sync::mpsc;
 
     use super::*;
+    use crate::telemetry::metrics::Registry;
 
     fn task_with(conditions: &[(&str, &str)]) -> Arc<Guarded> {
         let conditions: Vec<_> = conditions
@@ -151,6 +159,17 @@ mod tests {
             "status": { "conditions": conditions },
         });
         Arc::new(serde_json::from_value(task).expect("a task"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_does_not_sweep_any_more_is_not_well() {
+        let (operator, metrics) = (OperatorContext::for_tests(), TaskMetrics::register(&mut Registry::new()));
+        let ((tasks, _writer), (missing, _receiver)) = (reflector::store(), mpsc::unbounded_channel());
+        let sweeping = sweep(tasks, PodIndex::new(), &operator, &metrics, missing);
+        time::timeout(2 * MAX_SILENCE, sweeping).await.expect_err("it never ends");
+        assert_eq!(operator.health.complaints(), [""; 0]);
+        time::advance(MAX_SILENCE).await;
+        assert_eq!(operator.health.complaints(), ["sweep: silent for 300s"]);
     }
 
     #[test]
