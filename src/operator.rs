@@ -1,12 +1,10 @@
-//! The controllers that run, and the kinds that they need.
-
-use kube::core::ApiResource;
+//! The controllers that run.
 
 use crate::{
-    api::task::LongTask,
     cli::Settings,
-    runtime::{self, Error, OperatorContext, Shutdown},
-    task::controller,
+    runtime::{self, Error, operator::Controllers},
+    task::controller::TaskController,
+    telemetry::metrics::Registry,
 };
 
 /// Runs all controllers until SIGTERM or SIGINT.
@@ -14,15 +12,44 @@ use crate::{
 /// # Errors
 /// When something cannot be set up, and when leadership is lost.
 pub async fn run(settings: Settings) -> Result<(), Error> {
-    runtime::operator::run(settings, resources(), controllers).await
+    runtime::operator::run(settings, controllers).await
 }
 
-/// The kinds that must be served before the controllers can work.
-pub fn resources() -> Vec<ApiResource> {
-    vec![ApiResource::erase::<LongTask>(&())]
+/// All controllers, with their metrics in this registry. A new kind adds its own.
+pub fn controllers(registry: &mut Registry) -> Controllers {
+    vec![Box::new(TaskController::new(registry))]
 }
 
-/// All controllers, until `shutdown`; then they finish what they are at.
-pub async fn controllers(context: OperatorContext, shutdown: Shutdown) {
-    controller::run(context, shutdown).await;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        runtime::RuntimeMetrics,
+        telemetry::{api_calls::CountApiCalls, traces::Traces},
+    };
+
+    /// The text of `/metrics` with every metric, in the order of their names.
+    fn all_metrics() -> String {
+        let mut registry = Registry::new();
+        RuntimeMetrics::register(&mut registry).fill();
+        CountApiCalls::register(&mut registry, ["pods"]).fill_metrics();
+        let (traces, _sending) = Traces::to("http://localhost", &mut registry).expect("an address");
+        traces.fill_metrics();
+        for controller in controllers(&mut registry) {
+            controller.fill_metrics();
+        }
+        let text = registry.encode().expect("text");
+        let mut metrics: Vec<_> = text.trim_end_matches("# EOF\n").split("# HELP ").skip(1).collect();
+        metrics.sort_unstable();
+        let text: String = metrics.into_iter().flat_map(|metric| ["# HELP ", metric]).collect();
+        text.replace(env!("CARGO_PKG_VERSION"), "VERSION")
+    }
+
+    /// The tests of the chart and of the docs read that file.
+    #[test]
+    fn the_metrics_are_as_committed() {
+        let (metrics, file) = (all_metrics(), "tests/chart/snapshots/metrics.txt");
+        let committed = include_str!("../tests/chart/snapshots/metrics.txt");
+        assert!(metrics == committed, "{file} should be:\n{metrics}");
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
         task::{AttemptState, CheckpointSource, LongTask, Phase},
     },
     contract::env,
+    types::time::seconds_between,
 };
 
 /// Interrupts the running attempt, waits until the next one runs, and says from where it went on.
@@ -58,7 +59,7 @@ fn interrupted(task: &LongTask, session: &Session) -> Result<Interrupted, Error>
     };
     Ok(Interrupted {
         task: name,
-        ran_seconds: attempt.started_at.map_or(0, |start| session.clock.now().as_second() - start.as_second()),
+        ran_seconds: attempt.started_at.map_or(0, |start| seconds_between(start, session.clock.now())),
         attempt: attempt.number,
         segment: attempt.segment,
         pod: attempt.pod_name,
@@ -122,10 +123,7 @@ async fn watch(
                 attempt: attempt.number,
                 pod: attempt.pod_name.clone(),
                 node: attempt.node_name.clone(),
-                seconds: attempt
-                    .started_at
-                    .map_or(0, |start| start.as_second() - drill.interrupted_at.as_second())
-                    .max(0),
+                seconds: attempt.started_at.map_or(0, |start| seconds_between(drill.interrupted_at, start)).max(0),
                 given: pod.as_ref().and_then(|pod| variable(pod, env::CHECKPOINT_SEQUENCE)?.parse().ok()),
             });
             return say(drill.resumed());

@@ -6,10 +6,7 @@ use kube::{Client, Config, client::ClientBuilder, config::KubeConfigOptions};
 use tower::{limit::RateLimitLayer, timeout::TimeoutLayer};
 
 use super::Error;
-use crate::{
-    cli::Settings,
-    telemetry::{api_calls::CountApiCalls, metrics::Metrics},
-};
+use crate::{cli::Settings, telemetry::api_calls::CountApiCalls};
 
 /// How long the API server may take to begin its answer, to the longest list too. Without a limit, a list whose answer got
 /// lost on the way would keep the operator from working for ever.
@@ -38,27 +35,26 @@ pub(super) async fn config(context: Option<&str>) -> Result<Config, Error> {
 }
 
 /// Two clients, so that renewals of the lease never queue behind the work that depends on them.
-pub struct Clients {
+pub(super) struct Clients {
     /// For all else.
-    pub work: Client,
+    pub(super) work: Client,
     /// For the lease.
-    pub lease: Client,
+    pub(super) lease: Client,
 }
 
 impl Clients {
-    pub(super) fn new(config: &Config, settings: &Settings, metrics: &Metrics) -> Result<Self, Error> {
-        let count = CountApiCalls::new(metrics.clone());
+    pub(super) fn new(config: &Config, settings: &Settings, count: &CountApiCalls) -> Result<Self, Error> {
         let stack = || {
             let stack = ClientBuilder::try_from(config.clone()).map_err(|source| Error::Client(Box::new(source)))?;
             Ok::<_, Error>(stack.with_layer(&TimeoutLayer::new(ANSWER_LIMIT)))
         };
         let work = match settings.api_qps {
-            None => stack()?.with_layer(&count).build(),
+            None => stack()?.with_layer(count).build(),
             Some(qps) => {
                 let cap = RateLimitLayer::new(qps.get().into(), Duration::from_secs(1));
-                stack()?.with_layer(&count).with_layer(&cap).build()
+                stack()?.with_layer(count).with_layer(&cap).build()
             }
         };
-        Ok(Self { work, lease: stack()?.with_layer(&count).build() })
+        Ok(Self { work, lease: stack()?.with_layer(count).build() })
     }
 }

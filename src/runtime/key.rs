@@ -1,4 +1,4 @@
-//! Objects by name.
+//! What tells objects apart, and readings of the same object.
 
 use kube::{
     ResourceExt,
@@ -27,4 +27,9 @@ impl<K: Lookup> From<&ObjectRef<K>> for ObjectKey {
     fn from(object: &ObjectRef<K>) -> Self {
         Self { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() }
     }
+}
+
+/// What tells a newer reading from an older one: resourceVersions of one resource are in order (KEP-5504).
+pub(crate) fn version(object: &impl ResourceExt) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
 }

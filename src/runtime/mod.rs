@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod key;
 pub mod leader;
+mod metrics;
 pub(crate) mod mutation_cache;
 pub mod operator;
 pub(crate) mod queue_depth;
@@ -15,40 +16,112 @@ use std::io;
 
 use futures::future::{BoxFuture, Shared};
 use kube::{
-    Client,
+    Api, Client, Resource,
     config::{InferConfigError, KubeconfigError},
+    core::{ApiResource, NamespaceResourceScope},
 };
 
 use self::leader::{Leadership, Loss};
+pub use self::metrics::RuntimeMetrics;
 use crate::{
-    cli::Settings,
+    cli::{Scope, Settings},
     clock::Clock,
     telemetry::{
         health::Health,
-        metrics::Metrics,
         server::ListenError,
         traces::{ExporterBuildError, Traces},
     },
 };
 
-/// What the controllers need to work.
+/// The controller of a kind.
+///
+/// It is made before anything is served, so that it can register its metrics, and runs once the lease is held.
+pub trait KindController: Send + Sync {
+    /// The kind, which must be served before the controller runs.
+    fn kind(&self) -> ApiResource;
+
+    /// The resources that it calls, in the words of RBAC: the plural, with the subresource after a slash.
+    fn calls(&self) -> &'static [&'static str];
+
+    /// Works until `shutdown`, then finishes what it is at.
+    ///
+    /// Check [`Leadership::remaining`] before whatever must not come late.
+    fn run(
+        self: Box<Self>,
+        operator: OperatorContext,
+        leadership: Leadership,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, ()>;
+
+    /// Gives each metric a value.
+    #[cfg(test)]
+    fn fill_metrics(&self);
+}
+
+/// What the controllers share.
 #[derive(Clone)]
 pub struct OperatorContext {
-    /// The API server. Its calls are counted, and none is retried: each is timed and judged by the one who makes it.
+    /// The API server. Calls are counted. They are neither retried nor timed here: the caller decides.
     pub client: Client,
     /// How to work.
     pub settings: Settings,
-    /// What is counted.
-    pub metrics: Metrics,
-    /// Where spans are told.
+    /// What is counted of the operator as a whole.
+    pub metrics: RuntimeMetrics,
+    /// Where spans of traces are sent.
     pub traces: Traces,
-    /// Where signs of life go. The controllers report [`Working`](crate::telemetry::health::Stage::Working) when their
+    /// The operator's health. The controllers report [`Working`](crate::telemetry::health::Stage::Working) when their
     /// caches are filled.
     pub health: Health,
-    /// The right to write. Check [`Leadership::remaining`] before whatever must not come late.
-    pub leadership: Leadership,
     /// The time.
     pub clock: Clock,
+}
+
+impl OperatorContext {
+    /// The objects of a kind, in the namespaces that the operator works on.
+    pub(crate) fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        match &self.settings.scope {
+            Scope::AllNamespaces => Api::all(self.client.clone()),
+            Scope::Namespace(namespace) => Api::namespaced(self.client.clone(), namespace),
+        }
+    }
+
+    /// A context with an API server that never answers.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        use std::{convert::Infallible, future, net::Ipv4Addr, num::NonZeroU16};
+
+        use crate::{
+            cli::{LogFormat, LogSettings},
+            telemetry::metrics::Registry,
+        };
+
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            future::pending::<Result<http::Response<kube::client::Body>, Infallible>>()
+        });
+        let settings = Settings {
+            scope: Scope::AllNamespaces,
+            context: None,
+            api_qps: None,
+            concurrency: NonZeroU16::MIN,
+            task_metrics: 0,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            admin_listen: None,
+            log: LogSettings { format: LogFormat::Text, filter: "off".into() },
+            traces: None,
+            lease: None,
+        };
+        Self {
+            client: Client::new(silent, "default"),
+            settings,
+            metrics: RuntimeMetrics::register(&mut Registry::new()),
+            traces: Traces::off(),
+            health: Health::new(),
+            clock: Clock::wall(),
+        }
+    }
 }
 
 /// Ends when the operator has been asked to stop. Can be cloned and awaited any number of times.

@@ -10,7 +10,7 @@ use std::{
 
 use kube::ResourceExt;
 
-use super::key::ObjectKey;
+use super::key::{ObjectKey, version};
 
 /// The answers to writes that the watch has not told of yet: a few at a time.
 #[derive(Debug)]
@@ -45,11 +45,6 @@ impl<K: ResourceExt> MutationCache<K> {
     pub(crate) fn forget(&self, key: &ObjectKey) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
-}
-
-/// Versions of one resource are in order (KEP-5504).
-fn version(object: &impl ResourceExt) -> Option<u64> {
-    object.resource_version()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,39 +1,38 @@
-//! Tasks that something happened to and that have not been reconciled since: the depth of the queue.
+//! Objects that something happened to and that have not been reconciled since: the depth of the queue.
 
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::key::ObjectKey;
-use crate::telemetry::metrics::Metrics;
+use prometheus_client::metrics::gauge::Gauge;
 
-/// The tasks that wait for a reconcile; clones share them. Those that only wait for their time are not among them.
+use super::{key::ObjectKey, metrics::RuntimeMetrics};
+
+/// The objects of a kind that wait for a reconcile; clones share them. Those that only wait for their time are not among
+/// them. The metric is the sum over all kinds.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueDepth {
-    tasks: Arc<Mutex<HashSet<ObjectKey>>>,
-    metrics: Metrics,
+    waiting: Arc<Mutex<HashSet<ObjectKey>>>,
+    depth: Gauge,
 }
 
 impl QueueDepth {
-    pub(crate) fn new(metrics: Metrics) -> Self {
-        Self { tasks: Arc::default(), metrics }
+    pub(crate) fn new(metrics: &RuntimeMetrics) -> Self {
+        Self { waiting: Arc::default(), depth: metrics.queue_depth.clone() }
     }
 
-    /// A watch tells of the task, or of a pod of it.
-    pub(crate) fn add(&self, task: ObjectKey) {
-        self.change(|tasks| tasks.insert(task));
+    /// A watch tells of the object, or of something that it owns.
+    pub(crate) fn add(&self, object: ObjectKey) {
+        if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(object) {
+            self.depth.inc();
+        }
     }
 
-    /// A reconcile of the task begins, or will not come, since it is gone.
-    pub(crate) fn remove(&self, task: &ObjectKey) {
-        self.change(|tasks| tasks.remove(task));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut HashSet<ObjectKey>) -> bool) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if change(&mut tasks) {
-            self.metrics.queue_depth(tasks.len());
+    /// A reconcile of the object begins, or will not come, since it is gone.
+    pub(crate) fn remove(&self, object: &ObjectKey) {
+        if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(object) {
+            self.depth.dec();
         }
     }
 }
@@ -41,21 +40,27 @@ impl QueueDepth {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::Registry;
 
     #[test]
-    fn a_task_waits_once_however_often_it_is_touched() {
-        let metrics = Metrics::new();
-        let touched = QueueDepth::new(metrics.clone());
-        let task = ObjectKey { namespace: "a".into(), name: "b".into() };
-        let depth = |expected: &str| {
-            let text = metrics.encode().expect("text");
-            assert!(text.contains(&format!("longtask_reconcile_queue_depth {expected}\n")), "{text}");
-        };
-        touched.add(task.clone());
-        touched.add(task.clone());
-        depth("1");
-        touched.remove(&task);
-        touched.remove(&task);
-        depth("0");
+    fn an_object_waits_once_however_often_it_is_touched() {
+        let metrics = RuntimeMetrics::register(&mut Registry::new());
+        let queue = QueueDepth::new(&metrics);
+        let object = ObjectKey { namespace: "a".into(), name: "b".into() };
+        queue.add(object.clone());
+        queue.add(object.clone());
+        assert_eq!(metrics.queue_depth.get(), 1);
+        queue.remove(&object);
+        queue.remove(&object);
+        assert_eq!(metrics.queue_depth.get(), 0);
+    }
+
+    #[test]
+    fn the_queues_of_all_kinds_are_added_up() {
+        let metrics = RuntimeMetrics::register(&mut Registry::new());
+        let object = ObjectKey { namespace: "a".into(), name: "b".into() };
+        QueueDepth::new(&metrics).add(object.clone());
+        QueueDepth::new(&metrics).add(object);
+        assert_eq!(metrics.queue_depth.get(), 2);
     }
 }

@@ -10,6 +10,7 @@ use kube::{
 use tokio::time;
 use tracing::warn;
 
+use super::call::call;
 use crate::{
     cli::Scope,
     telemetry::health::{Health, Stage},
@@ -17,9 +18,6 @@ use crate::{
 
 /// Pause between looks at an API server that does not answer or does not serve a kind yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// How long one look may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Waits until objects of this kind can be listed in the scope of the operator.
 ///
@@ -31,21 +29,17 @@ pub(super) async fn wait_until_served(client: &Client, resource: &ApiResource, s
         Scope::AllNamespaces => Api::all_with(client.clone(), resource),
         Scope::Namespace(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
     };
-    let plural = &resource.plural;
+    let (what, one) = (format!("list {}", resource.plural), ListParams::default().limit(1));
     let mut told = None;
     loop {
-        let stage = match time::timeout(LOOK_LIMIT, objects.list(&ListParams::default().limit(1))).await {
-            Ok(Ok(_)) => return,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+        let stage = match call(&what, objects.list(&one)).await {
+            Ok(_) => return,
+            Err(error) if error.code() == Some(404) => {
                 warn_once(&mut told, Stage::WaitingForCrd.to_string());
                 Stage::WaitingForCrd
             }
-            Ok(Err(error)) => {
-                warn_once(&mut told, format!("could not list {plural}: {error}"));
-                Stage::Connecting
-            }
-            Err(_) => {
-                warn_once(&mut told, format!("could not list {plural}: no answer within {LOOK_LIMIT:?}"));
+            Err(error) => {
+                warn_once(&mut told, format!("could not {error}"));
                 Stage::Connecting
             }
         };

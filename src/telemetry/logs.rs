@@ -12,7 +12,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
-    Event, Span, Subscriber, error_span,
+    Event, Subscriber,
     field::{Field, Visit},
     info,
 };
@@ -104,31 +104,6 @@ impl LogFilter {
 
 fn with_quiet(filter: &str) -> String {
     format!("{QUIET},{filter}")
-}
-
-/// What every line about a task carries.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskFields<'a> {
-    /// Name of the task.
-    pub task: &'a str,
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its UID.
-    pub uid: &'a str,
-    /// The segment it is in; 0 before the first.
-    pub segment: i64,
-    /// Its latest attempt; 0 before the first.
-    pub attempt: i64,
-    /// The trace of its run, as in the `TRACEPARENT` that its pods get.
-    pub trace_id: &'a str,
-}
-
-/// The span around everything that is done for one task.
-///
-/// It is of level ERROR so that no log filter takes the fields away from the lines it lets through.
-pub fn task_span(fields: &TaskFields<'_>) -> Span {
-    let TaskFields { task, namespace, uid, segment, attempt, trace_id } = *fields;
-    error_span!("task", task, namespace, uid, segment, attempt, trace_id)
 }
 
 /// An error with everything that caused it, as one line.
@@ -238,7 +213,7 @@ mod tests {
     };
 
     use serde_json::json;
-    use tracing::{debug, info_span, subscriber::with_default, warn};
+    use tracing::{Span, debug, error_span, info_span, subscriber::with_default, warn};
     use tracing_subscriber::registry;
 
     use super::*;
@@ -270,28 +245,18 @@ mod tests {
     }
 
     fn span() -> Span {
-        task_span(&TaskFields {
-            task: "import-orders",
-            namespace: "team-a",
-            uid: "0f5c",
-            segment: 4,
-            attempt: 7,
-            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
-        })
+        error_span!("task", task = "import-orders", namespace = "team-a", attempt = 7)
     }
 
     #[test]
-    fn a_line_about_a_task_carries_its_fields_flat() {
+    fn a_line_carries_the_fields_of_the_spans_around_it_flat() {
         let lines =
             json_lines("info", || span().in_scope(|| info!(outcome = "Failed", exit_code = 137, "attempt ended")));
         let [line] = lines.as_slice() else { panic!("{lines:?}") };
         for (field, value) in [
             ("task", json!("import-orders")),
             ("namespace", json!("team-a")),
-            ("uid", json!("0f5c")),
-            ("segment", json!(4)),
             ("attempt", json!(7)),
-            ("trace_id", json!("4bf92f3577b34da6a3ce929d0e0e4736")),
             ("outcome", json!("Failed")),
             ("exit_code", json!(137)),
             ("message", json!("attempt ended")),

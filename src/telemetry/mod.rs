@@ -1,4 +1,4 @@
-//! What the operator tells about itself: logs, metrics and health.
+//! What the operator tells about itself: logs, metrics, traces and health. It knows no kind.
 
 pub mod admin;
 pub mod api_calls;

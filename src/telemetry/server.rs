@@ -1,6 +1,6 @@
 //! The HTTP server for probes and metrics.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use tracing::info;
 
 use super::{
     health::Health,
-    metrics::{self, Metrics},
+    metrics::{self, Page, Registry},
 };
 
 /// The address could not be listened on.
@@ -32,29 +32,29 @@ impl ListenError {
     }
 }
 
-/// Listens on `address`, and serves `/livez`, `/readyz`, `/metrics` and `/metrics/tasks` for as long as the returned future is polled.
+/// Listens on `address`, and serves `/livez`, `/readyz`, `/metrics` and the pages of the registry for as long as the
+/// returned future is polled.
 ///
 /// # Errors
 /// When the address is taken or not allowed; known before anything is served.
 pub async fn serve(
     address: SocketAddr,
     health: Health,
-    metrics: Metrics,
+    registry: Arc<Registry>,
 ) -> Result<impl Future<Output = io::Result<()>>, ListenError> {
     let not_listening = |source| ListenError::new(address, source);
     let listener = TcpListener::bind(address).await.map_err(not_listening)?;
     // The port is news when `address` leaves it to the system.
     info!(address = %listener.local_addr().map_err(not_listening)?, "serving health and metrics");
-    Ok(axum::serve(listener, routes(health, metrics)).into_future())
+    Ok(axum::serve(listener, routes(health, registry)).into_future())
 }
 
-fn routes(health: Health, metrics: Metrics) -> Router {
-    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health).merge(
-        Router::new()
-            .route("/metrics", get(all_metrics))
-            .route("/metrics/tasks", get(task_figures))
-            .with_state(metrics),
-    )
+fn routes(health: Health, registry: Arc<Registry>) -> Router {
+    let mut router = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health);
+    for (path, page) in registry.pages() {
+        router = router.route(path, get(text_of).with_state(page.clone()));
+    }
+    router.route("/metrics", get(all_metrics).with_state(registry))
 }
 
 async fn livez(State(health): State<Health>) -> impl IntoResponse {
@@ -70,15 +70,15 @@ async fn readyz(State(health): State<Health>) -> impl IntoResponse {
     (status, format!("{stage}\n"))
 }
 
-async fn all_metrics(State(metrics): State<Metrics>) -> impl IntoResponse {
-    metrics
+async fn all_metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse {
+    registry
         .encode()
         .map(|text| ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-async fn task_figures(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.shown_tasks())
+async fn text_of(State(page): State<Page>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.read())
 }
 
 #[cfg(test)]
@@ -94,8 +94,10 @@ mod tests {
     use super::{super::health::Stage, *};
 
     async fn answer(health: &Health, path: &str) -> (u16, String) {
+        let mut registry = Registry::new();
+        registry.page("/metrics/tasks").write("longtask_task_segment 3\n".to_owned());
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let response = routes(health.clone(), Metrics::new()).oneshot(request).await.expect("an answer");
+        let response = routes(health.clone(), Arc::new(registry)).oneshot(request).await.expect("an answer");
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
         (status, String::from_utf8(body.to_vec()).expect("text"))
@@ -125,14 +127,20 @@ mod tests {
     async fn metrics_are_served_as_prometheus_text() {
         let (status, text) = answer(&Health::new(), "/metrics").await;
         assert_eq!(status, 200);
-        assert!(text.contains("# TYPE longtask_leader gauge\nlongtask_leader 0\n"), "{text}");
+        assert!(text.contains("# TYPE longtask_build_info gauge\nlongtask_build_info{"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_page_is_served_as_it_was_written() {
+        assert_eq!(answer(&Health::new(), "/metrics/tasks").await, (200, "longtask_task_segment 3\n".to_owned()));
+        assert_eq!(answer(&Health::new(), "/metrics/queues").await.0, 404);
     }
 
     #[tokio::test]
     async fn an_address_in_use_is_reported_before_serving() {
         let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = taken.local_addr().expect("its address");
-        let error = serve(address, Health::new(), Metrics::new()).await.err().expect("the port is taken");
+        let error = serve(address, Health::new(), Arc::default()).await.err().expect("the port is taken");
         assert_eq!(error.to_string(), format!("listen on {address}"));
     }
 }

@@ -1,8 +1,8 @@
 //! Traces, sent to an OpenTelemetry collector by OTLP over HTTP.
 //!
-//! Spans are told when they are over, whole, by whoever knows their times and identifiers: an attempt lasts longer than
-//! the process that records it may live. They are sent beside the work, never in its way: when the collector does not
-//! keep up, spans are dropped and counted.
+//! A span is handed in whole, when it is over, by the code that knows its times and identifiers: an attempt may outlive
+//! the process that records it. Spans are sent behind the work, and nothing waits for them: when the collector does not
+//! keep up, they are dropped and counted.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::metrics::{Fate, Metrics};
+use super::metrics::{Fate, Fates, Registry};
 
 /// How many spans may wait to be sent.
 const QUEUE: usize = 4096;
@@ -49,20 +49,20 @@ pub struct Span {
     pub attributes: Vec<(&'static str, Value)>,
 }
 
-/// Where spans are told. Clones tell the same collector.
+/// Where spans are handed in. Clones send to the same collector.
 #[derive(Clone, Debug)]
 pub struct Traces {
     queue: Option<mpsc::Sender<Span>>,
-    metrics: Metrics,
+    fates: Fates,
 }
 
 impl Traces {
     /// Spans go nowhere.
     pub fn off() -> Self {
-        Self { queue: None, metrics: Metrics::new() }
+        Self { queue: None, fates: Fates::default() }
     }
 
-    /// Spans go to the collector at this base address; `/v1/traces` is appended.
+    /// Spans go to the collector at this base address; `/v1/traces` is appended. They are counted in this registry.
     ///
     /// They are sent for as long as the returned future is polled. It ends when every clone of the first is gone and
     /// what waited has been sent.
@@ -71,7 +71,7 @@ impl Traces {
     /// When `endpoint` is not a URL.
     pub fn to(
         endpoint: &str,
-        metrics: Metrics,
+        registry: &mut Registry,
     ) -> Result<(Self, impl Future<Output = ()> + use<>), ExporterBuildError> {
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -81,12 +81,13 @@ impl Traces {
             .build()?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         exporter.set_resource(&Resource::builder().with_service_name("longtask").with_attribute(version).build());
-        Ok(Self::through(exporter, metrics))
+        Ok(Self::through(exporter, registry))
     }
 
-    fn through(exporter: impl SpanExporter, metrics: Metrics) -> (Self, impl Future<Output = ()>) {
+    fn through<E: SpanExporter>(exporter: E, registry: &mut Registry) -> (Self, impl Future<Output = ()> + use<E>) {
+        let fates = Fates::register(registry, "trace_spans", "Spans of traces, by what became of them");
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue: Some(queue), metrics: metrics.clone() }, send_all(waiting, exporter, metrics))
+        (Self { queue: Some(queue), fates: fates.clone() }, send_all(waiting, exporter, fates))
     }
 
     /// Whether spans go anywhere. Making one costs a little.
@@ -94,16 +95,22 @@ impl Traces {
         self.queue.is_some()
     }
 
-    /// Tells of a span.
+    /// Has a span sent soon; drops it when too many wait.
     pub fn emit(&self, span: Span) {
         let Some(queue) = &self.queue else { return };
         if queue.try_send(span).is_err() {
-            self.metrics.spans(Fate::Dropped, 1);
+            self.fates.count(Fate::Dropped, 1);
         }
+    }
+
+    /// Gives each metric a value.
+    #[cfg(test)]
+    pub(crate) fn fill_metrics(&self) {
+        self.fates.count(Fate::Sent, 1);
     }
 }
 
-async fn send_all(mut waiting: mpsc::Receiver<Span>, exporter: impl SpanExporter, metrics: Metrics) {
+async fn send_all(mut waiting: mpsc::Receiver<Span>, exporter: impl SpanExporter, fates: Fates) {
     let (mut batch, mut fails) = (Vec::new(), false);
     loop {
         let count = waiting.recv_many(&mut batch, BATCH).await;
@@ -112,11 +119,11 @@ async fn send_all(mut waiting: mpsc::Receiver<Span>, exporter: impl SpanExporter
         }
         match exporter.export(batch.drain(..).filter_map(data).collect()).await {
             Ok(()) => {
-                metrics.spans(Fate::Sent, count);
+                fates.count(Fate::Sent, count);
                 fails = false;
             }
             Err(error) => {
-                metrics.spans(Fate::Failed, count);
+                fates.count(Fate::Failed, count);
                 if fails {
                     debug!(%error, spans = count, "could not send spans");
                 } else {
@@ -190,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_told_arrives_whole() {
         let collector = Collector::default();
-        let (traces, sending) = Traces::through(collector.clone(), Metrics::new());
+        let (traces, sending) = Traces::through(collector.clone(), &mut Registry::new());
         traces.emit(span());
         drop(traces);
         sending.await;
@@ -205,14 +212,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_collector_does_not_take_is_counted() {
-        let metrics = Metrics::new();
-        let (traces, sending) = Traces::through(Collector { is_down: true, ..Collector::default() }, metrics.clone());
+        let mut registry = Registry::new();
+        let (traces, sending) = Traces::through(Collector { is_down: true, ..Collector::default() }, &mut registry);
         for _ in 0..=QUEUE {
             traces.emit(span());
         }
         drop(traces);
         sending.await;
-        let text = metrics.encode().expect("text");
+        let text = registry.encode().expect("text");
         assert!(text.contains("longtask_trace_spans_total{result=\"dropped\"} 1\n"), "{text}");
         assert!(text.contains(&format!("longtask_trace_spans_total{{result=\"failed\"}} {QUEUE}\n")), "{text}");
     }
@@ -225,6 +232,6 @@ mod tests {
 
     #[test]
     fn an_address_that_is_no_url_is_refused() {
-        assert!(Traces::to("not a url", Metrics::new()).is_err());
+        assert!(Traces::to("not a url", &mut Registry::new()).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Arithmetic with timestamps that never overflows.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// The moment that many seconds after `time`, in whole seconds; at most the end of time, at least its beginning.
@@ -12,6 +14,11 @@ pub fn after(time: Timestamp, seconds: i64) -> Timestamp {
 /// The whole seconds from one moment to a later one; negative when it is not later.
 pub fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_second().saturating_sub(from.as_second())
+}
+
+/// How long it is from one moment to a later one; zero when it is not later.
+pub fn duration_between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -30,5 +37,12 @@ mod tests {
     #[test]
     fn differences_can_be_negative() {
         assert_eq!(seconds_between(after(Timestamp::UNIX_EPOCH, 5), Timestamp::UNIX_EPOCH), -5);
+    }
+
+    #[test]
+    fn a_duration_is_never_negative() {
+        let (epoch, later) = (Timestamp::UNIX_EPOCH, after(Timestamp::UNIX_EPOCH, 5));
+        assert_eq!(duration_between(epoch, later), Duration::from_secs(5));
+        assert_eq!(duration_between(later, epoch), Duration::ZERO);
     }
 }

@@ -82,7 +82,7 @@ async fn every_task_is_explained(lab: &Lab, admitted: usize) {
 fn standings(tasks: &[LongTask]) -> BTreeMap<String, usize> {
     let mut standings = BTreeMap::new();
     for status in tasks.iter().filter_map(|task| task.status.as_ref()) {
-        let phase = status.phase.map_or("-", longtask::api::task::Into::into);
+        let phase = status.phase.map_or("-", Into::into);
         *standings.entry(format!("{phase} {}", status.reason)).or_default() += 1;
     }
     standings

@@ -15,8 +15,8 @@ use longtask::{
     cli::{LeaseSettings, LogFormat, LogSettings, Scope, Settings},
     clock::Clock,
     operator,
-    runtime::{client::Clients, operator::Replica},
-    telemetry::{health::Health, metrics::Metrics, traces::Traces},
+    runtime::{OperatorContext, RuntimeMetrics, operator::Replica},
+    telemetry::{health::Health, metrics::Registry, traces::Traces},
 };
 use tokio::{select, sync::Notify};
 
@@ -91,7 +91,7 @@ pub(crate) fn start(world: &Shared, slot: usize) {
         let end = select! {
             biased;
             () = killed.notified() => return,
-            end = replica.work(never, operator::controllers) => end,
+            end = replica.work(never) => end,
         };
         let mut world = world.lock();
         if world.is_running(slot, process) {
@@ -129,14 +129,14 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
         moment_of(now, ahead.load(Ordering::Relaxed))
     });
     let client = || client(shared, slot, process);
-    let clients = Clients { work: client(), lease: client() };
-    Replica {
-        clients,
-        resources: operator::resources(),
+    let mut registry = Registry::new();
+    let operator = OperatorContext {
+        client: client(),
         settings,
-        health: Health::new(),
-        metrics: Metrics::new(),
+        metrics: RuntimeMetrics::register(&mut registry),
         traces: Traces::off(),
+        health: Health::new(),
         clock,
-    }
+    };
+    Replica { operator, lease_client: client(), controllers: operator::controllers(&mut registry) }
 }

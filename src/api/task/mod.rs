@@ -5,6 +5,7 @@ mod failure_policy;
 mod reasons;
 mod spec;
 mod status;
+mod transition;
 
 pub use conditions::{ConditionReason, ConditionType};
 pub use failure_policy::{
@@ -19,3 +20,4 @@ pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
     RequestedStop, RuleCounter, Run, Totals,
 };
+pub use transition::{AttemptEnd, Transition};

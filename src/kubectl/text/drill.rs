@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::{
     status::ending,
     style::{BAD, BOLD, GOOD, WARNING, paint},
-    time::{between, span},
+    time::span,
 };
 use crate::{
     api::task::{Checkpoint, EndedAttempt, LongTaskStatus, Phase},
-    types::GoDuration,
+    types::{GoDuration, time::seconds_between},
 };
 
 /// What is known of a drill so far.
@@ -88,7 +88,7 @@ impl Drill {
         let Some(attempt) = ended.filter(|_| self.end.is_none()) else { return false };
         self.end = Some(End {
             attempt: attempt.clone(),
-            after_seconds: between(self.interrupted_at, now).max(0),
+            after_seconds: seconds_between(self.interrupted_at, now).max(0),
             checkpoint: status.checkpoint.clone(),
             lost_seconds: status.totals.work_lost_seconds.saturating_sub(self.interrupted.lost_before),
         });

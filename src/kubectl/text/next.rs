@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::time::{ago, between, span};
-use crate::api::task::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase};
+use super::time::{ago, span};
+use crate::{
+    api::task::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase},
+    types::time::seconds_between,
+};
 
 /// What happens next, or what the user can do, in a line.
 pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
@@ -39,7 +42,7 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
 fn pending(status: &LongTaskStatus, now: Timestamp) -> String {
     let Some(attempt) = status.live_attempt() else { return "its first pod".to_owned() };
     let pod = &attempt.pod_name;
-    let again = status.next_attempt_time.map(|time| match between(now, time) {
+    let again = status.next_attempt_time.map(|time| match seconds_between(now, time) {
         ..=0 => ", which is tried again now".to_owned(),
         seconds => format!(", which is tried again in {}", span(seconds)),
     });
@@ -56,7 +59,7 @@ fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
         return format!("it has time until the limit {limit} is reached, which fails the task");
     }
     let started = attempt.started_at.unwrap_or(now);
-    let left = task.spec.segment.duration.as_secs().saturating_sub(between(started, now));
+    let left = task.spec.segment.duration.as_secs().saturating_sub(seconds_between(started, now));
     let when = if left > 0 { format!("in {}", span(left)) } else { "now".to_owned() };
     format!(
         "the time of segment {} is up {when}; segment {} goes on from its checkpoint",
@@ -75,7 +78,7 @@ fn stopping(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String 
 
 fn waiting(status: &LongTaskStatus, now: Timestamp) -> String {
     let number = status.current_attempt.as_ref().map_or(1, |attempt| attempt.number.saturating_add(1));
-    let when = status.next_attempt_time.map_or_else(String::new, |time| match between(now, time) {
+    let when = status.next_attempt_time.map_or_else(String::new, |time| match seconds_between(now, time) {
         ..=0 => " now".to_owned(),
         seconds => format!(" in {} ({time})", span(seconds)),
     });
@@ -91,7 +94,7 @@ fn start(status: &LongTaskStatus) -> String {
 fn removal(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
     let due = task.spec.ttl_after_finished.zip(status.completion_time);
     due.map_or_else(String::new, |(ttl, end)| {
-        let left = ttl.as_secs().saturating_sub(between(end, now));
+        let left = ttl.as_secs().saturating_sub(seconds_between(end, now));
         format!("; it is deleted in {} (ttlAfterFinished)", span(left))
     })
 }

@@ -10,14 +10,14 @@ use super::{
     next::next,
     style::{BOLD, BUSY, DIM, WARNING, of_outcome, of_phase, paint},
     table::{Cell, table},
-    time::{ago, between, span},
+    time::{ago, span},
 };
 use crate::{
     api::task::{
         AttemptState, Checkpoint, ConditionType, CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, Outcome,
         Phase, Progress,
     },
-    types::find_condition,
+    types::{find_condition, time::seconds_between},
 };
 
 /// The facts that `status` tells, as `-o json` prints them.
@@ -113,7 +113,9 @@ impl StatusView {
         let phase = self.phase.map_or("not started", Into::into);
         let reason = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
         let when = match (self.start_time, self.completion_time) {
-            (Some(start), Some(end)) => format!(", ended {} after {}", ago(end, now), span(between(start, end))),
+            (Some(start), Some(end)) => {
+                format!(", ended {} after {}", ago(end, now), span(seconds_between(start, end)))
+            }
             (Some(start), None) => format!(", started {}", ago(start, now)),
             (None, _) => String::new(),
         };
@@ -184,7 +186,7 @@ impl Attempt {
             exit_code: attempt.exit_code,
             started_at: attempt.started_at,
             finished_at: Some(attempt.finished_at),
-            ran_seconds: attempt.started_at.map_or(0, |start| between(start, attempt.finished_at)),
+            ran_seconds: attempt.started_at.map_or(0, |start| seconds_between(start, attempt.finished_at)),
             checkpoint: attempt.checkpoint_sequence,
             node: attempt.node_name.clone(),
         }
@@ -200,7 +202,7 @@ impl Attempt {
             exit_code: None,
             started_at: attempt.started_at,
             finished_at: None,
-            ran_seconds: attempt.started_at.map_or(0, |start| between(start, now)),
+            ran_seconds: attempt.started_at.map_or(0, |start| seconds_between(start, now)),
             checkpoint: None,
             node: attempt.node_name.clone(),
         }
@@ -237,7 +239,7 @@ fn attempts(status: &LongTaskStatus, now: Timestamp) -> Vec<Attempt> {
 fn progress_line(progress: &Progress, phase: Option<Phase>, now: Timestamp) -> Option<String> {
     let percent = progress.percent.map(|percent| format!("{percent}%"));
     let is_over = phase.is_some_and(Phase::is_terminal);
-    let end = progress.estimated_completion_time.filter(|_| !is_over).map(|end| match between(now, end) {
+    let end = progress.estimated_completion_time.filter(|_| !is_over).map(|end| match seconds_between(now, end) {
         ..=0 => "done any moment now at the pace so far".to_owned(),
         seconds => format!("done in about {} at the pace so far", span(seconds)),
     });

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::types::time::seconds_between;
+
 /// A length of time, in the detail that people want: as kubectl prints ages.
 pub(super) fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
@@ -22,12 +24,7 @@ pub(super) fn span(seconds: i64) -> String {
 
 /// How long ago that was.
 pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
-    format!("{} ago", span(between(then, now)))
-}
-
-/// Seconds from one moment to another.
-pub(super) fn between(from: Timestamp, to: Timestamp) -> i64 {
-    to.as_second().saturating_sub(from.as_second())
+    format!("{} ago", span(seconds_between(then, now)))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+use super::{call::within, error::Error};
 use crate::{cli::LeaseSettings, clock::Clock};
 
 /// The smallest step that a `MicroTime` shows.
@@ -233,7 +234,7 @@ impl Contender {
     }
 
     /// One look and, when the lease is to be had, one write.
-    async fn try_to_take(&mut self) -> Result<Answer, CallError> {
+    async fn try_to_take(&mut self) -> Result<Answer, Error> {
         let lease = self.look().await?;
         let now = Instant::now();
         let unchanged_since = self.unchanged_since(lease.as_ref(), now);
@@ -294,23 +295,23 @@ impl Contender {
         }
     }
 
-    async fn look(&self) -> Result<Option<Lease>, CallError> {
-        self.call(self.leases.get_opt(&self.settings.name)).await
+    async fn look(&self) -> Result<Option<Lease>, Error> {
+        self.call("read the lease", self.leases.get_opt(&self.settings.name)).await
     }
 
-    async fn create(&self) -> Result<Held, CallError> {
+    async fn create(&self) -> Result<Held, Error> {
         let metadata = ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(self.claim(LeaseSpec::default())) };
         let since = Instant::now();
-        let lease = self.call(self.leases.create(&PostParams::default(), &lease)).await?;
+        let lease = self.call("create the lease", self.leases.create(&PostParams::default(), &lease)).await?;
         Ok(Held { lease, since })
     }
 
     /// Writes our claim over the record, unless it has changed since `lease` was read.
-    async fn write(&self, mut lease: Lease) -> Result<Held, CallError> {
+    async fn write(&self, mut lease: Lease) -> Result<Held, Error> {
         lease.spec = Some(self.claim(lease.spec.unwrap_or_default()));
         let since = Instant::now();
-        let lease = self.call(self.leases.replace(&self.settings.name, &PostParams::default(), &lease)).await?;
+        let lease = self.replace("write the lease", &lease).await?;
         Ok(Held { lease, since })
     }
 
@@ -334,45 +335,25 @@ impl Contender {
     }
 
     /// Clears the holder, if it is us, so that the next one need not wait.
-    async fn vacate(&self) -> Result<(), CallError> {
+    async fn vacate(&self) -> Result<(), Error> {
         // Read first: a renewal that was cut short may have got through.
         let Some(mut lease) = self.look().await? else { return Ok(()) };
         if holder(&lease) == Some(&self.settings.identity)
             && let Some(record) = &mut lease.spec
         {
             record.holder_identity = None;
-            self.call(self.leases.replace(&self.settings.name, &PostParams::default(), &lease)).await?;
+            self.replace("release the lease", &lease).await?;
         }
         Ok(())
     }
 
+    async fn replace(&self, what: &str, lease: &Lease) -> Result<Lease, Error> {
+        self.call(what, self.leases.replace(&self.settings.name, &PostParams::default(), lease)).await
+    }
+
     /// Short enough that, after a call that got no answer, a look and another try fit into the renew deadline.
-    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-        let limit = self.settings.renew_deadline / 3;
-        time::timeout(limit, call).await.map_err(|_| CallError::TimedOut(limit))?.map_err(CallError::Api)
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("no answer from the API server within {0:?}")]
-    TimedOut(Duration),
-    #[error("{}", in_short(.0))]
-    Api(kube::Error),
-}
-
-/// The API server's own words; the client's rendering of them adds a dump of the whole answer.
-fn in_short(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-        other => other.to_string(),
-    }
-}
-
-impl CallError {
-    /// Whether another's write came first; AlreadyExists is one of those, and both have code 409.
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Api(kube::Error::Api(status)) if status.code == 409)
+    async fn call<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        within(self.settings.renew_deadline / 3, what, call).await
     }
 }
 

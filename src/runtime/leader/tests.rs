@@ -403,7 +403,10 @@ async fn the_last_trouble_is_told_with_the_loss() {
     let (leader, _) = leads_within(SECOND, a.contend()).await;
     a.all_calls(Fault::Refuse(503));
     let (loss, _) = lost_within(8 * SECOND, &leader).await;
-    assert_eq!(loss.to_string(), "the lease could not be renewed for 7s: 503 InternalError: status 503");
+    assert_eq!(
+        loss.to_string(),
+        "the lease could not be renewed for 7s: write the lease: 503 InternalError: status 503"
+    );
 }
 
 #[tokio::test(start_paused = true)]

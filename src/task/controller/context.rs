@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
-use super::{late_creates::LateCreates, pod_index::PodIndex, spans::Sampler};
+use super::{late_creates::LateCreates, metrics::TaskMetrics, pod_index::PodIndex, spans::Sampler};
 use crate::{
     api::task::LongTask,
     clock::Clock,
@@ -18,7 +18,7 @@ use crate::{
         mutation_cache::MutationCache,
         queue_depth::QueueDepth,
     },
-    telemetry::{metrics::Metrics, traces::Traces},
+    telemetry::traces::Traces,
 };
 
 /// How long before the end of the lease the last create may be under way.
@@ -27,7 +27,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 /// What every reconcile has at hand.
 pub(super) struct Context {
     pub(super) clock: Clock,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: TaskMetrics,
     pub(super) pods: PodIndex,
     pub(super) backoffs: Backoffs,
     pub(super) queue_depth: QueueDepth,
@@ -41,38 +41,25 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(operator: &OperatorContext, pods: PodIndex, events: Events) -> Self {
+    pub(super) fn new(
+        operator: &OperatorContext,
+        leadership: Leadership,
+        metrics: TaskMetrics,
+        pods: PodIndex,
+        events: Events,
+    ) -> Self {
         Self {
             clock: operator.clock.clone(),
-            metrics: operator.metrics.clone(),
+            metrics,
             pods,
             backoffs: Backoffs::default(),
-            queue_depth: QueueDepth::new(operator.metrics.clone()),
+            queue_depth: QueueDepth::new(&operator.metrics),
             written: Arc::default(),
             late_creates: LateCreates::of_new_leader(),
             events,
             traces: operator.traces.clone(),
             sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
             client: operator.client.clone(),
-            leadership: operator.leadership.clone(),
-        }
-    }
-
-    /// A context for tests of single steps.
-    #[cfg(test)]
-    pub(super) fn of(client: Client, leadership: Leadership, pods: PodIndex, metrics: Metrics, events: Events) -> Self {
-        Self {
-            clock: Clock::wall(),
-            metrics: metrics.clone(),
-            pods,
-            backoffs: Backoffs::default(),
-            queue_depth: QueueDepth::new(metrics),
-            written: Arc::default(),
-            late_creates: LateCreates::of_new_leader(),
-            events,
-            traces: Traces::off(),
-            sampler: Sampler::new(0),
-            client,
             leadership,
         }
     }

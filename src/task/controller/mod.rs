@@ -6,6 +6,7 @@
 mod context;
 mod execute;
 mod late_creates;
+mod metrics;
 mod observe;
 mod orphans;
 mod pod_index;
@@ -20,28 +21,67 @@ mod watches;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, future, stream};
-use kube::runtime::{
-    Controller,
-    controller::{self, Action},
-    reflector::{ObjectRef, Store},
-    watcher,
+use futures::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, stream};
+use kube::{
+    core::ApiResource,
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
 };
 use tokio::{join, select, sync::mpsc};
 use tracing::warn;
 
-use self::{context::Context, pod_index::PodIndex, watches::Guarded};
+use self::{context::Context, metrics::TaskMetrics, pod_index::PodIndex, watches::Guarded};
 use crate::{
-    runtime::{OperatorContext, Shutdown, error::Error, events, key::ObjectKey},
-    telemetry::health::Stage,
+    api::task::LongTask,
+    runtime::{KindController, OperatorContext, Shutdown, error::Error, events, key::ObjectKey, leader::Leadership},
+    telemetry::{health::Stage, metrics::Registry},
 };
 
-/// Works until `shutdown`, then finishes the reconciles in flight.
-pub async fn run(operator: OperatorContext, shutdown: Shutdown) {
+/// The controller of tasks.
+pub struct TaskController {
+    metrics: TaskMetrics,
+}
+
+impl TaskController {
+    /// A controller that counts into metrics of this registry.
+    pub fn new(registry: &mut Registry) -> Self {
+        Self { metrics: TaskMetrics::register(registry) }
+    }
+}
+
+impl KindController for TaskController {
+    fn kind(&self) -> ApiResource {
+        ApiResource::erase::<LongTask>(&())
+    }
+
+    fn calls(&self) -> &'static [&'static str] {
+        &["longtasks", "longtasks/status", "pods"]
+    }
+
+    fn run(
+        self: Box<Self>,
+        operator: OperatorContext,
+        leadership: Leadership,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, ()> {
+        run(self.metrics, operator, leadership, shutdown).boxed()
+    }
+
+    #[cfg(test)]
+    fn fill_metrics(&self) {
+        self.metrics.fill();
+    }
+}
+
+async fn run(metrics: TaskMetrics, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
     let index = PodIndex::new();
     let (events, publisher) = events::queue(&operator);
-    let context = Arc::new(Context::new(&operator, index.clone(), events));
-    status_metrics::init_series(&operator.metrics);
+    status_metrics::init_series(&metrics);
+    let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), index.clone(), events));
     let (tasks, touched_tasks) = watches::watched_tasks(&operator);
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
@@ -74,7 +114,7 @@ pub async fn run(operator: OperatorContext, shutdown: Shutdown) {
     let orphans = orphans::release_orphans(context, stream::poll_fn(move |cx| missing_tasks.poll_recv(cx)));
     let sweeps = async {
         become_ready(&tasks, &index, &operator).await;
-        sweep::sweep(tasks, index, &operator, to_sweep).await;
+        sweep::sweep(tasks, index, &operator, &metrics, to_sweep).await;
     };
     // In a fixed order, so that a simulation of it can be repeated.
     let work = async {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     api::{labels, task::LongTask},
-    runtime::key::ObjectKey,
+    runtime::key::{ObjectKey, version},
     task::plan::PodFacts,
 };
 
@@ -40,7 +40,7 @@ type Pods = HashMap<ObjectKey, BTreeMap<String, Entry>>;
 
 #[derive(Debug)]
 struct Entry {
-    /// What tells a newer reading from an older one: resourceVersions of one resource are in order (KEP-5504).
+    /// The version of the reading.
     version: Option<u64>,
     facts: Arc<PodFacts>,
 }
@@ -165,10 +165,6 @@ fn put(pods: &mut Pods, pod: &Pod) {
             of_task.insert(facts.name.clone(), Entry { version, facts: Arc::new(facts) });
         }
     }
-}
-
-fn version(pod: &Pod) -> Option<u64> {
-    pod.metadata.resource_version.as_ref()?.parse().ok()
 }
 
 fn take_out(pods: &mut Pods, pod: &Pod) {

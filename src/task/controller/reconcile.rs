@@ -3,29 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::{
-    ResourceExt,
     core::{DeserializeGuard, error_boundary::InvalidObject},
     runtime::controller::Action,
 };
 use tokio::time::Instant;
-use tracing::{Instrument, Span, debug, warn};
+use tracing::{Instrument, debug, warn};
 
 use super::{
     context::Context,
     execute::{Executed, Refusals, execute},
+    metrics::ResultLabels,
     observe::observe,
     publish::publish,
-    status_metrics::ended_now,
+    spans::{log_span, update_log_span},
 };
 use crate::{
-    api::task::LongTask,
+    api::task::{LongTask, Transition},
     runtime::{error::Error, key::ObjectKey},
-    task::{
-        plan::{EventReason, EventType, LONGEST_NOTE, Plan, Step, TaskEvent, Wake, plan},
-        render,
-    },
-    telemetry::logs::{TaskFields, task_span},
-    types::truncate,
+    task::plan::{EventReason, Plan, Step, TaskEvent, Wake, plan},
 };
 
 /// A task that nothing happened to is looked at this often, in case an event got lost.
@@ -44,7 +39,7 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
         Ok(watched) => {
             let newest = context.written.newest(&ObjectKey::of(watched), watched);
             let task = newest.as_deref().unwrap_or(watched);
-            sync(task, &context).instrument(span(task)).await
+            sync(task, &context).instrument(log_span(task)).await
         }
         Err(invalid) => {
             publish_unreadable(&task, invalid, &context);
@@ -52,7 +47,8 @@ pub(super) async fn reconcile(task: Arc<DeserializeGuard<LongTask>>, context: Ar
         }
     };
     let outcome = result.as_ref().map_or_else(Error::category, |_| "ok");
-    context.metrics.reconciled(outcome, began.elapsed());
+    context.metrics.reconciles.get_or_create(&ResultLabels { result: outcome }).inc();
+    context.metrics.reconcile_duration.observe(began.elapsed().as_secs_f64());
     if let Ok(task) = &task.0 {
         context.sampler.emit(&context.traces, task, outcome, context.clock.now().into(), began.elapsed());
     }
@@ -68,14 +64,7 @@ fn publish_unreadable(task: &DeserializeGuard<LongTask>, invalid: &InvalidObject
     let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
     warn!(task = name, namespace, error = invalid.error, "cannot read this task");
     let note = format!("Cannot run this task, since it cannot be read: {}. Correct that field.", invalid.error);
-    let event = TaskEvent {
-        type_: EventType::Warning,
-        reason: EventReason::Unreadable,
-        action: "Read".into(),
-        note: truncate(&note, LONGEST_NOTE).into(),
-        pod: None,
-    };
-    publish(context, task, event);
+    publish(context, task, TaskEvent::warning(EventReason::Unreadable, "Read", &note));
 }
 
 /// How soon to try again after an error.
@@ -99,12 +88,14 @@ async fn sync(task: &LongTask, context: &Context) -> Result<Action, Error> {
         let mut seen = observe(context, task).await?;
         (seen.refusal, seen.refused_steps) = (refused.create.clone(), refused.steps.clone());
         let planned = plan(&seen, context.clock.now());
-        record_span(&planned);
+        if let Some(status) = &planned.status {
+            update_log_span(status);
+        }
         let hands_over = hands_over(task, &planned);
         match execute(context, task, planned).await? {
             Executed::Done { wake, created } => {
                 if let Some(created) = created.filter(|_| hands_over) {
-                    context.metrics.handed_over(created.duration_since(began));
+                    context.metrics.hand_over.observe(created.duration_since(began).as_secs_f64());
                 }
                 return Ok(action(context, wake));
             }
@@ -119,14 +110,6 @@ async fn sync(task: &LongTask, context: &Context) -> Result<Action, Error> {
     Ok(Action::requeue(Duration::from_secs(1)))
 }
 
-/// What is logged from here on is about the attempt that the plan makes or ends.
-fn record_span(plan: &Plan) {
-    if let Some(status) = &plan.status {
-        Span::current().record("segment", status.segment);
-        Span::current().record("attempt", status.current_attempt.as_ref().map_or(0, |attempt| attempt.number));
-    }
-}
-
 fn action(context: &Context, wake: Wake) -> Action {
     Action::requeue(match wake {
         Wake::OnChange => RESYNC,
@@ -134,22 +117,9 @@ fn action(context: &Context, wake: Wake) -> Action {
     })
 }
 
-fn span(task: &LongTask) -> Span {
-    let status = task.status.as_ref();
-    let attempt = status.and_then(|status| status.current_attempt.as_ref());
-    let uid = task.uid().unwrap_or_default();
-    task_span(&TaskFields {
-        task: &task.name_any(),
-        namespace: &task.namespace().unwrap_or_default(),
-        uid: &uid,
-        segment: status.map_or(0, |status| status.segment),
-        attempt: attempt.map_or(0, |attempt| attempt.number),
-        trace_id: &render::trace_id(&uid, status.map_or(1, |status| status.run.number.max(1))),
-    })
-}
-
 /// Whether a plan puts the next attempt in the place of one that it records as ended.
 fn hands_over(task: &LongTask, plan: &Plan) -> bool {
-    let ends = task.status.as_ref().zip(plan.status.as_ref()).and_then(|(before, after)| ended_now(before, after));
-    ends.is_some() && plan.steps.iter().any(|step| matches!(step, Step::CreatePod(_)))
+    let Some(after) = &plan.status else { return false };
+    let ends = Transition::between(task.status.as_ref(), after).attempt_ended.is_some();
+    ends && plan.steps.iter().any(|step| matches!(step, Step::CreatePod(_)))
 }

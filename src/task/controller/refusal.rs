@@ -4,14 +4,14 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::{ResourceExt, core::Status};
 
-use super::context::Context;
+use super::{context::Context, publish::publish};
 use crate::{
     api::{
         labels,
         task::{ConditionReason, LongTask, Reason},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{Cause, PodFacts, PodRef, Refusal, RefusedStep, Step},
+    task::plan::{Cause, PodFacts, Refusal, RefusedStep, Step, refused_status_event},
 };
 
 /// What became of a step.
@@ -25,37 +25,62 @@ pub(super) enum Taken {
     Refused(RefusedStep),
 }
 
-/// Judges a step, other than a create, that did not succeed.
+/// Judges a write of the status that did not succeed. Returns when the task is gone, and there is no status to write.
+///
+/// A refusal is told by an event: without a status there is nowhere else to show it.
 ///
 /// # Errors
-/// The step's own error when that may pass and has come for the first time, and when nothing can be read.
-pub(super) async fn judge(
+/// [`Error::Refused`] when the API server refuses the status; else the write's own error, and when nothing can be read.
+pub(super) async fn judge_status(
     context: &Context,
     key: &ObjectKey,
     task: &LongTask,
-    step: Step,
+    error: Error,
+) -> Result<(), Error> {
+    let Some(code) = error.code() else { return Err(error) };
+    // A policy may refuse by the very codes that tell of a task that is gone or was changed.
+    let now = if matches!(code, 404 | 409) { task_now(context, key, task).await? } else { TaskNow::AsRead };
+    let error = match now {
+        TaskNow::Gone => return Ok(()),
+        TaskNow::Changed => return Err(error),
+        TaskNow::AsRead if error.may_pass() => error,
+        TaskNow::AsRead => error.into_refused(),
+    };
+    if !error.may_pass() || context.backoffs.is_repeated(key) {
+        publish(context, task, refused_status_event(&words(&error)));
+    }
+    Err(error)
+}
+
+/// Judges a deletion of the task that did not succeed.
+///
+/// # Errors
+/// The step's own error when the task was changed, or when the error may pass and has come for the first time; and when
+/// nothing can be read.
+pub(super) async fn judge_task_deletion(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
     error: Error,
 ) -> Result<Taken, Error> {
-    if step.pod().is_some() {
-        return judge_of_pod(context, key, step, error).await;
-    }
     match task_now(context, key, task).await? {
         TaskNow::Gone => Ok(Taken::Done),
         TaskNow::Changed => Err(error),
-        TaskNow::AsRead => refused(context, key, step, error),
+        TaskNow::AsRead => refused(context, key, Step::DeleteTask, error),
     }
 }
 
-/// Likewise, a step that changes a pod.
+/// Judges a change of a pod, other than its creation, that did not succeed.
 ///
 /// # Errors
-/// As [`judge`].
-pub(super) async fn judge_of_pod(context: &Context, key: &ObjectKey, step: Step, error: Error) -> Result<Taken, Error> {
-    let is_done = match step.pod() {
-        Some(pod) => is_done(context, key, pod, &step).await?,
-        None => false,
-    };
-    if is_done { Ok(Taken::Done) } else { refused(context, key, step, error) }
+/// The step's own error when that may pass and has come for the first time, and when nothing can be read.
+pub(super) async fn judge_pod_change(
+    context: &Context,
+    key: &ObjectKey,
+    step: Step,
+    error: Error,
+) -> Result<Taken, Error> {
+    if is_done(context, key, &step).await? { Ok(Taken::Done) } else { refused(context, key, step, error) }
 }
 
 fn refused(context: &Context, key: &ObjectKey, step: Step, error: Error) -> Result<Taken, Error> {
@@ -76,7 +101,7 @@ pub(super) fn judge_answer(step: Step, pod: &Pod) -> Taken {
 /// Judges a create that did not succeed.
 ///
 /// # Errors
-/// As [`judge`].
+/// As [`judge_pod_change`].
 pub(super) async fn judge_create(
     context: &Context,
     key: &ObjectKey,
@@ -94,7 +119,9 @@ pub(super) async fn judge_create(
             Ok(Taken::CreateRefused(Refusal::NameOfTerminatingPod))
         }
         Some(found) => Ok(Taken::CreateRefused(Refusal::NameTaken(owner(&found)))),
-        None if is_already_exists(&error) => Ok(Taken::CreateRefused(Refusal::NameOfTerminatingPod)),
+        None if error.answer().is_some_and(Status::is_already_exists) => {
+            Ok(Taken::CreateRefused(Refusal::NameOfTerminatingPod))
+        }
         None => {
             let words = words_worth_showing(context, key, error)?;
             Ok(Taken::CreateRefused(Refusal::Rejected(words)))
@@ -113,7 +140,8 @@ fn owner(pod: &Pod) -> Option<String> {
 }
 
 /// Whether what the step is for is so, whoever did it.
-async fn is_done(context: &Context, key: &ObjectKey, reference: &PodRef, step: &Step) -> Result<bool, Error> {
+async fn is_done(context: &Context, key: &ObjectKey, step: &Step) -> Result<bool, Error> {
+    let Some(reference) = step.pod() else { return Ok(false) };
     let found = call("read pod", context.pods_api(&key.namespace).get_opt(&reference.name)).await?;
     let Some(pod) = found.filter(|pod| pod.metadata.uid.as_ref() == Some(&reference.uid)) else { return Ok(true) };
     context.pods.learn(&pod);
@@ -143,13 +171,13 @@ fn has_effect(step: &Step, pod: &Pod) -> bool {
 
 /// The task as the API server has it, after it did not take a status.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum TaskNow {
+enum TaskNow {
     Gone,
     Changed,
     AsRead,
 }
 
-pub(super) async fn task_now(context: &Context, key: &ObjectKey, task: &LongTask) -> Result<TaskNow, Error> {
+async fn task_now(context: &Context, key: &ObjectKey, task: &LongTask) -> Result<TaskNow, Error> {
     let live = call("read task", context.tasks_api(&key.namespace).get_metadata_opt(&key.name)).await?;
     Ok(match live.filter(|live| live.metadata.uid == task.metadata.uid) {
         None => TaskNow::Gone,
@@ -167,12 +195,14 @@ fn words_worth_showing(context: &Context, key: &ObjectKey, error: Error) -> Resu
 }
 
 /// An error in one word and the server's own sentence.
-pub(super) fn words(error: &Error) -> Cause {
+fn words(error: &Error) -> Cause {
+    if let Some(status) = error.answer() {
+        return Cause::new(reason(status), status.message.clone());
+    }
     match error {
-        Error::Call { source, .. } | Error::Refused { source, .. } => match &**source {
-            kube::Error::Api(status) => Cause::new(reason(status), status.message.clone()),
-            other => Cause::new(ConditionReason::NoConnection, other.to_string()),
-        },
+        Error::Call { source, .. } | Error::Refused { source, .. } => {
+            Cause::new(ConditionReason::NoConnection, source.to_string())
+        }
         Error::Timeout { .. } | Error::NotLeading { .. } => {
             Cause::new(ConditionReason::NoAnswer, format!("{error}; a webhook may be away"))
         }
@@ -200,9 +230,4 @@ fn reason(status: &Status) -> Reason {
 /// Whether a text can be the reason of a condition. Webhooks may write anything there.
 fn is_word(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric())
-}
-
-fn is_already_exists(error: &Error) -> bool {
-    let Error::Call { source, .. } = error else { return false };
-    matches!(&**source, kube::Error::Api(status) if status.is_already_exists())
 }

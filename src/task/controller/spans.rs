@@ -1,34 +1,64 @@
-//! The spans of a task: one trace per run, in it one span per attempt, and of some reconciles.
+//! The spans of a task. In the log: one around each reconcile. In traces: one trace per run, and in it one span per
+//! attempt and those of some reconciles.
 //!
 //! Identifiers follow from the task's UID and its numbers, as in the `TRACEPARENT` that the attempt's program got: its
-//! own spans are parts of the attempt's, and a span that is told twice is the same.
+//! own spans are parts of the attempt's, and a span that is sent twice is the same.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
-use super::status_metrics::ended_now;
+use kube::ResourceExt;
+use tracing::error_span;
+
 use crate::{
-    api::task::{CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, Outcome, Phase},
+    api::task::{AttemptEnd, EndedAttempt, LongTask, LongTaskStatus, Outcome, Phase, Transition},
     task::render,
     telemetry::traces::{Span, Traces},
 };
 
-/// Tells the spans that end with a write of this status. Once for each write that the API server took.
-pub(super) fn emit(traces: &Traces, task: &LongTask, after: &LongTaskStatus) {
+/// The span around all that is done for a task: every line of the log about it carries its fields.
+///
+/// It is of level ERROR so that no log filter takes the fields away from the lines it lets through.
+pub(super) fn log_span(task: &LongTask) -> tracing::Span {
+    let status = task.status.as_ref();
+    let uid = task.uid().unwrap_or_default();
+    error_span!(
+        "task",
+        task = task.name_any(),
+        namespace = task.namespace().unwrap_or_default(),
+        uid,
+        segment = status.map_or(0, |status| status.segment),
+        attempt = status.map_or(0, latest_attempt),
+        // As in the `TRACEPARENT` that the task's pods get.
+        trace_id = render::trace_id(&uid, status.map_or(1, |status| status.run.number.max(1))),
+    )
+}
+
+/// What is logged from here on is about the attempt that this status makes or ends.
+pub(super) fn update_log_span(status: &LongTaskStatus) {
+    let span = tracing::Span::current();
+    span.record("segment", status.segment);
+    span.record("attempt", latest_attempt(status));
+}
+
+/// The number of the latest attempt; 0 before the first.
+fn latest_attempt(status: &LongTaskStatus) -> i64 {
+    status.current_attempt.as_ref().map_or(0, |attempt| attempt.number)
+}
+
+/// Emits the spans that end with a write of a status. Once for each write that the API server took.
+pub(super) fn emit(traces: &Traces, task: &LongTask, change: &Transition<'_>) {
     if !traces.are_on() {
         return;
     }
-    let of = Of::new(task, after);
-    let fresh = LongTaskStatus::default();
-    let before = task.status.as_ref().unwrap_or(&fresh);
-    if let Some(ended) = ended_now(before, after) {
-        traces.emit(of.attempt(ended, before.current_attempt.as_ref()));
+    let of = Of::new(task, change.after);
+    if let Some(end) = change.attempt_ended {
+        traces.emit(of.attempt(end));
     }
-    let was_over = before.phase.is_some_and(Phase::is_terminal);
-    if after.phase.is_some_and(Phase::is_terminal) && !was_over {
-        traces.emit(of.run(after));
+    if change.run_ended.is_some() {
+        traces.emit(of.run(change.after));
     }
 }
 
@@ -44,10 +74,10 @@ impl<'a> Of<'a> {
         Self { task, uid: task.metadata.uid.as_deref().unwrap_or_default(), run: status.run.number.max(1) }
     }
 
-    fn attempt(&self, ended: &EndedAttempt, made: Option<&CurrentAttempt>) -> Span {
+    fn attempt(&self, end: AttemptEnd<'_>) -> Span {
+        let AttemptEnd { attempt, ended } = end;
         let EndedAttempt { number, segment, outcome, reason, exit_code, finished_at, checkpoint_sequence, .. } = ended;
-        let made_at = made.filter(|made| made.number == *number).map(|made| made.created_at);
-        let start = ended.started_at.or(made_at).unwrap_or(*finished_at);
+        let start = ended.started_at.unwrap_or(attempt.created_at);
         let is_bad = matches!(outcome, Outcome::Failed | Outcome::StartFailed);
         let mut span = self.span("attempt", render::attempt_span_id(self.uid, *number), start.into());
         span.parent_id = Some(render::run_span_id(self.uid, self.run));
@@ -101,7 +131,7 @@ impl<'a> Of<'a> {
     }
 }
 
-/// Picks the reconciles that are told of: one in so many, since most of them do little.
+/// Picks the reconciles that get a span: one in so many, since most of them do little.
 #[derive(Debug)]
 pub(super) struct Sampler {
     one_in: u64,
@@ -119,7 +149,7 @@ impl Sampler {
         seen.is_multiple_of(self.one_in.max(1)).then_some(seen).filter(|_| self.one_in > 0)
     }
 
-    /// Tells of a reconcile that has just ended, if it is picked.
+    /// Emits the span of a reconcile that has just ended, if it is picked.
     pub(super) fn emit(&self, traces: &Traces, task: &LongTask, result: &'static str, end: SystemTime, took: Duration) {
         if !traces.are_on() {
             return;
@@ -141,8 +171,10 @@ impl Sampler {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tracing::{Level, subscriber::with_default};
 
     use super::*;
+    use crate::api::task::CurrentAttempt;
 
     fn task() -> LongTask {
         serde_json::from_value(json!({
@@ -161,10 +193,27 @@ mod tests {
         .expect("an attempt")
     }
 
+    fn attempt() -> CurrentAttempt {
+        serde_json::from_value(json!({
+            "number": 3, "segment": 2, "state": "Running", "podName": "t-3", "generation": 1,
+            "createdAt": "2026-11-24T09:59:00Z",
+        }))
+        .expect("an attempt")
+    }
+
+    #[test]
+    fn no_log_filter_takes_the_task_away_from_a_line() {
+        let span = with_default(tracing_subscriber::registry(), || log_span(&task()));
+        let metadata = span.metadata().expect("it is on");
+        assert_eq!(*metadata.level(), Level::ERROR);
+        let fields: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(fields, ["task", "namespace", "uid", "segment", "attempt", "trace_id"]);
+    }
+
     #[test]
     fn an_attempts_span_is_the_parent_that_its_program_was_given() {
         let (task, status) = (task(), LongTaskStatus::default());
-        let span = Of::new(&task, &status).attempt(&ended("Failed"), None);
+        let span = Of::new(&task, &status).attempt(AttemptEnd { attempt: &attempt(), ended: &ended("Failed") });
         assert_eq!(render::traceparent("u", 1, 3), format!("00-{}-{}-01", span.trace_id, span.id));
         assert_eq!(span.parent_id, Some(render::run_span_id("u", 1)));
         assert_eq!(span.end.duration_since(span.start).expect("in order").as_secs(), 60);
@@ -175,11 +224,12 @@ mod tests {
     #[test]
     fn an_interruption_is_no_error() {
         let (task, status) = (task(), LongTaskStatus::default());
-        assert_eq!(Of::new(&task, &status).attempt(&ended("Interrupted"), None).error, None);
+        let end = AttemptEnd { attempt: &attempt(), ended: &ended("Interrupted") };
+        assert_eq!(Of::new(&task, &status).attempt(end).error, None);
     }
 
     #[test]
-    fn one_reconcile_in_so_many_is_told() {
+    fn one_reconcile_in_so_many_has_a_span() {
         let picked = |one_in| {
             let sampler = Sampler::new(one_in);
             (0..10).filter(|_| sampler.picks().is_some()).count()

@@ -1,79 +1,83 @@
-//! What a written status means for the metrics: the difference between two statuses of a task, in figures.
-
-use std::time::Duration;
+//! What a written status means for the metrics.
 
 use jiff::Timestamp;
 use strum::{IntoEnumIterator, VariantNames};
 
+use super::metrics::{AttemptLabels, PhaseLabels, RunLabels, TaskMetrics};
 use crate::{
     api::task::{
         AttemptReason, AttemptState, ConditionType, EndedAttempt, FailureReason, Limit, LongTaskStatus, Outcome, Phase,
-        StopReason,
+        StopReason, Transition,
     },
-    telemetry::metrics::Metrics,
-    types::find_condition,
+    types::{find_condition, time::duration_between},
 };
 
 /// Gives a series of 0 to every end that can be foreseen, so that the first one is seen as a rise from 0.
-pub(super) fn init_series(metrics: &Metrics) {
+pub(super) fn init_series(metrics: &TaskMetrics) {
+    let attempts_ended = |outcome: Outcome, reason: &str| count_attempts(metrics, outcome, reason, 0);
     for outcome in [Outcome::Completed, Outcome::TimeLimit, Outcome::Yielded] {
-        metrics.attempts_ended(outcome.into(), "", 0);
+        attempts_ended(outcome, "");
     }
     for asked in [StopReason::Suspend, StopReason::Cancel] {
-        metrics.attempts_ended(Outcome::Stopped.into(), known_reason(&asked.to_string()), 0);
+        attempts_ended(Outcome::Stopped, &asked.to_string());
     }
     for reason in AttemptReason::iter() {
         for outcome in reason.outcomes() {
-            metrics.attempts_ended(outcome.into(), known_reason(&reason.to_string()), 0);
+            attempts_ended(*outcome, &reason.to_string());
         }
     }
-    metrics.runs_ended(Phase::Succeeded.into(), "", 0);
-    metrics.runs_ended(Phase::Cancelled.into(), "", 0);
+    for phase in [Phase::Succeeded, Phase::Cancelled] {
+        count_runs(metrics, phase, "", 0);
+    }
     for reason in FailureReason::iter() {
-        metrics.runs_ended(Phase::Failed.into(), reason.into(), 0);
+        count_runs(metrics, Phase::Failed, reason.into(), 0);
     }
 }
 
 /// Counts what a write of a status has brought about. Once for each write that the API server took.
-pub(super) fn record(metrics: &Metrics, before: Option<&LongTaskStatus>, after: &LongTaskStatus, now: Timestamp) {
-    let fresh = LongTaskStatus::default();
-    let before = before.unwrap_or(&fresh);
-    if let Some(ended) = ended_now(before, after) {
-        count_attempt(metrics, ended, after, now);
+pub(super) fn record(metrics: &TaskMetrics, change: &Transition<'_>, now: Timestamp) {
+    if let Some(end) = change.attempt_ended {
+        record_attempt(metrics, end.ended, change.after, now);
     }
-    // A restart begins another run, whose totals count from 0.
-    let counted = if before.run.number == after.run.number { before } else { &fresh };
-    metrics.worked(rise(counted.active_seconds, after.active_seconds));
-    metrics.work_lost(rise(counted.totals.work_lost_seconds, after.totals.work_lost_seconds));
-    metrics.checkpoints_recorded(rise(before.checkpoint_sequence, after.checkpoint_sequence));
-    if let Some(left) = before.phase.filter(|phase| after.phase != Some(*phase)) {
-        if let Some(began) = began(left, before) {
-            metrics.phase_left(left.into(), between(began, now));
-        }
-        if let Some(end) = after.phase.filter(|phase| phase.is_terminal()) {
-            metrics.runs_ended(end.into(), known_failure(&after.reason), 1);
-        }
+    metrics.active.inc_by(change.active_seconds);
+    metrics.work_lost.inc_by(change.work_lost_seconds);
+    metrics.checkpoints_recorded.inc_by(change.checkpoints);
+    if let Some(phase) = change.phase_left
+        && let Some(began) = change.before.and_then(|before| began(phase, before))
+    {
+        let labels = PhaseLabels { phase: phase.into() };
+        metrics.phase_duration.get_or_create(&labels).observe(duration_between(began, now).as_secs_f64());
+    }
+    if let Some(phase) = change.run_ended {
+        count_runs(metrics, phase, &change.after.reason, 1);
     }
 }
 
-fn count_attempt(metrics: &Metrics, ended: &EndedAttempt, after: &LongTaskStatus, now: Timestamp) {
-    metrics.attempts_ended(ended.outcome.into(), known_reason(&ended.reason), 1);
+fn record_attempt(metrics: &TaskMetrics, ended: &EndedAttempt, after: &LongTaskStatus, now: Timestamp) {
+    count_attempts(metrics, ended.outcome, &ended.reason, 1);
     match ended.outcome {
-        Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded => metrics.segment_ended(),
+        Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded => {
+            metrics.segments_ended.inc();
+        }
         Outcome::StartFailed | Outcome::Interrupted | Outcome::Failed => {
             if let Some(next) = after.next_attempt_time {
-                metrics.waits_to_retry(between(now, next));
+                metrics.retry_wait.observe(duration_between(now, next).as_secs_f64());
             }
         }
         Outcome::Stopped => {}
     }
 }
 
-/// The attempt that this write records as ended, if it is one that does.
-pub(super) fn ended_now<'a>(before: &LongTaskStatus, after: &'a LongTaskStatus) -> Option<&'a EndedAttempt> {
-    let ended = after.recent_attempts.first()?;
-    let current = before.current_attempt.as_ref()?;
-    (current.number == ended.number && current.state != AttemptState::Ended).then_some(ended)
+/// Counts attempts that ended; 0 makes their series exist.
+fn count_attempts(metrics: &TaskMetrics, outcome: Outcome, reason: &str, number: u64) {
+    let labels = AttemptLabels { outcome: outcome.into(), reason: known_reason(reason) };
+    metrics.attempts_ended.get_or_create(&labels).inc_by(number);
+}
+
+/// Counts runs that ended; 0 makes their series exist.
+fn count_runs(metrics: &TaskMetrics, phase: Phase, reason: &str, number: u64) {
+    let labels = RunLabels { phase: phase.into(), reason: known_failure(reason) };
+    metrics.runs_ended.get_or_create(&labels).inc_by(number);
 }
 
 /// When the task came into its phase, as far as the status tells. The end of a terminal phase is of no interest.
@@ -92,14 +96,6 @@ fn began(phase: Phase, status: &LongTaskStatus) -> Option<Timestamp> {
     }
 }
 
-fn rise(before: i64, after: i64) -> u64 {
-    u64::try_from(after.saturating_sub(before)).unwrap_or(0)
-}
-
-fn between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or(Duration::ZERO)
-}
-
 fn known_failure(reason: &str) -> &'static str {
     reason.parse::<FailureReason>().map_or("", Into::into)
 }
@@ -115,6 +111,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::telemetry::metrics::Registry;
 
     fn status(fields: Value) -> LongTaskStatus {
         serde_json::from_value(fields).expect("a status")
@@ -145,9 +142,10 @@ mod tests {
 
     /// The lines of the metrics that are not 0 after a write at 10:01:10.
     fn counted(before: &LongTaskStatus, after: &LongTaskStatus) -> String {
-        let metrics = Metrics::new();
-        record(&metrics, Some(before), after, "2026-11-24T10:01:10Z".parse().expect("a time"));
-        let text = metrics.encode().expect("text");
+        let mut registry = Registry::new();
+        let metrics = TaskMetrics::register(&mut registry);
+        record(&metrics, &Transition::between(Some(before), after), "2026-11-24T10:01:10Z".parse().expect("a time"));
+        let text = registry.encode().expect("text");
         text.lines()
             .filter(|line| !line.starts_with('#') && !line.ends_with(" 0") && !line.ends_with(" 0.0"))
             .collect::<Vec<_>>()
@@ -210,9 +208,9 @@ mod tests {
 
     #[test]
     fn each_reason_has_its_series_from_the_start() {
-        let metrics = Metrics::new();
-        init_series(&metrics);
-        let text = metrics.encode().expect("text");
+        let mut registry = Registry::new();
+        init_series(&TaskMetrics::register(&mut registry));
+        let text = registry.encode().expect("text");
         for reason in AttemptReason::iter() {
             assert!(text.contains(&format!(r#"reason="{reason}"}} 0"#)), "{reason}");
         }

@@ -1,4 +1,4 @@
-//! What is looked at every now and then, whatever happens.
+//! What is done every half minute, whatever happens: gauges are set, and orphans are looked for.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,6 +9,7 @@ use tokio::{sync::mpsc::UnboundedSender, time};
 use tracing::warn;
 
 use super::{
+    metrics::{ConditionLabels, PhaseLabels, TaskMetrics},
     pod_index::PodIndex,
     task_metrics::{self, TaskFigures},
     watches::Guarded,
@@ -16,10 +17,13 @@ use super::{
 use crate::{
     api::task::{CheckpointSource, ConditionType, LongTask, Phase},
     runtime::{OperatorContext, key::ObjectKey},
-    types::is_condition_true,
+    types::{is_condition_true, time::duration_between},
 };
 
 const EVERY: Duration = Duration::from_secs(30);
+
+/// After this long without a sweep the operator hangs, and a restart is worth trying.
+const MAX_SILENCE: Duration = Duration::from_mins(5);
 
 /// Sweeps every half minute, once the caches are filled: counts the tasks, and names each task that is gone and still
 /// has pods, since its deletion may have been missed.
@@ -27,22 +31,30 @@ pub(super) async fn sweep(
     tasks: Store<Guarded>,
     pods: PodIndex,
     operator: &OperatorContext,
+    metrics: &TaskMetrics,
     missing: UnboundedSender<ObjectKey>,
 ) {
+    let heartbeat = operator.health.observe("sweep", Some(MAX_SILENCE));
     let mut next = time::interval(EVERY);
     loop {
         next.tick().await;
         let all = tasks.state();
-        operator.metrics.tasks(by_phase(&all));
-        operator.metrics.tasks_with_conditions(by_trouble(&all));
-        operator.metrics.oldest_checkpoint(oldest_checkpoint(&all, operator.clock.now()));
-        show_tasks(&all, operator);
+        for (phase, number) in by_phase(&all) {
+            metrics.tasks.get_or_create(&PhaseLabels { phase }).set(number);
+        }
+        for (condition, number) in by_trouble(&all) {
+            metrics.tasks_with_condition.get_or_create(&ConditionLabels { condition }).set(number);
+        }
+        let age = oldest_checkpoint(&all, operator.clock.now());
+        metrics.oldest_checkpoint_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        show_tasks(&all, usize::from(operator.settings.task_metrics), metrics);
         for task in pods.tasks_with_held_pods() {
             if tasks.get(&task.to_ref()).is_none() {
                 // The receiver ends only with us.
                 let _ = missing.send(task);
             }
         }
+        heartbeat.beat();
     }
 }
 
@@ -51,7 +63,7 @@ fn readable(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = &LongTask> {
 }
 
 /// The number of tasks in each phase, those without any included.
-fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, usize> {
+fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, i64> {
     let mut numbers: HashMap<_, _> = Phase::iter().map(|phase| (<&str>::from(phase), 0)).collect();
     for task in tasks {
         let status = task.0.as_ref().ok().and_then(|task| task.status.as_ref());
@@ -62,30 +74,31 @@ fn by_phase(tasks: &[Arc<Guarded>]) -> HashMap<&'static str, usize> {
 }
 
 /// The number of tasks with each trouble.
-fn by_trouble(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = (&'static str, usize)> {
+fn by_trouble(tasks: &[Arc<Guarded>]) -> impl Iterator<Item = (&'static str, i64)> {
     ConditionType::troubles().map(|condition| {
         let statuses = readable(tasks).filter_map(|task| task.status.as_ref());
-        (condition.into(), statuses.filter(|status| is_condition_true(&status.conditions, condition)).count())
+        let troubled = statuses.filter(|status| is_condition_true(&status.conditions, condition));
+        (condition.into(), troubled.map(|_| 1).sum())
     })
 }
 
-/// How long the work of a task goes on that has recorded no checkpoint for the longest time; zero without such a task.
+/// Age of the oldest last checkpoint among the tasks at work; zero without such a task.
 ///
-/// Those that keep their checkpoints themselves, are paused or have ended are left out.
+/// A task that has no checkpoint yet counts from the start of its run. Tasks whose programs keep their checkpoints
+/// themselves are left out.
 fn oldest_checkpoint(tasks: &[Arc<Guarded>], now: Timestamp) -> Duration {
     let ages = readable(tasks).filter_map(|task| {
         let status = task.status.as_ref()?;
         let is_at_work = status.phase.is_some_and(|phase| !phase.is_terminal() && phase != Phase::Suspended);
         let since = status.checkpoint.as_ref().map(|checkpoint| checkpoint.recorded_at).or(status.run.start_time)?;
         let reports = task.spec.checkpoint.source == CheckpointSource::Report;
-        (is_at_work && reports).then(|| Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO))
+        (is_at_work && reports).then(|| duration_between(since, now))
     });
     ages.max().unwrap_or(Duration::ZERO)
 }
 
 /// Shows the figures of as many tasks as are wanted, those that have not ended first.
-fn show_tasks(tasks: &[Arc<Guarded>], operator: &OperatorContext) {
-    let most = usize::from(operator.settings.task_metrics);
+fn show_tasks(tasks: &[Arc<Guarded>], most: usize, metrics: &TaskMetrics) {
     if most == 0 {
         return;
     }
@@ -95,7 +108,7 @@ fn show_tasks(tasks: &[Arc<Guarded>], operator: &OperatorContext) {
     figures.sort_by_cached_key(|task| (has_ended(task), task.namespace.clone(), task.name.clone()));
     figures.truncate(most);
     match task_metrics::encode(&figures) {
-        Ok(text) => operator.metrics.show_tasks(text),
+        Ok(text) => metrics.figures.write(text),
         Err(error) => warn!(%error, "could not write the figures of tasks"),
     }
 }
@@ -122,9 +135,12 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::reflector;
     use serde_json::json;
+    use tokio::sync::mpsc;
 
     use super::*;
+    use crate::telemetry::metrics::Registry;
 
     fn task_with(conditions: &[(&str, &str)]) -> Arc<Guarded> {
         let conditions: Vec<_> = conditions
@@ -144,6 +160,17 @@ mod tests {
             "status": { "conditions": conditions },
         });
         Arc::new(serde_json::from_value(task).expect("a task"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_does_not_sweep_any_more_is_not_well() {
+        let (operator, metrics) = (OperatorContext::for_tests(), TaskMetrics::register(&mut Registry::new()));
+        let ((tasks, _writer), (missing, _receiver)) = (reflector::store(), mpsc::unbounded_channel());
+        let sweeping = sweep(tasks, PodIndex::new(), &operator, &metrics, missing);
+        time::timeout(2 * MAX_SILENCE, sweeping).await.expect_err("it never ends");
+        assert_eq!(operator.health.complaints(), [""; 0]);
+        time::advance(MAX_SILENCE).await;
+        assert_eq!(operator.health.complaints(), ["sweep: silent for 300s"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Figures of single tasks, by name: what `/metrics/tasks` serves, for those who ask for it.
 //!
-//! They are apart from [the operator's own](crate::telemetry::metrics), whose number of series does not grow with the cluster, and bounded by the
-//! number of tasks that the operator was told to show.
+//! They are a page of their own, apart from `/metrics`, whose number of series does not grow with the cluster.
+//! There are those of as many tasks as the operator was told to show.
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, ResourceExt,
+    ResourceExt,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
@@ -16,7 +16,6 @@ use tracing::warn;
 use super::pod_index::{Indexer, PodIndex};
 use crate::{
     api::{labels, task::LongTask},
-    cli::Scope,
     runtime::OperatorContext,
     telemetry::health::Heartbeat,
 };
@@ -31,13 +30,9 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(super) fn watched_tasks(
     operator: &OperatorContext,
 ) -> (Store<Guarded>, impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<>) {
-    let api: Api<Guarded> = match &operator.settings.scope {
-        Scope::AllNamespaces => Api::all(operator.client.clone()),
-        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
-    };
     let heartbeat = operator.health.observe("watch of tasks", None);
     let (reader, writer) = reflector::store();
-    let touched = watcher(api, watcher::Config::default())
+    let touched = watcher(operator.api(), watcher::Config::default())
         .default_backoff()
         .inspect(move |event| report_watch_health(&heartbeat, event))
         .modify(strip_unread_fields)
@@ -46,7 +41,7 @@ pub(super) fn watched_tasks(
     (reader, touched)
 }
 
-/// Drops what takes memory, decides nothing and need not be sent back with a write.
+/// Strips fields that are never read, to save memory.
 pub(super) fn strip_unread_fields(task: &mut impl ResourceExt) {
     task.managed_fields_mut().clear();
     task.annotations_mut().remove(LAST_APPLIED);
@@ -57,13 +52,9 @@ pub(super) fn watched_pods(
     operator: &OperatorContext,
     index: PodIndex,
 ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<> {
-    let api: Api<Pod> = match &operator.settings.scope {
-        Scope::AllNamespaces => Api::all(operator.client.clone()),
-        Scope::Namespace(namespace) => Api::namespaced(operator.client.clone(), namespace),
-    };
     let heartbeat = operator.health.observe("watch of pods", None);
     let mut indexer = Indexer::new(index);
-    watcher(api, watcher::Config::default().labels(labels::TASK))
+    watcher(operator.api::<Pod>(), watcher::Config::default().labels(labels::TASK))
         .default_backoff()
         .inspect(move |event| report_watch_health(&heartbeat, event))
         .filter_map(|event| future::ready(event.ok()))

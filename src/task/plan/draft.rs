@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     limits,
     observed::{Observed, PodFacts, RefusedStep},
-    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Step, TaskEvent, Wake},
 };
 use crate::{
     api::task::{
@@ -16,9 +16,7 @@ use crate::{
     types::{mark_false, mark_true, truncate},
 };
 
-/// The longest note of an event that the API server takes, in bytes.
-pub const LONGEST_NOTE: usize = 1024;
-/// The longest action of an event, likewise.
+/// The longest action of an event that the API server takes, in bytes.
 const LONGEST_ACTION: usize = 128;
 
 /// The next status, and what to do and say, as far as the questions asked so far tell.

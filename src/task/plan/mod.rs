@@ -38,13 +38,12 @@ use jiff::Timestamp;
 
 use self::draft::Draft;
 pub use self::{
-    draft::LONGEST_NOTE,
     kubelet::is_refusal,
     observed::{
         Cause, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit, LateCreates, MainContainer,
         Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
     },
-    refused::event_without_status as refused_event,
+    refused::{event_of_status as refused_status_event, event_without_status as refused_event},
     steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake},
 };
 use crate::api::task::{AttemptState, LongTaskStatus};

@@ -2,9 +2,9 @@
 
 use super::{
     blocked::REMEDY,
-    draft::{Draft, LONGEST_NOTE},
-    observed::RefusedStep,
-    steps::{EventReason, EventType, Step, TaskEvent},
+    draft::Draft,
+    observed::{Cause, RefusedStep},
+    steps::{EventReason, Step, TaskEvent},
 };
 use crate::{
     api::task::{ConditionReason, ConditionType},
@@ -58,13 +58,18 @@ fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
 /// An event about a refused write where no status will be written any more: the task is going, or gone.
 pub fn event_without_status(refused: &RefusedStep) -> TaskEvent {
     let note = format!("{}.", first_upper(&message(refused)));
-    TaskEvent {
-        type_: EventType::Warning,
-        reason: EventReason::WriteRefused,
-        action: reason(&refused.step).to_string(),
-        note: truncate(&note, LONGEST_NOTE).to_owned(),
-        pod: refused.step.pod().cloned(),
-    }
+    let pod = refused.step.pod().cloned();
+    TaskEvent { pod, ..TaskEvent::warning(EventReason::WriteRefused, &reason(&refused.step).to_string(), &note) }
+}
+
+/// An event about a status that the API server refuses: it can be shown nowhere else.
+pub fn event_of_status(words: &Cause) -> TaskEvent {
+    let note = format!(
+        "The API server refuses to have the status of this task written ({}): {}. Nothing goes on before it does. What to \
+         do: let the operator update longtasks/status; it is tried again within a minute.",
+        words.reason, words.message
+    );
+    TaskEvent::warning(EventReason::WriteRefused, "StatusRefused", &note)
 }
 
 /// What is refused, in the server's words, and what the user can do.

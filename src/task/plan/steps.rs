@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use strum::{Display, EnumIter};
 
-use crate::api::task::LongTaskStatus;
+use crate::{api::task::LongTaskStatus, types::truncate};
+
+/// The longest note of an event that the API server takes, in bytes.
+pub(super) const LONGEST_NOTE: usize = 1024;
 
 /// What follows from what was observed. The executor writes the status first, then takes the steps in order, then
 /// publishes the events, and stops at the first error.
@@ -148,6 +151,14 @@ impl Wake {
             Self::OnChange => Self::At(time),
             Self::At(earlier) => Self::At(earlier.min(time)),
         };
+    }
+}
+
+impl TaskEvent {
+    /// A warning about no pod, with as much of the note as the API server takes.
+    pub fn warning(reason: EventReason, action: &str, note: &str) -> Self {
+        let note = truncate(note, LONGEST_NOTE).to_owned();
+        Self { type_: EventType::Warning, reason, action: action.to_owned(), note, pod: None }
     }
 }
 

@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::script::{Edit, Script, Word};
 use crate::{
     api::task::{
-        Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus, Outcome, Phase,
-        RuleCounter,
+        AttemptEnd, AttemptState, Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus,
+        Outcome, Phase, RuleCounter, Transition,
     },
     task::plan::TaskEvent,
-    types::{MemorySize, find_condition},
+    types::{MemorySize, find_condition, time::seconds_between},
 };
 
 /// What happened, in order, and where it left the task.
@@ -182,11 +182,9 @@ impl History {
         why: impl FnOnce() -> Why,
         now: Timestamp,
     ) {
-        let Some(ended) = after.recent_attempts.first() else { return };
-        if before.recent_attempts.first().is_some_and(|known| known.number == ended.number) {
+        let Some(AttemptEnd { attempt, ended }) = Transition::between(Some(before), after).attempt_ended else {
             return;
-        }
-        let began_at = before.current_attempt.as_ref().map_or(self.start, |attempt| attempt.created_at);
+        };
         let Why { rule, delay_before_jitter } = why();
         let checkpoint = after.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
         self.entries.push(Entry::Attempt(Box::new(Attempt {
@@ -194,13 +192,13 @@ impl History {
             run: after.run.number,
             segment: ended.segment,
             word: self.word.clone(),
-            began_at,
+            began_at: attempt.created_at,
             ended_at: now,
             outcome: ended.outcome,
             reason: ended.reason.clone(),
             exit_code: ended.exit_code,
             rule,
-            delay_before_jitter_seconds: delay_before_jitter.map(|end| end.as_second() - now.as_second()),
+            delay_before_jitter_seconds: delay_before_jitter.map(|end| seconds_between(now, end)),
             then: Then::of(ended.segment, after, now),
             checkpoint,
             is_rolled_back: ended.checkpoint_sequence != checkpoint,
@@ -269,7 +267,7 @@ impl Then {
                 Self::NoAttempt { phase, reason: after.reason.clone() }
             }
             _ => {
-                let delay_seconds = after.next_attempt_time.map_or(0, |next| next.as_second() - now.as_second());
+                let delay_seconds = after.next_attempt_time.map_or(0, |next| seconds_between(now, next));
                 let is_same = after.segment == segment;
                 if is_same { Self::SameSegment { delay_seconds } } else { Self::NextSegment { delay_seconds } }
             }
@@ -294,7 +292,7 @@ fn message(status: &LongTaskStatus) -> String {
 
 fn next_attempt(status: &LongTaskStatus, now: Timestamp) -> Option<NextAttempt> {
     let latest = status.current_attempt.as_ref()?;
-    let is_next = latest.state == crate::api::task::AttemptState::Creating;
+    let is_next = latest.state == AttemptState::Creating;
     if is_next {
         return Some(NextAttempt { attempt: latest.number, segment: latest.segment, at: now });
     }

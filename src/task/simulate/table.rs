@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::task::Outcome,
-    types::GoDuration,
+    types::{GoDuration, time::seconds_between},
 };
 
 const HEAD: [&str; 7] = ["BEGAN", "ENDED", "ATTEMPT", "SEGMENT", "OUTCOME", "THEN", "IN A ROW"];
@@ -56,7 +56,7 @@ impl History {
     }
 
     fn offset(&self, time: Timestamp) -> String {
-        format!("+{}", seconds(time.as_second() - self.start.as_second()))
+        format!("+{}", seconds(seconds_between(self.start, time)))
     }
 
     fn closing_lines(&self, end: &End) -> Vec<String> {
@@ -86,7 +86,7 @@ impl History {
         let phase = end.phase.map_or("Unstarted", Into::into);
         let why = if end.reason.is_empty() { String::new() } else { format!(" ({})", end.reason) };
         let attempts = format!("{} attempt{}", end.attempts, if end.attempts == 1 { "" } else { "s" });
-        let (took, ran) = (seconds(end.at.as_second() - self.start.as_second()), seconds(end.active_seconds));
+        let (took, ran) = (seconds(seconds_between(self.start, end.at)), seconds(end.active_seconds));
         format!("{phase}{why} after {attempts}, at +{took} with {ran} of running time")
     }
 }

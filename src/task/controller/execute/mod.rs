@@ -1,5 +1,5 @@
-//! Carries out a plan, word for word: status first, then the steps in order; events follow behind. It never decides.
-//! What the API server refuses is an observation ([`refusal`]).
+//! Carries out a plan, word for word: status first, then the steps in order; events follow behind. It never decides:
+//! [`refusal`] says what a failed write means.
 
 use std::sync::Arc;
 
@@ -15,20 +15,17 @@ use tracing::{debug, info};
 use super::{
     context::Context,
     publish::publish,
-    refusal::{self, Taken, TaskNow},
+    refusal::{self, Taken},
     spans, status_metrics,
     watches::strip_unread_fields,
 };
 use crate::{
     api::{
         labels,
-        task::{LongTask, LongTaskStatus},
+        task::{LongTask, LongTaskStatus, Transition},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{
-        Cause, EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake,
-    },
-    types::truncate,
+    task::plan::{Plan, PodRef, Refusal, RefusedStep, Step, Wake},
 };
 
 /// What became of a plan.
@@ -80,8 +77,9 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
 fn learn_written(context: &Context, key: &ObjectKey, task: &LongTask, mut stored: LongTask) -> Arc<LongTask> {
     strip_unread_fields(&mut stored);
     if let Some(after) = &stored.status {
-        status_metrics::record(&context.metrics, task.status.as_ref(), after, context.clock.now());
-        spans::emit(&context.traces, task, after);
+        let change = Transition::between(task.status.as_ref(), after);
+        status_metrics::record(&context.metrics, &change, context.clock.now());
+        spans::emit(&context.traces, task, &change);
     }
     let stored = Arc::new(stored);
     context.written.keep(key.clone(), Arc::clone(&stored));
@@ -128,78 +126,44 @@ async fn write_status(
     next.status = Some(status);
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let api = context.tasks_api(&key.namespace);
-    let error = match call("write status", api.replace_status(&key.name, &params, &next)).await {
-        Ok(stored) => return Ok(Some(stored)),
-        Err(error) => error,
-    };
-    let Error::Call { what, source } = error else { return Err(error) };
-    let kube::Error::Api(answer) = &*source else { return Err(Error::Call { what, source }) };
-    // A policy may refuse by the very codes that tell of a task that is gone or was changed.
-    let now = match answer.code {
-        404 | 409 => refusal::task_now(context, key, task).await?,
-        _ => TaskNow::AsRead,
-    };
-    let error = match now {
-        TaskNow::Gone => return Ok(None),
-        TaskNow::Changed => return Err(Error::Call { what, source }),
-        TaskNow::AsRead if answer.code == 429 || answer.code >= 500 => Error::Call { what, source },
-        TaskNow::AsRead => Error::Refused { what, source },
-    };
-    if !error.may_pass() || context.backoffs.is_repeated(key) {
-        publish_status_refused(context, task, &refusal::words(&error));
+    match call("write status", api.replace_status(&key.name, &params, &next)).await {
+        Ok(stored) => Ok(Some(stored)),
+        Err(error) => refusal::judge_status(context, key, task, error).await.map(|()| None),
     }
-    Err(error)
-}
-
-/// Where nothing can be written into the status, an event must do.
-fn publish_status_refused(context: &Context, task: &LongTask, words: &Cause) {
-    let note = format!(
-        "The API server refuses to have the status of this task written ({}): {}. Nothing goes on before it does. What to \
-         do: let the operator update longtasks/status; it is tried again within a minute.",
-        words.reason, words.message
-    );
-    let event = TaskEvent {
-        type_: EventType::Warning,
-        reason: EventReason::WriteRefused,
-        action: "StatusRefused".into(),
-        note: truncate(&note, LONGEST_NOTE).into(),
-        pod: None,
-    };
-    publish(context, task, event);
 }
 
 async fn take(context: &Context, key: &ObjectKey, task: &LongTask, step: Step) -> Result<Taken, Error> {
-    if let Step::CreatePod(pod) = &step {
-        return create_pod(context, key, task, pod).await;
-    }
     let answer = match &step {
+        Step::CreatePod(pod) => return create_pod(context, key, task, pod).await,
+        Step::DeleteTask => return delete_task(context, key, task).await,
+        Step::ReleasePod(pod) => return release(context, key, pod.clone()).await,
         Step::LowerDeadline { pod, seconds } => lower_deadline(context, key, pod, *seconds).await.map(Some),
-        Step::ReleasePod(pod) => patch_pod(context, key, pod, "release pod", without_finalizer(pod)).await.map(Some),
         Step::RestoreLabel(pod) => patch_pod(context, key, pod, "restore label", with_label(key, pod)).await.map(Some),
         Step::DeletePod(pod) => delete_pod(context, key, pod).await,
-        // A create was sent above.
-        Step::CreatePod(_) | Step::DeleteTask => delete_task(context, key, task).await.map(|()| None),
     };
+    changed(context, key, step, answer).await
+}
+
+/// Releases a pod; its task may be gone.
+pub(super) async fn release(context: &Context, key: &ObjectKey, pod: PodRef) -> Result<Taken, Error> {
+    let answer = patch_pod(context, key, &pod, "release pod", without_finalizer(&pod)).await;
+    changed(context, key, Step::ReleasePod(pod), answer.map(Some)).await
+}
+
+/// What became of a step that changes a pod: the answer is the pod as it is now, or none when it was removed at once.
+async fn changed(
+    context: &Context,
+    key: &ObjectKey,
+    step: Step,
+    answer: Result<Option<Pod>, Error>,
+) -> Result<Taken, Error> {
     match answer {
         Ok(Some(pod)) => {
             context.pods.learn(&pod);
             Ok(refusal::judge_answer(step, &pod))
         }
         Ok(None) => Ok(Taken::Done),
-        Err(error) => refusal::judge(context, key, task, step, error).await,
-    }
-}
-
-/// Releases a pod whose task is gone.
-pub(super) async fn release(context: &Context, key: &ObjectKey, pod: PodRef) -> Result<Taken, Error> {
-    let answer = patch_pod(context, key, &pod, "release pod", without_finalizer(&pod)).await;
-    let step = Step::ReleasePod(pod);
-    match answer {
-        Ok(pod) => {
-            context.pods.learn(&pod);
-            Ok(refusal::judge_answer(step, &pod))
-        }
-        Err(error) => refusal::judge_of_pod(context, key, step, error).await,
+        Err(error) => refusal::judge_pod_change(context, key, step, error).await,
     }
 }
 
@@ -226,12 +190,15 @@ async fn delete_pod(context: &Context, key: &ObjectKey, pod: &PodRef) -> Result<
 }
 
 /// Deletes the task as it was read: one that was restarted in the meantime is another reading, and stays.
-async fn delete_task(context: &Context, key: &ObjectKey, task: &LongTask) -> Result<(), Error> {
+async fn delete_task(context: &Context, key: &ObjectKey, task: &LongTask) -> Result<Taken, Error> {
     let (uid, resource_version) = (task.metadata.uid.clone(), task.metadata.resource_version.clone());
     let preconditions = Preconditions { uid, resource_version };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     let api = context.tasks_api(&key.namespace);
-    call("delete task", api.delete(&key.name, &params)).await.map(|_| ())
+    match call("delete task", api.delete(&key.name, &params)).await {
+        Ok(_) => Ok(Taken::Done),
+        Err(error) => refusal::judge_task_deletion(context, key, task, error).await,
+    }
 }
 
 /// A patch that takes our finalizer off, and nobody else's. The UID in it is a precondition: 409 when another pod has the

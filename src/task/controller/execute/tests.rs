@@ -15,9 +15,12 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    runtime::{events, leader::Leadership},
-    task::{controller::pod_index::PodIndex, plan::Wake},
-    telemetry::metrics::Metrics,
+    runtime::{OperatorContext, events, leader::Leadership},
+    task::{
+        controller::{metrics::TaskMetrics, pod_index::PodIndex},
+        plan::Wake,
+    },
+    telemetry::metrics::Registry,
 };
 
 const TASK: &str = "/apis/longtask.dev/v1alpha1/namespaces/default/longtasks/import/status";
@@ -42,10 +45,9 @@ impl Server {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.answer(request).await) }
         });
-        let client = Client::new(service, "default");
-        let metrics = Metrics::new();
-        let (events, _publisher) = events::queue_of(client.clone(), labels::FIELD_MANAGER.into(), metrics.clone());
-        Context::of(client, leadership, PodIndex::new(), metrics, events)
+        let operator = OperatorContext { client: Client::new(service, "default"), ..OperatorContext::for_tests() };
+        let (events, _publisher) = events::queue(&operator);
+        Context::new(&operator, leadership, TaskMetrics::register(&mut Registry::new()), PodIndex::new(), events)
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
