@@ -240,7 +240,7 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
     let stops = option::weighted(0.3, (reasons, times()));
     let limits = option::weighted(0.2, select(vec![Limit::ActiveTime, Limit::WallTime, Limit::Deadline]));
     (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times())
-        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, created_at)| CurrentAttempt {
+        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, creation_time)| CurrentAttempt {
             number,
             segment,
             state,
@@ -249,21 +249,21 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
             node_name: None,
             generation,
             template_hash: (generation > 1).then(|| "a-digest".into()),
-            created_at,
+            creation_time,
             started_at,
             cut_by,
-            stop: stop.map(|(reason, requested_at)| RequestedStop { reason, requested_at }),
+            stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
         })
         .boxed()
 }
 
 fn checkpoints() -> impl Strategy<Value = Checkpoint> {
-    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, recorded_at)| {
+    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, record_time)| {
         Checkpoint {
             sequence,
             attempt: 1,
             segment: 1,
-            recorded_at,
+            record_time,
             data: Some(json!({ "n": n })),
             uri: None,
             digest: None,
@@ -376,7 +376,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 disruption: ends.1,
                 conditions: Vec::new(),
                 memory: memory.map(|memory| memory.parse().expect("an amount")),
-                created_at: times.0,
+                creation_time: times.0,
                 scheduled_at: times.1,
                 unscheduled: trouble.1,
                 trouble: trouble.2,

@@ -264,7 +264,7 @@ impl Cluster {
         let mut pod = pod.clone();
         pod.metadata.uid = Some(format!("{name}-uid"));
         let mut facts = PodFacts::of(&pod).expect("a pod of ours");
-        facts.created_at = at(self.now);
+        facts.creation_time = at(self.now);
         assert!(!self.created.contains(&facts.attempt), "I2: attempt {} is created twice", facts.attempt);
         self.created.push(facts.attempt);
         let recorded = self.status().checkpoint.and_then(|checkpoint| checkpoint.data?["n"].as_i64()).unwrap_or(0);

@@ -23,7 +23,7 @@ fn a_new_checkpoint_is_not_stale() {
     let stale = watched().at("11:00:00").then();
     let fresh = stale.status(|status| {
         let checkpoint = json!({
-            "sequence": 1, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T11:30:00Z", "data": {},
+            "sequence": 1, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T11:30:00Z", "data": {},
         });
         status.checkpoint = Some(serde_json::from_value(checkpoint).expect("a checkpoint"));
     });

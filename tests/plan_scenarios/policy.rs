@@ -42,7 +42,7 @@ fn declined_rule() -> Value {
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     serde_json::from_value(json!({
-        "sequence": sequence, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T09:10:00Z",
+        "sequence": sequence, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T09:10:00Z",
         "data": { "offset": sequence },
     }))
     .expect("a checkpoint")

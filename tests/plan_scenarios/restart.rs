@@ -7,7 +7,7 @@ use crate::support::{Given, given, t};
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     serde_json::from_value(json!({
-        "sequence": sequence, "attempt": sequence, "segment": sequence, "recordedAt": "2026-11-24T09:10:00Z",
+        "sequence": sequence, "attempt": sequence, "segment": sequence, "recordTime": "2026-11-24T09:10:00Z",
         "data": { "offset": sequence },
     }))
     .expect("a checkpoint")

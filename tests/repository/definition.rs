@@ -215,7 +215,7 @@ fn kubectl_get_prints_the_columns() {
             "Phase string .status.phase",
             "Segment integer .status.segment",
             "Progress string .status.progress.summary",
-            "Checkpoint date .status.checkpoint.recordedAt",
+            "Checkpoint date .status.checkpoint.recordTime",
             "Retries integer .status.retries",
             "Age date .metadata.creationTimestamp",
         ]

@@ -56,7 +56,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     printcolumn(
         name = "Checkpoint",
         type_ = "date",
-        json_path = ".status.checkpoint.recordedAt",
+        json_path = ".status.checkpoint.recordTime",
         description = "Age of the last checkpoint."
     ),
     printcolumn(

@@ -260,7 +260,7 @@ pub struct CurrentAttempt {
     pub template_hash: Option<String>,
 
     /// When it was decided.
-    pub created_at: Timestamp,
+    pub creation_time: Timestamp,
 
     /// When its main container started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -300,7 +300,7 @@ pub struct RequestedStop {
     /// Why.
     pub reason: StopReason,
     /// When.
-    pub requested_at: Timestamp,
+    pub request_time: Timestamp,
 }
 
 /// What an attempt left for the next one to resume from.
@@ -317,7 +317,7 @@ pub struct Checkpoint {
     pub segment: i64,
 
     /// When it was recorded here.
-    pub recorded_at: Timestamp,
+    pub record_time: Timestamp,
 
     /// The checkpoint itself, up to 1 KiB of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -367,7 +367,7 @@ pub struct Progress {
 
     /// When it was recorded here.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Timestamp>,
+    pub last_update_time: Option<Timestamp>,
 
     /// When the work will be done, at the pace of this run so far and without further waiting.
     #[serde(skip_serializing_if = "Option::is_none")]

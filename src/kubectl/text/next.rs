@@ -67,7 +67,7 @@ fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
 
 fn stopping(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
     let Some(attempt) = status.live_attempt() else { return String::new() };
-    let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.requested_at, now), stop.reason));
+    let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.request_time, now), stop.reason));
     let grace = task.spec.segment.grace_period;
     let number = attempt.number;
     format!("attempt {number} was asked to stop{}, and has {grace} for its last checkpoint", asked.unwrap_or_default())

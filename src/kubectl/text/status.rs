@@ -247,9 +247,9 @@ fn progress_line(progress: &Progress, phase: Option<Phase>, now: Timestamp) -> O
 }
 
 fn checkpoint_line(checkpoint: &Checkpoint, now: Timestamp) -> String {
-    let Checkpoint { sequence, attempt, recorded_at, data, uri, .. } = checkpoint;
+    let Checkpoint { sequence, attempt, record_time, data, uri, .. } = checkpoint;
     let content = data.as_ref().map(ToString::to_string).or(uri.clone()).unwrap_or_default();
-    format!("{sequence}, {}, by attempt {attempt}: {content}", ago(*recorded_at, now))
+    format!("{sequence}, {}, by attempt {attempt}: {content}", ago(*record_time, now))
 }
 
 /// What stands above 0, beside its budget where it has one.
@@ -342,7 +342,7 @@ mod tests {
 
     fn checkpoint(sequence: i64) -> Value {
         json!({
-            "sequence": sequence, "attempt": 3, "segment": 2, "recordedAt": "2026-11-25T06:56:00Z",
+            "sequence": sequence, "attempt": 3, "segment": 2, "recordTime": "2026-11-25T06:56:00Z",
             "data": { "offset": 1900 },
         })
     }
@@ -350,7 +350,7 @@ mod tests {
     fn current(number: i64, state: &str) -> Value {
         json!({
             "number": number, "segment": 2, "state": state, "podName": format!("import-{number}"), "generation": 1,
-            "createdAt": "2026-11-25T06:59:00Z", "nodeName": "node-2",
+            "creationTime": "2026-11-25T06:59:00Z", "nodeName": "node-2",
             "startedAt": if state == "Running" { Some("2026-11-25T06:59:10Z") } else { None },
         })
     }
@@ -423,7 +423,7 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
             "currentAttempt": current(4, "Ended"),
         });
         let pending = json!({ "phase": "Pending", "currentAttempt": current(1, "Starting") });
-        let stop = json!({ "reason": "Suspend", "requestedAt": "2026-11-25T06:59:57Z" });
+        let stop = json!({ "reason": "Suspend", "requestTime": "2026-11-25T06:59:57Z" });
         let mut stopping = json!({ "phase": "Stopping", "currentAttempt": current(2, "Stopping") });
         stopping["currentAttempt"]["stop"] = stop;
         for (status, expected) in [

@@ -46,7 +46,7 @@ impl<'a> Of<'a> {
 
     fn attempt(&self, ended: &EndedAttempt, made: Option<&CurrentAttempt>) -> Span {
         let EndedAttempt { number, segment, outcome, reason, exit_code, finished_at, checkpoint_sequence, .. } = ended;
-        let made_at = made.filter(|made| made.number == *number).map(|made| made.created_at);
+        let made_at = made.filter(|made| made.number == *number).map(|made| made.creation_time);
         let start = ended.started_at.or(made_at).unwrap_or(*finished_at);
         let is_bad = matches!(outcome, Outcome::Failed | Outcome::StartFailed);
         let mut span = self.span("attempt", render::attempt_span_id(self.uid, *number), start.into());

@@ -204,7 +204,7 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
         node_name: None,
         generation: draft.seen.generation(),
         template_hash: Some(edits::hash_of_next(draft)),
-        created_at: draft.now,
+        creation_time: draft.now,
         started_at: None,
         cut_by: None,
         stop: None,

@@ -145,7 +145,7 @@ pub struct PodFacts {
     /// The memory limit of its main container.
     pub memory: Option<MemorySize>,
     /// When it was created.
-    pub created_at: Timestamp,
+    pub creation_time: Timestamp,
     /// When it was bound to a node.
     pub scheduled_at: Option<Timestamp>,
     /// Why it is not bound: `Unschedulable` or `SchedulingGated`, with the scheduler's message.

@@ -29,7 +29,7 @@ impl PodFacts {
         let scheduled = condition(status, "PodScheduled");
         let is_bound = scheduled.is_some_and(|condition| condition.status == "True");
         let node = spec.and_then(|spec| spec.node_name.clone());
-        let created_at = pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
+        let creation_time = pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
         let owner_uid = controller_uid(pod);
         let main = main_container(pod, status);
         Some(Self {
@@ -54,11 +54,11 @@ impl PodFacts {
             disruption: disruption(status),
             conditions: conditions(pod, status),
             memory: memory_limit(pod),
-            created_at,
+            creation_time,
             // A pod that names its node itself passes by the scheduler.
             scheduled_at: match scheduled {
                 Some(condition) => Some(condition).filter(|_| is_bound).and_then(turned_at),
-                None => node.is_some().then_some(created_at),
+                None => node.is_some().then_some(creation_time),
             },
             unscheduled: scheduled.filter(|_| !is_bound).map(unscheduled),
             trouble: start::trouble(pod, status),

@@ -186,7 +186,7 @@ impl History {
         if before.recent_attempts.first().is_some_and(|known| known.number == ended.number) {
             return;
         }
-        let began_at = before.current_attempt.as_ref().map_or(self.start, |attempt| attempt.created_at);
+        let began_at = before.current_attempt.as_ref().map_or(self.start, |attempt| attempt.creation_time);
         let Why { rule, delay_before_jitter } = why();
         let checkpoint = after.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
         self.entries.push(Entry::Attempt(Box::new(Attempt {
