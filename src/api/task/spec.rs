@@ -7,7 +7,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FailurePolicy, status::LongTaskStatus};
+use super::{
+    FailurePolicy,
+    status::{LongTaskStatus, Phase},
+};
 use crate::types::{
     Decimal, GoDuration,
     cel::{forbidden, rule_at},
@@ -174,10 +177,17 @@ pub struct LongTaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
 
-    /// Delete the task, and its pods with it, that long after it ended. Default: never. Takes effect at once.
+    /// Delete the task, and its pods with it, that long after it ended in phase Succeeded or Cancelled. Default: never.
+    /// Takes effect at once. A task that failed has `ttlAfterFailed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
     pub ttl_after_finished: Option<GoDuration>,
+
+    /// Delete the task, and its pods with it, that long after it ended in phase Failed. Default: never, so that a failure
+    /// stays until somebody has seen it. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
+    pub ttl_after_failed: Option<GoDuration>,
 
     /// How many finished pods are kept for their logs, 1 to 100. Default 3. Takes effect at once.
     #[serde(default = "three")]
@@ -248,6 +258,15 @@ impl LongTaskSpec {
     /// Whether this operator is the one to run the task.
     pub fn is_managed_by_us(&self) -> bool {
         self.managed_by == MANAGED_BY_US
+    }
+
+    /// How long a task that ended in this phase is kept; none if it is kept until somebody deletes it.
+    pub fn ttl_after(&self, phase: Phase) -> Option<GoDuration> {
+        match phase {
+            Phase::Succeeded | Phase::Cancelled => self.ttl_after_finished,
+            Phase::Failed => self.ttl_after_failed,
+            Phase::Pending | Phase::Running | Phase::Stopping | Phase::Waiting | Phase::Suspended => None,
+        }
     }
 }
 

@@ -89,9 +89,10 @@ fn start(status: &LongTaskStatus) -> String {
 }
 
 fn removal(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let due = task.spec.ttl_after_finished.zip(status.completion_time);
-    due.map_or_else(String::new, |(ttl, end)| {
+    let Some(phase) = status.phase else { return String::new() };
+    let field = if phase == Phase::Failed { "ttlAfterFailed" } else { "ttlAfterFinished" };
+    task.spec.ttl_after(phase).zip(status.completion_time).map_or_else(String::new, |(ttl, end)| {
         let left = ttl.as_secs().saturating_sub(between(end, now));
-        format!("; it is deleted in {} (ttlAfterFinished)", span(left))
+        format!("; it is deleted in {} ({field})", span(left))
     })
 }

@@ -297,6 +297,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::types::GoDuration;
 
     const NOW: &str = "2026-11-25T07:00:00Z";
 
@@ -315,8 +316,12 @@ mod tests {
     }
 
     fn shown(status: &Value) -> String {
+        shown_of(&task(status))
+    }
+
+    fn shown_of(task: &LongTask) -> String {
         let now = NOW.parse().expect("a timestamp");
-        let text = StatusView::of(&task(status), now).text(now);
+        let text = StatusView::of(task, now).text(now);
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -450,6 +455,24 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
             assert_eq!(next_of(&status), expected);
         }
         assert!(next_of(&json!({})).starts_with("the operator has not taken it up yet"));
+    }
+
+    #[test]
+    fn a_task_that_ended_says_when_it_is_deleted_and_by_which_field() {
+        for (phase, expected) in [
+            ("Succeeded", "nothing: it is done; it is deleted in 58m (ttlAfterFinished)"),
+            (
+                "Failed",
+                "nothing by itself; it is deleted in 118m (ttlAfterFailed); `kubectl longtask restart import` runs it again \
+                 from the beginning",
+            ),
+        ] {
+            let mut task = task(&json!({ "phase": phase, "completionTime": "2026-11-25T06:58:00Z" }));
+            task.spec.ttl_after_finished = Some(GoDuration::from_hours(1));
+            task.spec.ttl_after_failed = Some(GoDuration::from_hours(2));
+            let text = shown_of(&task);
+            assert!(text.ends_with(&format!("Next  {expected}\n")), "{text}");
+        }
     }
 
     #[test]

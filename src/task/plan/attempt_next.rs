@@ -104,7 +104,8 @@ fn has_ended(draft: &mut Draft<'_>) -> bool {
 }
 
 fn delete_when_expired(draft: &mut Draft<'_>) {
-    let Some((ttl, ended_at)) = draft.spec.ttl_after_finished.zip(draft.status.completion_time) else { return };
+    let ttl = draft.status.phase.and_then(|phase| draft.spec.ttl_after(phase));
+    let Some((ttl, ended_at)) = ttl.zip(draft.status.completion_time) else { return };
     let due = after(ended_at, ttl.as_secs());
     if due > draft.now {
         draft.wake.no_later_than(due);
