@@ -305,11 +305,19 @@ fn reports() -> BoxedStrategy<String> {
 
 fn main_containers() -> BoxedStrategy<MainContainer> {
     let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "Unknown", "StartError"]);
-    let messages = (reports(), any::<bool>());
+    let messages = (reports(), any::<bool>(), 0..6_usize);
     let ends = (select(vec![0, 1, 75, 137, -1]), reasons, messages, option::of(times()), option::of(times())).prop_map(
-        |(exit_code, reason, (message, may_be_log), started_at, finished_at)| {
+        |(exit_code, reason, (message, may_be_log, containers), started_at, finished_at)| {
             let reason = reason.into();
-            MainContainer::Ended(ContainerEnd { exit_code, reason, message, may_be_log, started_at, finished_at })
+            MainContainer::Ended(ContainerEnd {
+                exit_code,
+                reason,
+                message,
+                may_be_log,
+                containers,
+                started_at,
+                finished_at,
+            })
         },
     );
     prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()

@@ -391,6 +391,7 @@ impl SimPod {
             reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),
             message: json!({ "checkpoint": { "n": n }, "done": is_done }).to_string(),
             may_be_log: false,
+            containers: 1,
             started_at: Some(at(since)),
             finished_at: Some(at(now)),
         });

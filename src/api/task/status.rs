@@ -111,7 +111,7 @@ pub struct LongTaskStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub recent_attempts: Vec<EndedAttempt>,
 
-    /// What the program reported as its result, up to 1 KiB of JSON.
+    /// What the program reported as its result: JSON of up to 3 KiB, or 1 KiB where the pod has more than three containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::any_object_schema")]
     pub result: Option<Value>,

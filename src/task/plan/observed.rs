@@ -275,6 +275,8 @@ pub struct ContainerEnd {
     pub message: String,
     /// Whether the message may be the end of the log: the kubelet does not say.
     pub may_be_log: bool,
+    /// How many containers its pod has, of all sorts: they share the room that the kubelet has for messages.
+    pub containers: usize,
     /// When it started; none when it never ran.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -284,7 +286,8 @@ pub struct ContainerEnd {
 impl ContainerEnd {
     /// What the program reported.
     pub fn report(&self) -> Report {
-        if self.may_be_log { Report::read_file_or_log(&self.message) } else { Report::read(&self.message) }
+        let read = if self.may_be_log { Report::read_file_or_log } else { Report::read };
+        read(&self.message, self.containers)
     }
 }
 

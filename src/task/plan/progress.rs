@@ -227,7 +227,7 @@ mod tests {
             serde_json::from_value(fields).expect("a checkpoint")
         };
         let reported = |value: Value| {
-            Report::read(&json!({ "checkpoint": value }).to_string()).checkpoint.expect("it is reported")
+            Report::read(&json!({ "checkpoint": value }).to_string(), 1).checkpoint.expect("it is reported")
         };
         let reference = json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7 });
         assert!(is_same(&reported(reference.clone()), &recorded(reference.clone())));
