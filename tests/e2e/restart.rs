@@ -47,6 +47,8 @@ async fn a_failed_task_runs_again_from_its_last_checkpoint_and_from_an_earlier_o
             .await;
         assert_eq!(third.phase, Some(Phase::Succeeded));
         assert_eq!(task.journal().start_of(3).step, 4, "from the chosen checkpoint, not from the last");
+        let keys = [1, 2, 3].map(|attempt| task.journal().start_of(attempt).env["LONGTASK_IDEMPOTENCY_PREFIX"].clone());
+        assert_eq!(keys, [1, 1, 1].map(|beginning| format!("{}/{beginning}", task.uid)), "nothing is charged twice");
         assert!(third.checkpoint.is_some_and(|newest| newest.sequence > again.checkpoint_sequence), "sequences go on");
     })
     .await;
@@ -63,6 +65,8 @@ async fn a_cancelled_task_runs_again_from_the_beginning() {
         let status = run_ended(&task, 2).await;
         assert_eq!(status.phase, Some(Phase::Succeeded));
         assert_eq!(task.journal().start_of(2).step, 0);
+        let keys = task.journal().start_of(2).env["LONGTASK_IDEMPOTENCY_PREFIX"].clone();
+        assert_eq!(keys, format!("{}/2", task.uid), "all of it is done again");
         assert!(message_of(&status, ConditionType::Complete).is_some());
     })
     .await;

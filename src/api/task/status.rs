@@ -212,6 +212,11 @@ pub struct Run {
     /// The run's number, from 1.
     pub number: i64,
 
+    /// How often the task was begun from the Beginning: 1 at first, and one more with each restart `from: Beginning`. Any
+    /// other restart goes on with the work that was done, so idempotency keys are made with this number and not with the
+    /// run's.
+    pub beginnings: i64,
+
     /// The restart token that this run answers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_token: Option<String>,
@@ -226,6 +231,14 @@ pub struct Run {
     /// The highest `completed` that the program has reported in this run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_water: Option<i64>,
+}
+
+impl Run {
+    /// How often the task was begun from the Beginning. A status without the count is from a time when each run had keys of
+    /// its own: it goes on with those.
+    pub fn beginnings(&self) -> i64 {
+        if self.beginnings > 0 { self.beginnings } else { self.number }
+    }
 }
 
 /// The attempt that is being made, runs, or ended last.

@@ -49,6 +49,7 @@ impl<'a> Draft<'a> {
         };
         if draft.status.run.number == 0 {
             draft.status.run.number = 1;
+            draft.status.run.beginnings = 1;
             // The one that a task is created with asks for nothing.
             draft.status.run.restart_token = draft.spec.restart.as_ref().map(|restart| restart.token.clone());
             draft.status.run.start_time = Some(now);

@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn idempotency_keys_are_those_of_the_beginning_and_of_the_run_where_that_is_not_counted() {
+        let prefix = |run: Value| {
+            let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+            let pod = spec(&rendered(template, json!({}), json!({ "run": run })));
+            env(&pod.containers[0])["LONGTASK_IDEMPOTENCY_PREFIX"].clone()
+        };
+        assert_eq!(prefix(json!({ "beginnings": 1 })), "task-uid/1");
+        assert_eq!(prefix(json!({ "beginnings": 3 })), "task-uid/3");
+        assert_eq!(prefix(json!({})), "task-uid/2");
+    }
+
+    #[test]
     fn the_checkpoint_is_handed_over_as_it_was_reported() {
         let recorded = |what: Value| {
             let mut checkpoint =
