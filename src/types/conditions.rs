@@ -21,7 +21,7 @@ pub fn is_condition_true(conditions: &[Condition], type_: impl Into<&'static str
 
 /// Sets a condition in place. Its transition time moves only when it turns from true to false or back.
 ///
-/// A condition that does not hold and never did is not added: a list of everything that is fine helps nobody.
+/// A condition that does not hold and never did is not added.
 pub fn set_condition(
     conditions: &mut Vec<Condition>,
     type_: impl Into<&'static str>,
