@@ -308,8 +308,8 @@ pub struct Segment {
     pub scheduling_timeout: Option<GoDuration>,
 
     /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, and no failure
-    /// is counted. The default is 75 (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the
-    /// running attempt ends.
+    /// is counted. The default is 75 (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when
+    /// the running attempt ends.
     #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub continue_exit_codes: Vec<i32>,
