@@ -73,7 +73,7 @@ install_operator() {
     # --take-ownership: the resource's definition may be there already, put there by kubectl.
     helm upgrade --install longtask "$root/charts/longtask" -n "$system" --create-namespace --take-ownership \
         --set image.repository=localhost/longtask --set image.tag=dev --set image.pullPolicy=IfNotPresent \
-        --set replicas=1 --wait --timeout 2m
+        --set replicaCount=1 --wait --timeout 2m
     if [[ -n $before ]]; then # the tag is the same, the image perhaps not
         restart_operator
     fi

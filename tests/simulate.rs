@@ -318,8 +318,10 @@ fn a_task_of_another_operator_is_left_alone() {
 #[test]
 fn a_task_with_no_time_to_live_is_deleted_when_it_ends() {
     expect_end("ttlAfterFinished: 0s", "done,restart,done", "Succeeded (Completed) after 1 attempt, at +1m");
-    expect_end("ttlAfterFinished: 10s", "fail*7,restart@1h,done", "Failed (FailureBudgetExhausted) after 7 attempts");
-    expect_end("ttlAfterFinished: 2h", "fail*7,restart@1h,done", "Succeeded (Completed) after 8 attempts");
+    let script = "fail*7,restart@1h,done";
+    expect_end("ttlAfterFailed: 10s", script, "Failed (FailureBudgetExhausted) after 7 attempts");
+    expect_end("ttlAfterFailed: 2h", script, "Succeeded (Completed) after 8 attempts");
+    expect_end("ttlAfterFinished: 10s", script, "Succeeded (Completed) after 8 attempts");
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Rig {
 
     /// The operator, under a service account.
     pub(crate) fn start_operator(&self) -> Result<Running> {
-        let mut more = vec!["--concurrency=50".to_owned(), LIMITS[0].replace("--kube-api-qps", "--api-qps")];
+        let mut more = vec!["--concurrency=50".to_owned(), LIMITS[0].to_owned()];
         if let Ok(tried) = env::var("BENCH_OPERATOR_ARGUMENTS") {
             more.extend(tried.split_whitespace().map(str::to_owned));
         }

@@ -173,7 +173,11 @@ pub struct RunArgs {
     /// Send at most this many requests per second to the API server. Default: no limit.
     ///
     /// Without a limit the API server's own priority and fairness decide. Lease renewals are never held back.
-    #[arg(long, env = "LONGTASK_OPERATOR_API_QPS", value_name = "N", help_heading = "Cluster")]
+    #[arg(long, env = "LONGTASK_OPERATOR_KUBE_API_QPS", value_name = "N", help_heading = "Cluster")]
+    pub(super) kube_api_qps: Option<NonZeroU32>,
+
+    /// The former name of --kube-api-qps, for one version.
+    #[arg(long, env = "LONGTASK_OPERATOR_API_QPS", value_name = "N", hide = true)]
     pub(super) api_qps: Option<NonZeroU32>,
 
     /// Reconcile at most this many tasks at the same time.
@@ -246,13 +250,20 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Leader election")]
 pub(super) struct LeaseArgs {
-    /// Whether replicas agree on one that works, by a Lease object.
+    /// Whether replicas agree on one that works, by a Lease object. Default: auto.
     ///
     /// auto: on inside a cluster, where a rollout always has two replicas for a while; off on a workstation, where the
     /// operator starts at once and needs no rights on leases. Two operators that both work do no harm to a task, since
     /// every step is fenced by the task's resourceVersion, but they waste each other's requests.
-    #[arg(long, env = "LONGTASK_OPERATOR_LEADER_ELECTION", value_name = "WHEN", default_value = "auto")]
-    pub(super) leader_election: LeaderElection,
+    #[arg(
+        long, env = "LONGTASK_OPERATOR_LEADER_ELECT", value_name = "WHEN", num_args = 0..=1,
+        default_missing_value = "on"
+    )]
+    pub(super) leader_elect: Option<LeaderElection>,
+
+    /// The former name of --leader-elect, for one version.
+    #[arg(long, env = "LONGTASK_OPERATOR_LEADER_ELECTION", value_name = "WHEN", hide = true)]
+    pub(super) leader_election: Option<LeaderElection>,
 
     /// Name of the Lease.
     #[arg(long, env = "LONGTASK_OPERATOR_LEASE_NAME", value_name = "NAME", default_value = "longtask-operator")]
@@ -306,7 +317,10 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum LeaderElection {
     Auto,
+    // As the components of Kubernetes have it.
+    #[value(alias = "true")]
     On,
+    #[value(alias = "false")]
     Off,
 }
 
@@ -371,7 +385,7 @@ mod tests {
             "--lease-duration=-10s",
             "--log=info,=x=",
             "--concurrency=0",
-            "--api-qps=0",
+            "--kube-api-qps=0",
             "--admin-listen=0.0.0.0:8081",
             "--otlp-endpoint=https://collector:4318",
         ] {

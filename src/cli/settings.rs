@@ -149,6 +149,7 @@ impl RunArgs {
         let Self {
             namespace,
             context,
+            kube_api_qps,
             api_qps,
             concurrency,
             task_metrics,
@@ -164,7 +165,7 @@ impl RunArgs {
         Ok(Settings {
             scope: given(namespace).map_or(Scope::AllNamespaces, Scope::Namespace),
             context: given(context),
-            api_qps,
+            api_qps: kube_api_qps.or(api_qps),
             concurrency,
             task_metrics,
             listen,
@@ -179,6 +180,7 @@ impl RunArgs {
 impl LeaseArgs {
     fn settings(self, around: &Environment) -> Result<Option<LeaseSettings>, SettingsError> {
         let Self {
+            leader_elect,
             leader_election,
             lease_name: name,
             lease_namespace,
@@ -205,7 +207,8 @@ impl LeaseArgs {
             renew_deadline,
             retry_period,
         };
-        Ok(leader_election.applies(around).then_some(lease))
+        let election = leader_elect.or(leader_election).unwrap_or(LeaderElection::Auto);
+        Ok(election.applies(around).then_some(lease))
     }
 }
 
@@ -277,9 +280,23 @@ mod tests {
 
     #[test]
     fn election_can_be_forced_either_way() {
-        let on = settings(&["--leader-election=on"], &workstation()).expect("valid").lease.expect("on");
+        let on = settings(&["--leader-elect=on"], &workstation()).expect("valid").lease.expect("on");
         assert_eq!(on.identity, "laptop_0000000000000def");
-        assert_eq!(settings(&["--leader-election=off"], &cluster()).expect("valid").lease, None);
+        for also_on in ["--leader-elect", "--leader-elect=true"] {
+            assert_eq!(settings(&[also_on], &workstation()).expect("valid").lease, Some(on.clone()), "{also_on}");
+        }
+        for off in ["--leader-elect=off", "--leader-elect=false"] {
+            assert_eq!(settings(&[off], &cluster()).expect("valid").lease, None, "{off}");
+        }
+    }
+
+    #[test]
+    fn the_former_names_of_options_are_understood_and_the_new_ones_win() {
+        let former = settings(&["--api-qps=7", "--leader-election=off"], &cluster()).expect("valid");
+        assert_eq!((former.api_qps.map(u32::from), former.lease), (Some(7), None));
+        let both = ["--api-qps=7", "--kube-api-qps=9", "--leader-election=on", "--leader-elect=off"];
+        let both = settings(&both, &cluster()).expect("valid");
+        assert_eq!((both.api_qps.map(u32::from), both.lease), (Some(9), None));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub const ATTEMPT: &str = "LONGTASK_ATTEMPT";
 pub const SEGMENT_SECONDS: &str = "LONGTASK_SEGMENT_SECONDS";
 /// The time between SIGTERM and SIGKILL, in seconds.
 pub const GRACE_SECONDS: &str = "LONGTASK_GRACE_SECONDS";
-/// The prefix of idempotency keys.
+/// The prefix of idempotency keys: the same for all attempts that go on with one another's work.
 pub const IDEMPOTENCY_PREFIX: &str = "LONGTASK_IDEMPOTENCY_PREFIX";
 /// The checkpoint to resume from, as the program reported it: JSON. Absent when there is none.
 pub const CHECKPOINT: &str = "LONGTASK_CHECKPOINT";

@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn checkpoint(sequence: i64) -> Value {
-        json!({ "sequence": sequence, "attempt": 1, "segment": 1, "recordedAt": "2026-11-25T06:00:00Z" })
+        json!({ "sequence": sequence, "attempt": 1, "segment": 1, "recordTime": "2026-11-25T06:00:00Z" })
     }
 
     fn restarted(status: &Value, from: From) -> Result<(Value, String), String> {

@@ -18,8 +18,8 @@ pub(crate) fn forbidden(path: &str, condition: &str, message: &str) -> Value {
     json!({ "rule": condition, "message": message, "fieldPath": path, "reason": "FieldValueForbidden" })
 }
 
-/// The schema of a point in time. By a rule and not by `format: date-time`, whose message does not say what to write.
-/// Its years are those that a timestamp can have here: 9999-12-31 would be accepted and then not be readable.
+/// The schema of a point in time. It has a rule in place of `format: date-time`, whose message does not say what to
+/// write. The rule takes only years that a timestamp can have here: 9999-12-31 would be stored and could not be read.
 pub(crate) fn point_in_time(_: &mut SchemaGenerator) -> Schema {
     let form = "^[1-8][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$";
     json_schema!({

@@ -17,7 +17,7 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// The factor of that many whole units, kept within 1 to 10.
+    /// A whole factor; below 1 it counts as 1, above 10 as 10.
     pub const fn whole(units: u16) -> Self {
         let units = if units < 1 {
             1

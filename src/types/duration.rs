@@ -130,8 +130,9 @@ pub(crate) fn duration_between(shortest: &str, longest: Option<&str>) -> Value {
     rule(&condition, &message)
 }
 
-/// The rule of an object with two durations, one of which bounds the other. It holds its tongue where a field itself is
-/// wrong, and where it is absent: the server checks rules against a default of `{}` before it fills in the fields.
+/// The rule of an object with two durations, one of which bounds the other. It is skipped where a field is malformed,
+/// which has a message of its own, and where one is absent: the server checks rules against a default of `{}` before it
+/// fills in the fields.
 pub(crate) fn longest_not_below_shortest(longest: &str, shortest: &str) -> Value {
     let is_sound = |field: &str| format!("has(self.{field}) && self.{field}.matches('{PATTERN}')");
     rule_at(
@@ -145,8 +146,8 @@ pub(crate) fn longest_not_below_shortest(longest: &str, shortest: &str) -> Value
     )
 }
 
-/// The condition that `checkpoint.staleAfter` exceeds a segment with its grace period. It holds its tongue where a
-/// duration itself is wrong.
+/// The condition that `checkpoint.staleAfter` exceeds a segment with its grace period. It is skipped where a duration is
+/// absent, or malformed, which has a message of its own.
 pub(crate) fn stale_after_rule() -> String {
     let fields = ["checkpoint.staleAfter", "segment.duration", "segment.gracePeriod"];
     let are_sound: Vec<_> =

@@ -33,7 +33,7 @@ const SUFFIXES: [(&str, i64); 12] = [
 ];
 
 impl MemorySize {
-    /// The amount times a factor; what does not fit into a quantity stays at the largest one.
+    /// The amount times a factor, at most the largest amount that a quantity can hold.
     #[must_use]
     pub fn times(self, factor: Decimal) -> Self {
         let product = i128::from(self.0) * i128::from(factor.thousandths());

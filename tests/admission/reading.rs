@@ -59,7 +59,7 @@ fn get_prints_the_state_of_a_task_in_a_line() {
         "phase": "Waiting", "reason": "Backoff", "segment": 7, "retries": 2, "nextAttemptTime": "2026-11-25T06:00:00Z",
         "progress": {"completed": 1200, "total": 5000, "unit": "rows", "summary": "1200/5000 rows"},
         "currentAttempt": {"number": 9, "segment": 7, "state": "Ended", "podName": "import-9", "generation": 1,
-            "createdAt": "2026-11-25T05:00:00Z"}}}"#;
+            "creationTime": "2026-11-25T05:00:00Z"}}}"#;
     kubectl(&["apply", "-f", "-"], &task("import", "")).expect_ok();
     kubectl(&["patch", "lt", "import", "--subresource=status", "--type=merge", "--patch", status], "").expect_ok();
     let table = kubectl(&["get", "lt", "import"], "").expect_ok();

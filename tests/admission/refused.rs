@@ -93,6 +93,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "spec.ttlAfterFinished: Invalid value: \"1d\": must be a duration",
     ),
     (
+        "a failure's time to live in days",
+        "ttlAfterFailed: 1d",
+        "spec.ttlAfterFailed: Invalid value: \"1d\": must be a duration",
+    ),
+    (
         "staleness within a segment",
         "segment: {duration: 2h}\ncheckpoint: {staleAfter: 2h}",
         "spec.checkpoint.staleAfter: Invalid value: must be longer than segment.duration and segment.gracePeriod together",

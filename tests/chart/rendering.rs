@@ -29,7 +29,7 @@ fn the_definition_survives_an_uninstall_and_can_be_left_out() {
     let keep = |definition: &Value| definition["metadata"]["annotations"]["helm.sh/resource-policy"].clone();
     assert_eq!(definition(&[]).as_ref().map(keep), Some(Value::from("keep")));
     assert_eq!(definition(&["crds.keep=false"]).as_ref().map(keep), Some(Value::Null));
-    assert_eq!(definition(&["crds.install=false"]), None);
+    assert_eq!(definition(&["crds.enabled=false"]), None);
 }
 
 #[test]
@@ -76,8 +76,16 @@ fn a_budget_is_made_only_where_a_drain_can_keep_it() {
         all.into_iter().find(|object| object["kind"] == "PodDisruptionBudget")
     };
     assert_eq!(budget(&[]).expect("with two replicas")["spec"]["maxUnavailable"], 1);
-    assert_eq!(budget(&["replicas=1"]), None);
+    assert_eq!(budget(&["replicaCount=1"]), None);
     assert_eq!(budget(&["podDisruptionBudget.enabled=false"]), None);
+}
+
+#[test]
+fn the_former_names_of_values_are_understood() {
+    let objects = objects(&rendered(&["replicas=1", "crds.install=false"]));
+    assert_eq!(named(&objects, "Deployment", "longtask")["spec"]["replicas"], 1);
+    let kinds: Vec<_> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert!(!kinds.contains(&"CustomResourceDefinition") && !kinds.contains(&"PodDisruptionBudget"), "{kinds:?}");
 }
 
 /// Objects find their pods by labels that a change of version must not change: a Deployment's selector is immutable.

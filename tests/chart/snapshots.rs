@@ -8,7 +8,7 @@ use super::support::rendered_with;
 fn is_as_committed(name: &str) {
     let values = format!("tests/chart/values/{name}.yaml");
     let committed = format!("tests/chart/snapshots/{name}.yaml");
-    let rendered = rendered_with(&["--values", &values, "--set", "crds.install=false"]);
+    let rendered = rendered_with(&["--values", &values, "--set", "crds.enabled=false"]);
     if env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::write(&committed, &rendered).expect("writable");
     }

@@ -87,10 +87,14 @@ pub(crate) fn assert_delays(task: &Task<'_>, expected: &[i64]) {
 pub(crate) fn assert_starts_follow_the_delays(task: &Task<'_>) {
     let planned: Vec<_> = task.statuses().iter().filter_map(|status| status.next_attempt_time).collect();
     for pod in task.pods().iter().skip(1) {
-        let created_at = pod.created_at();
+        let creation_time = pod.creation_time();
         let is_planned =
-            |next: &&k8s_openapi::jiff::Timestamp| (0..=LATE).contains(&(created_at.as_second() - next.as_second()));
-        assert!(planned.iter().any(|next| is_planned(&next)), "{} was created at {created_at}: {planned:?}", pod.name);
+            |next: &&k8s_openapi::jiff::Timestamp| (0..=LATE).contains(&(creation_time.as_second() - next.as_second()));
+        assert!(
+            planned.iter().any(|next| is_planned(&next)),
+            "{} was created at {creation_time}: {planned:?}",
+            pod.name
+        );
     }
 }
 
@@ -108,7 +112,7 @@ async fn the_next_attempt_time_outlives_the_operator() {
         let status = task.ends_as(Phase::Succeeded, 45).await;
         let all: Vec<_> = task.statuses().iter().filter_map(|status| status.next_attempt_time).collect();
         assert!(all.iter().all(|time| *time == next), "{all:?}");
-        let late = task.pods()[1].created_at().as_second() - next.as_second();
+        let late = task.pods()[1].creation_time().as_second() - next.as_second();
         assert!((0..=LATE).contains(&late), "{late}s after the time");
         assert_eq!((status.totals.failures, status.consecutive.failures), (1, 1), "counted once");
     })

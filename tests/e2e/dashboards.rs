@@ -18,7 +18,7 @@ const SHOWN: Duration = Duration::from_mins(1);
 async fn every_panel_of_the_dashboards_has_data() {
     story(async |lab| {
         lab.kill_operator().await;
-        let operator = lab.new_operator(&["--leader-election=off", "--task-metrics=10"]);
+        let operator = lab.new_operator(&["--leader-elect=off", "--task-metrics=10"]);
         operator.is_ready().await;
         let address = operator.listens_at().to_string();
         let prometheus = Prometheus::start(lab, &address);

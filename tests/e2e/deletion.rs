@@ -129,7 +129,7 @@ async fn a_task_recreated_under_the_same_name_waits_for_the_old_pods() {
         new.ends_as(Phase::Succeeded, 30).await;
         let old_pods = old.pods();
         let (_, old_end) = old_pods.last().expect("it had some").times_of("main");
-        let new_start = new.pods()[0].created_at();
+        let new_start = new.pods()[0].creation_time();
         assert!(old_end <= new_start, "the old program ended at {old_end}, the new pod is of {new_start}");
     })
     .await;

@@ -24,7 +24,7 @@ const WATCHED: Duration = Duration::from_secs(10);
 /// ten for each attempt.
 const RECONCILES: u64 = 40;
 /// The largest status, in bytes of JSON.
-const LARGEST_STATUS: usize = 16_000;
+const LARGEST_STATUS: usize = 18_048;
 
 #[tokio::test]
 async fn whatever_is_admitted_is_handled_and_explained() {

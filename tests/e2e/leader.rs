@@ -46,7 +46,7 @@ async fn the_other_replica_goes_on_when_the_leader_is_killed() {
 
 fn replica(lab: &Lab, name: &str) -> OperatorProcess {
     let namespace = format!("--lease-namespace={}", lab.namespace);
-    lab.new_operator(&["--leader-election=on", &namespace, &format!("--lease-identity={name}")])
+    lab.new_operator(&["--leader-elect=on", &namespace, &format!("--lease-identity={name}")])
 }
 
 async fn holder(lab: &Lab) -> String {

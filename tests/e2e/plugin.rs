@@ -240,6 +240,7 @@ async fn a_job_is_converted_to_a_task_that_the_api_server_takes_and_that_runs() 
         let spec: Value = serde_json::from_str(&stored).expect("JSON");
         assert_eq!((&spec["retry"]["budgets"]["failures"], &spec["limits"]["wallTime"]), (&json!(2), &json!("1h")));
         assert_eq!(spec["failurePolicy"]["rules"][0]["onExitCodes"]["values"], json!([2]));
+        assert_eq!((&spec["ttlAfterFinished"], &spec["ttlAfterFailed"]), (&json!("10m"), &json!("10m")));
     })
     .await;
 }

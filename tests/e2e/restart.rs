@@ -47,6 +47,8 @@ async fn a_failed_task_runs_again_from_its_last_checkpoint_and_from_an_earlier_o
             .await;
         assert_eq!(third.phase, Some(Phase::Succeeded));
         assert_eq!(task.journal().start_of(3).step, 4, "from the chosen checkpoint, not from the last");
+        let keys = [1, 2, 3].map(|attempt| task.journal().start_of(attempt).env["LONGTASK_IDEMPOTENCY_PREFIX"].clone());
+        assert_eq!(keys, [1, 1, 1].map(|beginning| format!("{}/{beginning}", task.uid)), "nothing is charged twice");
         assert!(third.checkpoint.is_some_and(|newest| newest.sequence > again.checkpoint_sequence), "sequences go on");
     })
     .await;
@@ -63,6 +65,8 @@ async fn a_cancelled_task_runs_again_from_the_beginning() {
         let status = run_ended(&task, 2).await;
         assert_eq!(status.phase, Some(Phase::Succeeded));
         assert_eq!(task.journal().start_of(2).step, 0);
+        let keys = task.journal().start_of(2).env["LONGTASK_IDEMPOTENCY_PREFIX"].clone();
+        assert_eq!(keys, format!("{}/2", task.uid), "all of it is done again");
         assert!(message_of(&status, ConditionType::Complete).is_some());
     })
     .await;
@@ -71,7 +75,9 @@ async fn a_cancelled_task_runs_again_from_the_beginning() {
 #[tokio::test]
 async fn a_task_that_ended_is_deleted_with_its_pods_when_its_time_has_come() {
     story(async |lab| {
-        let short_lived = json!({ "spec": { "ttlAfterFinished": "3s" } });
+        let short_lived = json!({ "spec": { "ttlAfterFinished": "3s", "retry": { "budgets": { "failures": 0 } } } });
+        let dead_letter = lab.submit(manifest("dead-letter", &["start: exit 1"]).and(short_lived.clone())).await;
+        dead_letter.ends_as(Phase::Failed, 20).await;
         let task = lab.submit(manifest("short-lived", &["--steps=0"]).and(short_lived)).await;
         let ended = task.ends_as(Phase::Succeeded, 20).await.completion_time.expect("it ended");
         let is_gone = |seen: &super::support::Sightings| {
@@ -80,6 +86,11 @@ async fn a_task_that_ended_is_deleted_with_its_pods_when_its_time_has_come() {
         lab.until("the task and its pods are gone", Duration::from_secs(20), is_gone).await;
         let took = longtask::clock::Clock::wall().now().duration_since(ended);
         assert!(took >= jiff::SignedDuration::from_secs(3), "{took:?}");
+
+        lab.kubectl_output(&["get", "lt", "dead-letter"]).await; // It is still there: it ended before, and failed.
+        dead_letter.change(json!({ "ttlAfterFailed": "0s" })).await;
+        let is_gone = |seen: &super::support::Sightings| seen.is_task_gone(&dead_letter.uid).then_some(());
+        lab.until("the dead letter is gone", Duration::from_secs(20), is_gone).await;
     })
     .await;
 }

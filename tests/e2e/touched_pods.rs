@@ -78,7 +78,7 @@ async fn an_attempt_whose_pod_lost_its_label_goes_on_alone_and_is_counted_once()
         assert_eq!(ends(&status), [(1, Outcome::Yielded), (2, Outcome::Completed)]);
         assert_eq!((status.totals.attempts, task.pods().len()), (2, 2));
         let (_, first_end) = task.pods()[0].times_of("main");
-        assert!(first_end <= task.pods()[1].created_at(), "one after the other");
+        assert!(first_end <= task.pods()[1].creation_time(), "one after the other");
         nothing_is_held(lab).await;
     })
     .await;

@@ -11,7 +11,7 @@ async fn a_run_is_one_trace_with_a_span_per_attempt_and_the_programs_spans_join_
         lab.kill_operator().await;
         let collector = Collector::start(lab.folder());
         let endpoint = format!("--otlp-endpoint={}", collector.endpoint);
-        let operator = lab.new_operator(&["--leader-election=off", &endpoint, "--trace-one-reconcile-in=1"]);
+        let operator = lab.new_operator(&["--leader-elect=off", &endpoint, "--trace-one-reconcile-in=1"]);
         let arguments = ["--steps=2", "--step-time=0", "attempt=1 start: exit 3", "attempt=2 before=2: exit 75"];
         let backoff = json!({ "spec": { "retry": { "backoff": { "initial": "1s" } } } });
         let task = lab.submit(manifest("traced", &arguments).and(backoff)).await;

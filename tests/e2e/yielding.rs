@@ -25,7 +25,7 @@ async fn between_a_yield_and_its_resume_time_no_pod_runs_and_nothing_is_counted(
         assert_starts_follow_the_delays(&task);
         for (earlier, later) in pods.iter().zip(&pods[1..]) {
             let (_, end) = earlier.times_of("main");
-            let pause = later.created_at().as_second() - end.as_second();
+            let pause = later.creation_time().as_second() - end.as_second();
             println!("{} was created {pause}s after the end of {}", later.name, earlier.name);
             assert!(pause >= 6, "{pause}s");
         }

@@ -240,7 +240,7 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
     let stops = option::weighted(0.3, (reasons, times()));
     let limits = option::weighted(0.2, select(vec![Limit::ActiveTime, Limit::WallTime, Limit::Deadline]));
     (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times())
-        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, created_at)| CurrentAttempt {
+        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, creation_time)| CurrentAttempt {
             number,
             segment,
             state,
@@ -249,21 +249,21 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
             node_name: None,
             generation,
             template_hash: (generation > 1).then(|| "a-digest".into()),
-            created_at,
+            creation_time,
             started_at,
             cut_by,
-            stop: stop.map(|(reason, requested_at)| RequestedStop { reason, requested_at }),
+            stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
         })
         .boxed()
 }
 
 fn checkpoints() -> impl Strategy<Value = Checkpoint> {
-    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, recorded_at)| {
+    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, record_time)| {
         Checkpoint {
             sequence,
             attempt: 1,
             segment: 1,
-            recorded_at,
+            record_time,
             data: Some(json!({ "n": n })),
             uri: None,
             digest: None,
@@ -305,11 +305,19 @@ fn reports() -> BoxedStrategy<String> {
 
 fn main_containers() -> BoxedStrategy<MainContainer> {
     let reasons = select(vec!["Completed", "Error", "OOMKilled", "ContainerStatusUnknown", "Unknown", "StartError"]);
-    let messages = (reports(), any::<bool>());
+    let messages = (reports(), any::<bool>(), 0..6_usize);
     let ends = (select(vec![0, 1, 75, 137, -1]), reasons, messages, option::of(times()), option::of(times())).prop_map(
-        |(exit_code, reason, (message, may_be_log), started_at, finished_at)| {
+        |(exit_code, reason, (message, may_be_log, containers), started_at, finished_at)| {
             let reason = reason.into();
-            MainContainer::Ended(ContainerEnd { exit_code, reason, message, may_be_log, started_at, finished_at })
+            MainContainer::Ended(ContainerEnd {
+                exit_code,
+                reason,
+                message,
+                may_be_log,
+                containers,
+                started_at,
+                finished_at,
+            })
         },
     );
     prop_oneof![Just(MainContainer::Waiting), times().prop_map(|since| MainContainer::Running { since }), ends].boxed()
@@ -376,7 +384,7 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 disruption: ends.1,
                 conditions: Vec::new(),
                 memory: memory.map(|memory| memory.parse().expect("an amount")),
-                created_at: times.0,
+                creation_time: times.0,
                 scheduled_at: times.1,
                 unscheduled: trouble.1,
                 trouble: trouble.2,

@@ -264,7 +264,7 @@ impl Cluster {
         let mut pod = pod.clone();
         pod.metadata.uid = Some(format!("{name}-uid"));
         let mut facts = PodFacts::of(&pod).expect("a pod of ours");
-        facts.created_at = at(self.now);
+        facts.creation_time = at(self.now);
         assert!(!self.created.contains(&facts.attempt), "I2: attempt {} is created twice", facts.attempt);
         self.created.push(facts.attempt);
         let recorded = self.status().checkpoint.and_then(|checkpoint| checkpoint.data?["n"].as_i64()).unwrap_or(0);
@@ -391,6 +391,7 @@ impl SimPod {
             reason: if exit_code == 0 { "Completed" } else { "Error" }.into(),
             message: json!({ "checkpoint": { "n": n }, "done": is_done }).to_string(),
             may_be_log: false,
+            containers: 1,
             started_at: Some(at(since)),
             finished_at: Some(at(now)),
         });

@@ -10,6 +10,9 @@ use longtask::{
 };
 use serde_json::{Value, json};
 
+/// 16 kB, and 2 KiB more than that for a result, of which a pod of few containers can report 3 KiB.
+const LARGEST: usize = 18_048;
+
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_795_000_000 + second).expect("in range")
 }
@@ -96,7 +99,7 @@ fn a_status_stays_small_however_long_the_task_runs() {
 }
 
 #[test]
-fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
+fn a_status_with_every_field_at_its_maximum_has_less_than_18_kb() {
     let spec = json!({ "template": { "spec": { "containers": [{ "name": "main" }] } },
                        "checkpoint": { "historyLimit": 5 },
                        "retry": { "budgets": { "failures": 8 }, "resetOnProgress": false } });
@@ -109,7 +112,7 @@ fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
             let lines = [
                 json!({ "checkpoint": { "n": round, "d": as_json(1000) } }),
                 json!({ "progress": { "completed": i64::MAX - 100 + round, "total": i64::MAX, "unit": as_json(900), "message": as_json(2000) } }),
-                json!({ "result": { "d": as_json(1000) } }),
+                json!({ "result": { "d": as_json(3000) } }),
                 json!({ "error": { "code": as_json(500), "message": filler.repeat(3000) } }),
             ];
             lines.map(|line| line.to_string()).join("\n")
@@ -124,6 +127,6 @@ fn a_status_with_every_field_at_its_maximum_has_less_than_16_kb() {
         let status = with_a_refusal(&spec, status, filler);
         assert_eq!(status.reason, "FailureBudgetExhausted");
         assert!(status.recent_attempts.len() == 5 && status.checkpoint_history.len() == 5);
-        assert!(size(&status) < 16_000, "{filler:?}: {} bytes", size(&status));
+        assert!(size(&status) < LARGEST, "{filler:?}: {} bytes", size(&status));
     }
 }

@@ -23,7 +23,7 @@ fn a_new_checkpoint_is_not_stale() {
     let stale = watched().at("11:00:00").then();
     let fresh = stale.status(|status| {
         let checkpoint = json!({
-            "sequence": 1, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T11:30:00Z", "data": {},
+            "sequence": 1, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T11:30:00Z", "data": {},
         });
         status.checkpoint = Some(serde_json::from_value(checkpoint).expect("a checkpoint"));
     });
@@ -61,7 +61,26 @@ fn a_ttl_of_zero_deletes_at_once_and_none_never() {
 }
 
 #[test]
+fn a_cancelled_task_is_deleted_as_one_that_succeeded() {
+    let cancelled = succeeded().status(|status| status.phase = Some(Phase::Cancelled));
+    let given = cancelled.spec(json!({ "cancel": true, "ttlAfterFinished": "1h", "ttlAfterFailed": "0s" }));
+    given.clone().at("10:59:59").expect(["wake 11:00:00"]);
+    given.at("11:00:00").expect(["delete the task"]);
+}
+
+#[test]
+fn a_failed_task_stays_unless_it_has_a_time_to_live_of_its_own() {
+    let failed = || succeeded().status(|status| status.phase = Some(Phase::Failed));
+    failed().spec(json!({ "ttlAfterFinished": "0s" })).at("23:59:59").expect([]);
+    let given = failed().spec(json!({ "ttlAfterFinished": "0s", "ttlAfterFailed": "2h" }));
+    given.clone().at("11:59:59").expect(["wake 12:00:00"]);
+    given.at("12:00:00").expect(["delete the task"]);
+    succeeded().spec(json!({ "ttlAfterFailed": "0s" })).at("23:59:59").expect([]);
+}
+
+#[test]
 fn a_task_that_has_not_ended_is_not_deleted() {
-    let running = given().spec(json!({ "ttlAfterFinished": "0s" })).running(1, "10:00:00");
+    let both = json!({ "ttlAfterFinished": "0s", "ttlAfterFailed": "0s" });
+    let running = given().spec(both).running(1, "10:00:00");
     running.at("10:00:10").expect_without(&["delete the task"]);
 }

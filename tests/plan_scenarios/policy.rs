@@ -42,7 +42,7 @@ fn declined_rule() -> Value {
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     serde_json::from_value(json!({
-        "sequence": sequence, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T09:10:00Z",
+        "sequence": sequence, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T09:10:00Z",
         "data": { "offset": sequence },
     }))
     .expect("a checkpoint")
@@ -251,6 +251,8 @@ fn a_held_task_goes_on_from_where_the_token_says() {
     assert_eq!(from(&chosen), (1, None), "what is done again is progress again");
     let beginning = released(json!({ "token": "go", "from": "Beginning" }));
     assert_eq!(from(&beginning), (0, None));
+    let beginnings = [&latest, &chosen, &beginning].map(|planned| planned.status().run.beginnings);
+    assert_eq!(beginnings, [1, 1, 2], "only who asks for the Beginning gets other idempotency keys");
     assert!(beginning.note("Restarted").contains("goes on from the beginning "));
 }
 

@@ -108,6 +108,22 @@ fn a_number_that_will_be_rounded_is_kept_and_named() {
 }
 
 #[test]
+fn a_result_of_three_kib_is_kept_where_no_more_than_three_containers_share_the_room() {
+    let message = json!({ "result": { "rows": "x".repeat(3000) }, "done": true }).to_string();
+    let of = |containers: &[&str]| {
+        let containers: Vec<_> = containers.iter().map(|name| json!({ "name": name })).collect();
+        let beside = json!({ "spec": { "containers": [{ "name": "main" }], "initContainers": containers } });
+        running().pod(ended(0, &message).merged(beside)).at("10:01:01").expect_containing(&["phase Succeeded"])
+    };
+    let few = of(&["fetch", "proxy"]).expect_without(&["Warning ReportIgnored"]);
+    assert!(few.status().result.is_some());
+    let many = of(&["fetch", "proxy", "logs"]);
+    assert_eq!(many.status().result, None);
+    let note = many.note("ReportIgnored");
+    assert!(note.contains("the limit is 1024 (since the 4 containers of the pod share 12 KiB"), "{note}");
+}
+
+#[test]
 fn a_key_in_another_spelling_is_named_with_the_right_one() {
     let planned = told(75, r#"{"progress":{"completed":1},"resume_after":"10m"}"#);
     let note = planned.note("ReportIgnored");

@@ -1,13 +1,16 @@
 //! Another run of a task that has ended.
 
-use longtask::api::task::{AttemptState, Checkpoint, LongTaskStatus, Phase};
+use longtask::{
+    api::task::{AttemptState, Checkpoint, LongTaskStatus, Phase},
+    task::plan::Step,
+};
 use serde_json::{Value, json};
 
-use crate::support::{Given, given, t};
+use crate::support::{Given, Planned, given, t};
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     serde_json::from_value(json!({
-        "sequence": sequence, "attempt": sequence, "segment": sequence, "recordedAt": "2026-11-24T09:10:00Z",
+        "sequence": sequence, "attempt": sequence, "segment": sequence, "recordTime": "2026-11-24T09:10:00Z",
         "data": { "offset": sequence },
     }))
     .expect("a checkpoint")
@@ -99,6 +102,53 @@ fn a_run_begins_where_it_is_told() {
     assert_eq!(sequences(&restarted(json!({ "token": "v2", "from": "Beginning" }))), [0_i64; 0]);
     let from_eight = json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 8 });
     assert_eq!(sequences(&restarted(from_eight)), [8, 7]);
+}
+
+/// The prefix of idempotency keys in the next pod.
+fn prefix(planned: &Planned) -> String {
+    let pod = planned.plan.steps.iter().find_map(|step| match step {
+        Step::CreatePod(pod) => pod.spec.as_ref(),
+        _ => None,
+    });
+    let variables = pod.expect("a pod is created").containers[0].env.iter().flatten();
+    let mut prefixes = variables.filter(|variable| variable.name == "LONGTASK_IDEMPOTENCY_PREFIX");
+    prefixes.next().and_then(|variable| variable.value.clone()).expect("it has a value")
+}
+
+#[test]
+fn work_that_goes_on_keeps_its_idempotency_keys() {
+    let first = given().at("10:00:00");
+    assert_eq!(prefix(&first), "task-uid/1");
+    let restarted = |restart: Value| failed().edited(json!({ "restart": restart })).at("10:00:00");
+    for kept in [
+        json!({ "token": "v2" }),
+        json!({ "token": "v2", "from": "Latest" }),
+        json!({ "token": "v2", "from": "Checkpoint", "checkpointSequence": 8 }),
+    ] {
+        assert_eq!(prefix(&restarted(kept.clone())), "task-uid/1", "{kept}");
+    }
+    let none_reported = failed().status(|status| {
+        (status.checkpoint, status.checkpoint_history) = (None, vec![]);
+    });
+    assert_eq!(prefix(&none_reported.edited(json!({ "restart": { "token": "v2" } })).at("10:00:00")), "task-uid/1");
+}
+
+#[test]
+fn a_restart_from_the_beginning_has_new_idempotency_keys() {
+    let again = failed().edited(json!({ "restart": { "token": "v2", "from": "Beginning" } })).at("10:00:00");
+    assert_eq!(prefix(&again), "task-uid/2");
+    let failed_again = failed().status(|status| status.run = again.status().run);
+    let redriven = failed_again.edited(json!({ "restart": { "token": "v3", "from": "Latest" } })).at("11:00:00");
+    assert_eq!((prefix(&redriven).as_str(), redriven.status().run.number), ("task-uid/2", 3));
+}
+
+#[test]
+fn a_status_that_does_not_count_beginnings_goes_on_with_the_keys_of_its_run() {
+    let old = failed().status(|status| (status.run.number, status.run.beginnings) = (3, 0));
+    let latest = old.clone().edited(json!({ "restart": { "token": "v2" } })).at("10:00:00");
+    assert_eq!(prefix(&latest), "task-uid/3");
+    let beginning = old.edited(json!({ "restart": { "token": "v2", "from": "Beginning" } })).at("10:00:00");
+    assert_eq!(prefix(&beginning), "task-uid/4");
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Given {
                 node_name: started_at.map(|_| "node-1".into()),
                 generation: 1,
                 template_hash: None,
-                created_at: started_at.unwrap_or_else(|| t("10:00:00")),
+                creation_time: started_at.unwrap_or_else(|| t("10:00:00")),
                 started_at,
                 cut_by: None,
                 stop: None,
@@ -127,13 +127,13 @@ impl Given {
     }
 
     /// The attempt under way was asked to stop.
-    pub(crate) fn stopping(self, reason: StopReason, requested_at: &str) -> Self {
+    pub(crate) fn stopping(self, reason: StopReason, request_time: &str) -> Self {
         self.status(|status| {
             status.phase = Some(Phase::Stopping);
             status.reason = reason.to_string();
             let attempt = status.current_attempt.as_mut().expect("an attempt");
             attempt.state = AttemptState::Stopping;
-            attempt.stop = Some(RequestedStop { reason, requested_at: t(requested_at) });
+            attempt.stop = Some(RequestedStop { reason, request_time: t(request_time) });
         })
     }
 

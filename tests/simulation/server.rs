@@ -295,7 +295,7 @@ impl World {
         let full = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
         let grace = if has_node && !is_terminal(&pod) { grace.unwrap_or(full) } else { 0 };
         let before = pod["metadata"]["deletionGracePeriodSeconds"].as_i64().filter(|_| is_going(&pod));
-        let requested_at = match (before, grace) {
+        let request_time = match (before, grace) {
             (Some(before), grace) if grace >= before => return (200, pod),
             (Some(before), grace) if grace > 0 => {
                 let at = pod["metadata"]["deletionTimestamp"].as_str().expect("a time");
@@ -304,7 +304,7 @@ impl World {
             }
             _ => second_of(self.now(), 0),
         };
-        let at = requested_at + jiff::SignedDuration::from_secs(grace);
+        let at = request_time + jiff::SignedDuration::from_secs(grace);
         if before.is_none() {
             raise_generation(&mut pod);
         }

@@ -47,7 +47,7 @@ impl World {
         });
         let mut spec = spec;
         if self.policies.has_ttl() && !self.is_peace {
-            spec["ttlAfterFinished"] = json!("10s");
+            (spec["ttlAfterFinished"], spec["ttlAfterFailed"]) = (json!("10s"), json!("10s"));
         }
         self.tell("user", format!("applies {spec}"));
         self.create(Kind::Task, TASK, json!({ "metadata": { "name": TASK }, "spec": spec }));
@@ -229,7 +229,9 @@ impl World {
         self.apply_manifest();
         self.edit("resumes, for good", |spec| {
             spec["suspend"] = json!(false);
-            spec.as_object_mut().expect("an object").remove("ttlAfterFinished");
+            for ttl in ["ttlAfterFinished", "ttlAfterFailed"] {
+                spec.as_object_mut().expect("an object").remove(ttl);
+            }
         });
     }
 

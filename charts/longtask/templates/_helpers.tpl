@@ -8,6 +8,15 @@
 {{- end }}
 {{- end }}
 
+{{- /* Values that had another name before. It is understood for one version. */ -}}
+{{- define "longtask.replicaCount" -}}
+{{- if hasKey .Values "replicas" }}{{ .Values.replicas }}{{ else }}{{ .Values.replicaCount }}{{ end }}
+{{- end }}
+
+{{- define "longtask.crdsEnabled" -}}
+{{- if hasKey .Values.crds "install" | ternary .Values.crds.install .Values.crds.enabled }}true{{ end }}
+{{- end }}
+
 {{- define "longtask.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- .Values.serviceAccount.name | default (include "longtask.name" .) }}

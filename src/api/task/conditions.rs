@@ -11,7 +11,7 @@ pub enum ConditionType {
     Failed,
     /// The task ended, one way or another; the reason says which.
     Finished,
-    /// No pod runs, on the user's wish.
+    /// No pod runs: the user has suspended the task, or the failure policy holds it.
     Suspended,
     /// The next pod cannot be created or started; the message says why.
     Blocked,

@@ -20,8 +20,8 @@ use crate::types::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailurePolicy {
-    /// Asked in order when an attempt failed, did not start or was interrupted; the first that matches decides. Without
-    /// a match the budgets of `retry` do. Up to 20.
+    /// The rules are tried in order when an attempt failed, did not start or was interrupted, and the first that
+    /// matches decides. If none matches, the budgets of `retry` decide. Up to 20.
     #[schemars(length(max = 20), extend(
         "x-kubernetes-list-type" = "atomic",
         "x-kubernetes-validations" = [
@@ -63,26 +63,29 @@ pub struct Rule {
     #[schemars(length(min = 1, max = 32))]
     pub name: String,
 
-    /// Matches by the main container's exit code.
+    /// Matches the main container's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_exit_codes: Option<ExitCodes>,
 
-    /// Matches by the reason of the attempt's end, as `status.lastFailure.reason` shows it. The list is closed.
+    /// Matches the reason of the attempt's end, as `status.lastFailure.reason` shows it. The list is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "set"))]
     pub on_reasons: Option<Vec<AttemptReason>>,
 
-    /// Matches by the `error.code` that the program reported.
+    /// Matches the `error.code` that the program reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
     pub on_error_codes: Option<Vec<String>>,
 
-    /// Matches by the conditions that the pod ended with: one of these must be among them.
+    /// Matches the conditions that the pod ended with: one of these must be among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub on_pod_conditions: Option<Vec<PodConditionPattern>>,
 
-    /// What to do.
+    /// What to do. Retry: try again, and count it. Ignore: try again, and charge no budget. Fail: fail the task now.
+    /// Hold: wait for a human, in phase Suspended with reason Held, until a new `restart.token`. Rollback: drop the
+    /// newest checkpoint and try again from the one before. StartOver: drop all checkpoints and try again from the
+    /// beginning.
     pub action: Action,
 
     /// A fixed delay in place of the backoff. The program's own `retryAfter` overrides it.
@@ -90,8 +93,8 @@ pub struct Rule {
     #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", Some("168h"))]))]
     pub delay: Option<GoDuration>,
 
-    /// Retries by this rule in a row: n allows n + 1 tries. It takes the place of the budget for them. Past it
-    /// `onExhausted` decides, reason RuleLimitExceeded. Default: the budget with Retry, none with Ignore, 3 with
+    /// Retries by this rule in a row: n retries allow n + 1 tries. For them it replaces the budget. When it is used up,
+    /// `onExhausted` decides, with reason RuleLimitExceeded. Default: the budget with Retry, none with Ignore, 3 with
     /// Rollback and StartOver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -103,14 +106,14 @@ pub struct Rule {
     pub reset_on_progress: Option<bool>,
 
     /// Gives the main container more memory in the attempts that follow, up to the end of the run. The rule matches
-    /// only while there is something to raise: not when the container has no memory limit, or already `max`. A lower
-    /// `max` lowers what was raised; without the rule the raise is gone.
+    /// only while memory can be raised: the container has a memory limit, and that is below `max`. A lower `max` lowers
+    /// what was raised. Without the rule, the raise is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryGrowth>,
 
     /// Asks the scheduler to keep the attempts that follow off the node of this one, up to the end of the run or until
-    /// the rule does not say so any more. A wish, not a demand: the last three such nodes are used all the same when
-    /// there is no other. Default false.
+    /// the rule no longer says so. It is a preference: where there is no other node, the scheduler uses such a one. Up
+    /// to three nodes are avoided. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avoid_node: Option<bool>,
 }
@@ -128,7 +131,8 @@ fn only_before_another_attempt(field: &str) -> Value {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemoryGrowth {
-    /// What the memory limit of the attempt that failed is multiplied with, more than 1 and up to 10: `2` or `"1.5"`. Default 2.
+    /// The factor by which the memory limit of the attempt that failed grows, more than 1 and up to 10: `2` or `"1.5"`.
+    /// Default 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [
         factor_from_1_to_10(),
@@ -136,7 +140,7 @@ pub struct MemoryGrowth {
     ]))]
     pub factor: Option<Decimal>,
 
-    /// The most that it grows to, such as 16Gi.
+    /// The largest amount that the limit grows to, such as 16Gi.
     pub max: MemorySize,
 }
 
@@ -161,7 +165,7 @@ pub struct PodConditionPattern {
     #[schemars(with = "ConditionStatus")] // of an optional enum, the type's own description would be taken
     pub status: Option<ConditionStatus>,
 
-    /// The condition's reason, such as TerminationByKubelet. Default any.
+    /// The condition's reason, such as TerminationByKubelet. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub reason: Option<String>,

@@ -38,7 +38,7 @@ pub enum Outcome {
 pub enum AttemptReason {
     /// Failed: an exit code, for no other reason.
     Error,
-    /// Failed: the program said that trying again is no use.
+    /// Failed: the program reported that another try would fail as well.
     Permanent,
     /// Failed: out of memory.
     OOMKilled,
@@ -57,9 +57,9 @@ pub enum AttemptReason {
     Unknown,
     /// Start failed: the container could not be started, for no other reason.
     StartError,
-    /// Start failed: not running within `segment.startTimeout`, for no other reason.
+    /// Start failed: the main container did not run within `segment.startTimeout`, for no other reason.
     StartTimeout,
-    /// Start failed: not scheduled within `segment.schedulingTimeout`, for no other reason.
+    /// Start failed: the pod was not scheduled within `segment.schedulingTimeout`, for no other reason.
     SchedulingTimeout,
     /// Start failed: the scheduler found no node.
     Unschedulable,
@@ -73,7 +73,7 @@ pub enum AttemptReason {
     ErrImagePull,
     /// Start failed: the image could not be pulled, and the kubelet waited to pull it again.
     ImagePullBackOff,
-    /// Start failed: the image's name is none.
+    /// Start failed: the image's name is not a valid one.
     InvalidImageName,
     /// Start failed: the image is not on the node, and may not be pulled.
     ErrImageNeverPull,
@@ -105,11 +105,11 @@ pub enum AttemptReason {
     SysctlForbidden,
     /// Start failed: the node cannot enforce the pod's AppArmor profile.
     AppArmor,
-    /// Start failed: the kubelet knows no sidecars.
+    /// Start failed: the kubelet does not support sidecars.
     InitContainerRestartPolicyForbidden,
-    /// Start failed: the kubelet knows no resources of a pod as a whole.
+    /// Start failed: the kubelet does not support resources of a pod as a whole.
     PodLevelResourcesNotSupported,
-    /// Start failed: the node's container runtime knows no `supplementalGroupsPolicy`.
+    /// Start failed: the node's container runtime does not support `supplementalGroupsPolicy`.
     SupplementalGroupsPolicyNotSupported,
     /// Start failed: the pod's resources leave none for a container that needs them.
     EmptyPodSharedPoolError,

@@ -7,7 +7,10 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FailurePolicy, status::LongTaskStatus};
+use super::{
+    FailurePolicy,
+    status::{LongTaskStatus, Phase},
+};
 use crate::types::{
     Decimal, GoDuration,
     cel::{forbidden, rule_at},
@@ -18,7 +21,7 @@ use crate::types::{
 /// The value of `spec.managedBy` that this operator answers to, and its default.
 pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 
-/// What to run, in pieces of what length, and what to do when a piece fails.
+/// What to run, how long one pod of it may run, and what to do when one fails.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "longtask.dev",
@@ -56,7 +59,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     printcolumn(
         name = "Checkpoint",
         type_ = "date",
-        json_path = ".status.checkpoint.recordedAt",
+        json_path = ".status.checkpoint.recordTime",
         description = "Age of the last checkpoint."
     ),
     printcolumn(
@@ -97,7 +100,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
         type_ = "string",
         priority = 1,
         json_path = ".status.reason",
-        description = "The one-word why of the phase."
+        description = "Why the task is in that phase, in one word."
     )
 )]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -134,13 +137,13 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 ]))]
 #[serde(rename_all = "camelCase")]
 pub struct LongTaskSpec {
-    /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, those of
-    /// `schedulingTimeout` at once. A pod that cannot start is replaced when an edit would make another one of it.
+    /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, a change of
+    /// `schedulingTimeout` at once. A pod that cannot start is replaced if the edit would lead to a different pod.
     #[serde(default)]
     pub segment: Segment,
 
-    /// Bounds of a run; reaching one fails the task with that reason. Each is optional. Changes take effect at once: a
-    /// new limit can cut the segment that is running.
+    /// Bounds of a run. Each is optional. When one is reached, the task fails, and the reason names it. Changes take
+    /// effect at once: a new limit can cut short the segment that is running.
     #[serde(default)]
     pub limits: Limits,
 
@@ -154,8 +157,8 @@ pub struct LongTaskSpec {
     pub retry: Retry,
 
     /// What follows particular failures: rules by exit code, reason or the program's own error code. Changes take
-    /// effect when the running attempt ends. What a rule has changed (`status.memory`, `status.avoidNodes`) is taken back
-    /// when the rule is removed, or edited so that it would not do so any more.
+    /// effect when the running attempt ends. What a rule has changed (`status.memory`, `status.avoidNodes`) is undone
+    /// when the rule is removed or no longer asks for it.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
 
@@ -164,28 +167,35 @@ pub struct LongTaskSpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Set to true to stop for good: the program is asked to stop as on suspend, and the task ends in phase Cancelled.
-    /// Can be taken back only together with a new `restart.token`, which starts another run. Default false. Takes effect
-    /// at once.
+    /// Set to true to stop for good: the program is asked to write a checkpoint and stop, and the task ends in phase
+    /// Cancelled. Can be taken back only together with a new `restart.token`, which starts another run. Default false.
+    /// Takes effect at once.
     #[serde(default)]
     pub cancel: bool,
 
-    /// Another run of a task that has ended. Takes effect at once, by a new token.
+    /// Runs a task again that has ended, or releases one that is held, when `token` changes. Takes effect at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
 
-    /// Delete the task, and its pods with it, that long after it ended. Default: never. Takes effect at once.
+    /// How long a task is kept after it ended in phase Succeeded or Cancelled. Then it is deleted, and its pods with
+    /// it. Default: for ever. Takes effect at once. For a task that failed, see `ttlAfterFailed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
     pub ttl_after_finished: Option<GoDuration>,
+
+    /// How long a task is kept after it ended in phase Failed. Then it is deleted, and its pods with it. Default: for
+    /// ever, so that no failure goes unseen. Takes effect at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", None)]))]
+    pub ttl_after_failed: Option<GoDuration>,
 
     /// How many finished pods are kept for their logs, 1 to 100. Default 3. Takes effect at once.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 100))]
     pub pod_history_limit: i32,
 
-    /// The controller that runs this task. Any value but the default `longtask.dev/operator` makes this operator keep
-    /// its hands off. Immutable.
+    /// The controller that runs this task. This operator runs it if the value is the default, `longtask.dev/operator`,
+    /// and otherwise leaves it alone. Immutable.
     #[serde(default = "managed_by_us")]
     #[schemars(length(min = 1, max = 63))]
     pub managed_by: String,
@@ -249,6 +259,15 @@ impl LongTaskSpec {
     pub fn is_managed_by_us(&self) -> bool {
         self.managed_by == MANAGED_BY_US
     }
+
+    /// How long a task that ended in this phase is kept; none if it is kept until somebody deletes it.
+    pub fn ttl_after(&self, phase: Phase) -> Option<GoDuration> {
+        match phase {
+            Phase::Succeeded | Phase::Cancelled => self.ttl_after_finished,
+            Phase::Failed => self.ttl_after_failed,
+            Phase::Pending | Phase::Running | Phase::Stopping | Phase::Waiting | Phase::Suspended => None,
+        }
+    }
 }
 
 fn three() -> i32 {
@@ -266,8 +285,8 @@ pub struct Segment {
     /// How long the main container may run before it is asked to write a checkpoint and stop. The next segment follows
     /// at once.
     ///
-    /// Counted from the moment the main container runs, so that image pulls and init containers do not eat it; the
-    /// kubelet keeps it to about a second. Default 1h, at least 5s.
+    /// Counted from the moment the main container runs: image pulls and init containers do not count. The kubelet
+    /// enforces it to about a second. Default 1h, at least 5s.
     #[schemars(extend("x-kubernetes-validations" = [duration_between("5s", None)]))]
     pub duration: GoDuration,
 
@@ -277,20 +296,20 @@ pub struct Segment {
     pub grace_period: GoDuration,
 
     /// How long a scheduled pod may take until its main container runs: volumes, image pulls, init containers, and a
-    /// `postStart` hook of the main container. Taking longer is a failed start; a time limit, if the program ran already
-    /// while its hook did. Default 10m, at least 1s.
+    /// `postStart` hook of the main container. If it takes longer, the start has failed; if the program ran already
+    /// beside its hook, the attempt ends as at its time limit. Default 10m, at least 1s.
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub start_timeout: GoDuration,
 
     /// How long a pod may wait for the scheduler, or behind a scheduling gate, before that counts as a failed start.
-    /// Default: no limit; waiting burns no budget, it is only shown.
+    /// Default: no limit. Waiting then counts in no budget, and the status shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub scheduling_timeout: Option<GoDuration>,
 
-    /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, nothing is
-    /// counted as a failure. The default is 75 (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when the running attempt
-    /// ends.
+    /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, and no failure
+    /// is counted. The default is 75 (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when
+    /// the running attempt ends.
     #[schemars(length(max = 20), inner(range(min = 1, max = 255)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub continue_exit_codes: Vec<i32>,
@@ -319,32 +338,33 @@ impl Default for Segment {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
-    /// The most running time of all attempts together. Waiting and suspension do not count. A segment that would pass
-    /// it is cut short. Reaching it fails the task with reason ActiveTimeExceeded. At least 1s.
+    /// The longest running time of all attempts together. Waiting and suspension do not count. A segment that would
+    /// exceed it is cut short. When it is reached, the task fails with reason ActiveTimeExceeded. At least 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub active_time: Option<GoDuration>,
 
-    /// The most time since the run's start, waiting included, time suspended by the user not. A segment that would
-    /// pass it is cut short. Reaching it fails the task with reason WallTimeExceeded. At least 1s.
+    /// The longest time since the run's start. Waiting counts; time for which the user suspended the task does not. A
+    /// segment that would exceed it is cut short. When it is reached, the task fails with reason WallTimeExceeded. At
+    /// least 1s.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub wall_time: Option<GoDuration>,
 
-    /// A moment after which nothing of this task runs, whatever happens; suspension does not move it. RFC 3339, such
-    /// as 2026-11-25T06:00:00Z. Reaching it fails the task with reason DeadlinePassed.
+    /// The moment after which nothing of this task runs. Suspension does not move it. RFC 3339, such as
+    /// 2026-11-25T06:00:00Z. When it is reached, the task fails with reason DeadlinePassed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::types::cel::point_in_time")]
     pub deadline: Option<Timestamp>,
 
-    /// The most segments. When one more would be needed, the task fails with reason SegmentLimitReached. A segment that
-    /// is tried again after a failure or an interruption is still the same one. At least 1.
+    /// The largest number of segments. When one more is needed, the task fails with reason SegmentLimitReached. A
+    /// segment that is tried again after a failure or an interruption counts once. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub segments: Option<i32>,
 
-    /// The most attempts, whatever they ended with; compared with `status.totals.attempts`. One that was stopped before
-    /// its program ran, by an edit or a pause, is not counted. When one more would be needed, the task fails with reason
+    /// The largest number of attempts, compared with `status.totals.attempts`. An attempt that was stopped before its
+    /// program ran, by an edit or a pause, does not count. When one more is needed, the task fails with reason
     /// AttemptLimitReached. At least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -363,9 +383,9 @@ pub struct CheckpointPolicy {
     #[schemars(range(min = 0, max = 5))]
     pub history_limit: i32,
 
-    /// Set the condition CheckpointStale, with an event, when no checkpoint is recorded for that long. Time suspended by
-    /// the user does not count. Must exceed `segment.duration` and `segment.gracePeriod` together, since checkpoints are
-    /// recorded when an attempt ends. Default: never. Takes effect at once.
+    /// Sets the condition CheckpointStale, with an event, when no checkpoint has been recorded for that long. Time for
+    /// which the user suspended the task does not count. Must exceed `segment.duration` and `segment.gracePeriod`
+    /// together, since checkpoints are recorded when an attempt ends. Default: never. Takes effect at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub stale_after: Option<GoDuration>,
@@ -393,15 +413,15 @@ impl Default for CheckpointPolicy {
 ]))]
 #[serde(rename_all = "camelCase")]
 pub struct Restart {
-    /// Any text; a value other than `status.run.restartToken` starts another run of a task that has ended, or releases
+    /// Any text. A value other than `status.run.restartToken` starts another run of a task that has ended, or releases
     /// one that is held. Counters, limits and segments start anew; attempt numbers and checkpoint sequences go on. The
-    /// token that a task is created with is only recorded. On a task that is under way a new token is recorded with a
-    /// Warning event and not obeyed.
+    /// token that a task is created with is only recorded. While a run is under way, a new token is only recorded, with
+    /// a Warning event.
     #[schemars(length(min = 1, max = 63))]
     pub token: String,
 
-    /// Where the new run begins. Latest: at the last checkpoint. Beginning: without one. Checkpoint: at the one with
-    /// `checkpointSequence`. Default Latest.
+    /// Where the new run begins. Latest: at the last checkpoint. Beginning: without one, and with new idempotency keys.
+    /// Checkpoint: at the one with `checkpointSequence`. Default Latest.
     #[serde(default)]
     pub from: RestartFrom,
 
@@ -439,18 +459,18 @@ pub enum CheckpointSource {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Retry {
-    /// How many retries in a row each class of trouble may have: b allows b + 1 tries, -1 is unlimited.
+    /// How many retries in a row each kind of trouble may have. n retries allow n + 1 tries; -1 means no limit.
     pub budgets: Budgets,
 
-    /// How long to wait before a retry. Interruptions do not use it: they wait 1s, doubling up to 30s.
+    /// How long to wait before a retry. Interruptions do not use it: the wait after one is 1s, doubling up to 30s.
     pub backoff: Backoff,
 
-    /// Whether progress sets all counters back to 0, so that a long task is not failed by troubles that lie days
-    /// apart. Default true.
+    /// Whether progress sets all counters back to 0. Then troubles that lie days apart do not fail a long task. Default
+    /// true.
     pub reset_on_progress: bool,
 
-    /// The longest delay that the program may ask for with `retryAfter` or `resumeAfter`; longer ones are cut to it.
-    /// Default 1h, at most 168h.
+    /// The longest delay that the program may ask for with `retryAfter` or `resumeAfter`. A longer one is shortened to
+    /// it. Default 1h, at most 168h.
     #[schemars(extend("x-kubernetes-validations" = [duration_between("0s", Some("168h"))]))]
     pub max_retry_after: GoDuration,
 }
@@ -470,19 +490,19 @@ impl Default for Retry {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Budgets {
-    /// Retries after failures: a non-zero exit, out of memory. Default 6. -1 is unlimited.
+    /// Retries after failures: a non-zero exit, out of memory. Default 6. -1 means no limit.
     #[schemars(range(min = -1))]
     pub failures: i32,
 
-    /// Further segments after one that ended without progress. Default 3. -1 is unlimited.
+    /// Further segments after one that ended without progress. Default 3. -1 means no limit.
     #[schemars(range(min = -1))]
     pub stalls: i32,
 
-    /// Retries after failed starts: image, configuration, init containers, startTimeout. Default 5. -1 is unlimited.
+    /// Retries after failed starts: image, configuration, init containers, startTimeout. Default 5. -1 means no limit.
     #[schemars(range(min = -1))]
     pub start_failures: i32,
 
-    /// Retries after interruptions: eviction, preemption, lost nodes. Default -1: unlimited.
+    /// Retries after interruptions: eviction, preemption, lost nodes. Default -1: no limit.
     #[schemars(range(min = -1))]
     pub interruptions: i32,
 }
@@ -502,7 +522,7 @@ pub struct Backoff {
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub initial: GoDuration,
 
-    /// What each further delay is multiplied with: 1 to 10, an integer or a string such as "1.5". Default 2.
+    /// Each further delay is the one before times this: 1 to 10, an integer or a string such as "1.5". Default 2.
     #[schemars(extend("x-kubernetes-validations" = [factor_from_1_to_10()]))]
     pub multiplier: Decimal,
 
@@ -510,8 +530,8 @@ pub struct Backoff {
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub max: GoDuration,
 
-    /// How the delay d is spread, so that tasks that failed together do not come back together. None: d. Equal: d/2 to
-    /// d. Full: anything up to d. Additive: d to d + initial. Default Full.
+    /// How a delay d is varied, so that tasks that failed together do not retry together. None: exactly d. Equal:
+    /// between d/2 and d. Full: anything up to d. Additive: between d and d + initial. Default Full.
     pub jitter: Jitter,
 }
 

@@ -28,11 +28,11 @@ pub struct LongTaskStatus {
     #[schemars(with = "Phase")] // of an optional enum, the type's own description would be taken
     pub phase: Option<Phase>,
 
-    /// The one-word why of the phase, such as FailureBudgetExhausted or Unschedulable. Empty when there is nothing to
-    /// explain.
+    /// Why the task is in this phase, in one word, such as FailureBudgetExhausted or Unschedulable. Empty when there is
+    /// nothing to explain.
     pub reason: String,
 
-    /// The run: the work from its start to a terminal phase.
+    /// The run that is under way, or the last one: the work from its start to a terminal phase.
     pub run: Run,
 
     /// When the task ended.
@@ -45,7 +45,7 @@ pub struct LongTaskStatus {
     /// The segment that runs or comes next, numbered from 1.
     pub segment: i64,
 
-    /// All retries of this run.
+    /// How many retries this run has had. Interruptions are not retries.
     pub retries: i64,
 
     /// The latest attempt.
@@ -68,42 +68,44 @@ pub struct LongTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 
-    /// Troubles in a row since the last progress, each class by itself; compared with `spec.retry.budgets`.
+    /// How many failures, stalls, failed starts and interruptions there were in a row since the last progress. Each is
+    /// compared with its budget in `spec.retry.budgets`.
     pub consecutive: Consecutive,
 
-    /// Retries in a row by each rule of `spec.failurePolicy`.
+    /// How many retries in a row each rule of `spec.failurePolicy` has had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub rule_counters: Vec<RuleCounter>,
 
-    /// Totals of this run.
+    /// Counts over the whole run.
     pub totals: Totals,
 
-    /// The memory limit and request that the next attempts' main container gets, once a rule with `memory` has raised it
-    /// in this run. Never more than the rule allows; an edit or removal of the rule takes the raise back.
+    /// The memory limit and request that the main container of the next attempts gets, once a rule with `memory` has
+    /// raised it in this run. Never more than the rule allows. Without the rule it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub memory: Option<MemorySize>,
 
-    /// The rule that raised `memory`.
+    /// The name of the rule that raised `memory`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_rule: Option<String>,
 
-    /// The nodes that the next attempts avoid where they can, the latest first: up to three, by rules with `avoidNode`.
+    /// Up to three nodes that the next attempts avoid if they can, the latest first. Rules with `avoidNode` add them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub avoid_nodes: Vec<String>,
 
-    /// The rules that asked for `avoidNodes`, in the same order. A node is avoided for as long as its rule says so.
+    /// The names of the rules that added `avoidNodes`, in the same order. A node is avoided for as long as its rule
+    /// says so.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub avoid_node_rules: Vec<String>,
 
-    /// When the next attempt starts, its jitter already drawn.
+    /// When the next attempt starts. Its jitter is included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Timestamp>,
 
-    /// The last attempt that did not end well.
+    /// The last attempt that failed, did not start or was interrupted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<LastFailure>,
 
@@ -112,7 +114,7 @@ pub struct LongTaskStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub recent_attempts: Vec<EndedAttempt>,
 
-    /// What the program reported as its result, up to 1 KiB of JSON.
+    /// What the program reported as its result: JSON of up to 3 KiB, or 1 KiB where the pod has more than three containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::any_object_schema")]
     pub result: Option<Value>,
@@ -186,6 +188,11 @@ pub struct Run {
     /// The run's number, from 1.
     pub number: i64,
 
+    /// How often the task was begun from the Beginning: 1 at first, and one more with each restart `from: Beginning`. Any
+    /// other restart goes on with the work that was done, so idempotency keys are made with this number and not with the
+    /// run's.
+    pub beginnings: i64,
+
     /// The restart token that this run answers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_token: Option<String>,
@@ -197,28 +204,37 @@ pub struct Run {
     /// How long the user kept the run suspended, in seconds, up to the last resume.
     pub suspended_seconds: i64,
 
-    /// The highest `completed` that the program has reported in this run.
+    /// The highest `completed` that the program has reported in this run. Only more than that is progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_water: Option<i64>,
+}
+
+impl Run {
+    /// How often the task was begun from the Beginning. A status without the count is from a time when each run had keys of
+    /// its own: it goes on with those.
+    pub fn beginnings(&self) -> i64 {
+        if self.beginnings > 0 { self.beginnings } else { self.number }
+    }
 }
 
 /// The attempt that is being made, runs, or ended last.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrentAttempt {
-    /// The attempt's number over the task's whole life; the fencing epoch, never used twice.
+    /// The attempt's number, counted over the task's whole life. No number is used for two pods, so that programs can
+    /// use it as a fencing token.
     pub number: i64,
 
-    /// The segment that it works on.
+    /// The number of the segment that it works on.
     pub segment: i64,
 
-    /// How far it is.
+    /// How far it is, from Creating to Ended. Withdrawn: it was given up before its pod was created.
     pub state: AttemptState,
 
     /// The name of its pod.
     pub pod_name: String,
 
-    /// The UID of its pod, once seen.
+    /// The UID of its pod, once the operator has seen the pod.
     #[serde(rename = "podUID", default, skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
 
@@ -229,12 +245,13 @@ pub struct CurrentAttempt {
     /// The `metadata.generation` of the task from which it was made.
     pub generation: i64,
 
-    /// A digest of what of `spec.template` and `spec.segment` it is made from: an edit that leaves it waits for nothing.
+    /// A digest of those parts of `spec.template` and `spec.segment` that its pod is made from. An edit that does not
+    /// change it leaves the pod alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_hash: Option<String>,
 
-    /// When it was decided.
-    pub created_at: Timestamp,
+    /// When the operator decided to make it.
+    pub creation_time: Timestamp,
 
     /// When its main container started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -245,7 +262,7 @@ pub struct CurrentAttempt {
     #[schemars(with = "Limit")] // as with `phase`
     pub cut_by: Option<Limit>,
 
-    /// The operator's request to stop.
+    /// The operator's request that it stop, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<RequestedStop>,
 }
@@ -271,27 +288,27 @@ pub enum AttemptState {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestedStop {
-    /// Why.
+    /// Why the operator asked it to stop.
     pub reason: StopReason,
-    /// When.
-    pub requested_at: Timestamp,
+    /// When the operator asked, or the pod's deadline if that had passed already.
+    pub request_time: Timestamp,
 }
 
 /// What an attempt left for the next one to resume from.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checkpoint {
-    /// The checkpoint's number over the task's whole life.
+    /// The checkpoint's number, counted over the task's whole life.
     pub sequence: i64,
 
-    /// The attempt that reported it.
+    /// The number of the attempt that reported it.
     pub attempt: i64,
 
-    /// The segment in which it was reported.
+    /// The number of the segment in which it was reported.
     pub segment: i64,
 
-    /// When it was recorded here.
-    pub recorded_at: Timestamp,
+    /// When the operator recorded it: at the end of the attempt.
+    pub record_time: Timestamp,
 
     /// The checkpoint itself, up to 1 KiB of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,7 +323,7 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 
-    /// The size of what is stored there.
+    /// The size of what is stored there, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,
 }
@@ -315,35 +332,35 @@ pub struct Checkpoint {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
-    /// Units done.
+    /// How many units are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<i64>,
 
-    /// Units in all.
+    /// How many units there are in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
 
-    /// What is counted.
+    /// What is counted, such as rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
 
-    /// The program's own words.
+    /// The program's own words on where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 
-    /// Completed in percent of total.
+    /// `completed` in percent of `total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<i32>,
 
-    /// Completed, total and unit in one string, for columns.
+    /// `completed`, `total` and `unit` in one text, for columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
 
-    /// When it was recorded here.
+    /// When the operator last recorded a report of progress.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub updated_at: Option<Timestamp>,
+    pub last_update_time: Option<Timestamp>,
 
-    /// When the work will be done, at the pace of this run so far and without further waiting.
+    /// When the work will be done at the pace of this run so far, if it need not wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimated_completion_time: Option<Timestamp>,
 }
@@ -366,9 +383,9 @@ pub struct Consecutive {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleCounter {
-    /// The rule.
+    /// The name of the rule.
     pub name: String,
-    /// How many.
+    /// How many retries it has had in a row.
     pub count: i64,
 }
 
@@ -376,18 +393,18 @@ pub struct RuleCounter {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Totals {
-    /// Attempts that ended; `spec.limits.attempts` bounds them. One that was stopped before its program ran, by an edit or
-    /// a pause, is not among them.
+    /// Attempts that ended; `spec.limits.attempts` bounds them. An attempt that was stopped before its program ran, by
+    /// an edit or a pause, is not among them.
     pub attempts: i64,
-    /// Failures.
+    /// Attempts that failed.
     pub failures: i64,
-    /// Segments without progress.
+    /// Segments that ended without progress.
     pub stalls: i64,
-    /// Failed starts.
+    /// Attempts that did not start.
     pub start_failures: i64,
-    /// Interruptions.
+    /// Attempts that were interrupted.
     pub interruptions: i64,
-    /// Running time of failed and interrupted attempts that left no new checkpoint, in seconds.
+    /// Running time of the failed and interrupted attempts that left no new checkpoint, in seconds.
     pub work_lost_seconds: i64,
 }
 
@@ -395,7 +412,7 @@ pub struct Totals {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LastFailure {
-    /// How it ended.
+    /// How it ended: Failed, StartFailed or Interrupted.
     pub outcome: Outcome,
     /// The reason, such as Error, OOMKilled or ErrImagePull.
     pub reason: String,
@@ -408,7 +425,7 @@ pub struct LastFailure {
     /// The program's or the cluster's own words, up to 1 KiB.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// The attempt.
+    /// The number of the attempt.
     pub attempt: i64,
     /// The node that it ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -423,17 +440,17 @@ pub struct LastFailure {
 pub struct EndedAttempt {
     /// The attempt's number.
     pub number: i64,
-    /// The segment that it worked on.
+    /// The number of the segment that it worked on.
     pub segment: i64,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why, where the outcome alone does not say it.
+    /// Why it ended so, where the outcome alone does not say it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The main container's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// When its main container started.
+    /// When its main container started; absent if it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it ended.

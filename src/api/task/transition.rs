@@ -82,7 +82,7 @@ mod tests {
             "phase": "Running", "run": { "number": 1 }, "activeSeconds": 100, "checkpointSequence": 4,
             "currentAttempt": {
                 "number": 7, "segment": 2, "state": "Running", "podName": "import-7", "generation": 1,
-                "createdAt": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:10Z",
+                "creationTime": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:10Z",
             },
         }))
     }

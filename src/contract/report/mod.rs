@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 
 pub use self::{
     delay::Delay,
-    values::{LARGEST_VALUE, ReportedCheckpoint},
+    values::{LARGEST_CHECKPOINT, ReportedCheckpoint},
 };
 use self::{
     fields::{Fields, boolean, delay, integer, object, text},
     line::{KEYS, Line, begins_a_report_over_lines, is_report_file, lines},
-    values::{name_rounded, small_object},
+    values::{checkpoint, name_rounded, result},
 };
 use crate::types::truncate;
 
@@ -70,24 +70,25 @@ pub struct ReportedError {
 }
 
 impl Report {
-    /// Reads a message that may be the end of the log. The log is no report: a program that writes JSON there speaks
-    /// to others.
-    pub fn read_file_or_log(message: &str) -> Self {
+    /// Reads a message that may be the end of the log, as [`Self::read`] does. The log is no report: a program that
+    /// writes JSON there speaks to others.
+    pub fn read_file_or_log(message: &str, containers: usize) -> Self {
         if is_report_file(message) {
-            Self::read(message)
+            Self::read(message, containers)
         } else {
             Self { text: message.trim().to_owned(), ..Self::default() }
         }
     }
 
-    /// Reads a termination message. Never fails: a torn line is skipped, what is unusable is named in `problems`.
-    pub fn read(message: &str) -> Self {
+    /// Reads a termination message from a pod of so many containers. Never fails: a torn line is skipped, what is
+    /// unusable is named in `problems`.
+    pub fn read(message: &str, containers: usize) -> Self {
         let mut report = Self::default();
         let (mut words, mut broken) = (Vec::new(), BrokenLines::default());
         let mut lines = lines(message).enumerate().peekable();
         while let Some((index, (line, what))) = lines.next() {
             match what {
-                Line::Report(fields) => report.take(line, fields),
+                Line::Report(fields) => report.take(line, fields, containers),
                 Line::Torn => {}
                 Line::Broken(fault) => broken.add(index + 1, fault),
                 Line::OtherJson(fields) => {
@@ -108,13 +109,13 @@ impl Report {
     }
 
     /// Takes one line over what earlier lines said.
-    fn take(&mut self, line: &str, values: Map<String, Value>) {
+    fn take(&mut self, line: &str, values: Map<String, Value>, containers: usize) {
         let mut fields = Fields::of("", values, &KEYS, &mut self.problems);
         if fields.has("checkpoint") || fields.has("progress") {
             // The program has moved on since it said these.
             (self.error, self.resume_after, self.done) = (None, None, false);
         }
-        if let Some(checkpoint) = fields.take("checkpoint", |value| small_object(value, "{\"offset\": 1200}")) {
+        if let Some(checkpoint) = fields.take("checkpoint", checkpoint) {
             name_rounded("checkpoint", &checkpoint, line, fields.problems);
             self.checkpoint = Some(ReportedCheckpoint::of(checkpoint, fields.problems));
         }
@@ -126,7 +127,7 @@ impl Report {
             self.error = Some(ReportedError::of(error, fields.problems));
         }
         self.resume_after = fields.take("resumeAfter", delay).or(self.resume_after);
-        if let Some(result) = fields.take("result", |value| small_object(value, "{\"rows\": 5000}")) {
+        if let Some(result) = fields.take("result", |value| result(value, containers)) {
             name_rounded("result", &result, line, fields.problems);
             self.result = Some(Value::Object(result));
         }
@@ -185,9 +186,13 @@ mod tests {
     use super::*;
     use crate::types::GoDuration;
 
+    fn read(message: &str) -> Report {
+        Report::read(message, 1)
+    }
+
     #[test]
     fn each_field_is_the_last_one_reported() {
-        let report = Report::read(
+        let report = read(
             "{\"checkpoint\":{\"offset\":1},\"progress\":{\"completed\":1,\"total\":9,\"unit\":\"rows\"}}\n\
              {\"checkpoint\":{\"offset\":2}}\n{\"result\":{\"rows\":9},\"done\":true}\n",
         );
@@ -200,49 +205,59 @@ mod tests {
     #[test]
     fn what_was_said_before_the_last_progress_lapses() {
         for moved_on in ["{\"checkpoint\":{}}", "{\"progress\":{}}"] {
-            let report = Report::read(&format!(
+            let report = read(&format!(
                 "{{\"error\":{{\"code\":\"X\"}}}}\n{{\"resumeAfter\":\"10m\"}}\n{{\"done\":true}}\n{moved_on}"
             ));
             assert_eq!((report.error, report.resume_after, report.done), (None, None, false), "{moved_on}");
         }
-        assert!(Report::read("{\"checkpoint\":{\"n\":1},\"done\":true}").done, "one line says both");
+        assert!(read("{\"checkpoint\":{\"n\":1},\"done\":true}").done, "one line says both");
     }
 
     #[test]
     fn torn_lines_are_skipped() {
-        let report = Report::read("{\"checkpoint\":{\"n\":1}}\n{\"checkpoint\":{\"n\":2}");
+        let report = read("{\"checkpoint\":{\"n\":1}}\n{\"checkpoint\":{\"n\":2}");
         assert_eq!(report.checkpoint, Some(ReportedCheckpoint::Data(json!({ "n": 1 }))));
         assert_eq!(report.text, "");
         let front_torn = format!("\":{{}}}}\n{{\"done\":true,\"x\":\"{}\"}}", "y".repeat(4096));
-        assert_eq!(Report::read(&front_torn), Report { done: true, ..Report::default() });
+        assert_eq!(read(&front_torn), Report { done: true, ..Report::default() });
     }
 
     #[test]
     fn text_is_kept_as_the_message() {
-        let report = Report::read("panic: no such table\nat line 3\n{\"done\":false}\n");
+        let report = read("panic: no such table\nat line 3\n{\"done\":false}\n");
         assert_eq!(report.text, "panic: no such table\nat line 3");
     }
 
     #[test]
     fn an_unusable_field_is_named_and_the_others_are_taken() {
-        let report = Report::read("{\"progress\":\"a lot\",\"checkpoint\":[1],\"done\":true}");
+        let report = read("{\"progress\":\"a lot\",\"checkpoint\":[1],\"done\":true}");
         assert!(report.done && report.checkpoint.is_none() && report.progress.is_none());
         assert_eq!(report.problems.len(), 2, "{:?}", report.problems);
-        let report = Report::read("{\"progress\":[7],\"error\":[\"X\"]}");
+        let report = read("{\"progress\":[7],\"error\":[\"X\"]}");
         assert!(report.progress.is_none() && report.error.is_none() && report.problems.len() == 2, "{report:?}");
     }
 
     #[test]
     fn too_large_a_checkpoint_is_refused_with_the_way_out() {
-        let report = Report::read(&json!({ "checkpoint": { "data": "x".repeat(LARGEST_VALUE) } }).to_string());
+        let report = read(&json!({ "checkpoint": { "data": "x".repeat(LARGEST_CHECKPOINT) } }).to_string());
         assert_eq!(report.checkpoint, None);
         assert!(report.problems[0].contains("report its uri"), "{:?}", report.problems);
     }
 
     #[test]
+    fn a_result_may_be_larger_where_few_containers_share_the_room() {
+        let message = json!({ "result": { "data": "x".repeat(2000) }, "done": true }).to_string();
+        for (containers, is_taken) in [(1, true), (3, true), (4, false)] {
+            let report = Report::read(&message, containers);
+            assert_eq!((report.result.is_some(), report.problems.is_empty()), (is_taken, is_taken), "{containers}");
+            assert!(report.done);
+        }
+    }
+
+    #[test]
     fn a_code_is_cut_and_the_rest_of_the_error_is_kept() {
         let code = "C".repeat(LONGEST_CODE + 1);
-        let report = Report::read(&json!({ "error": { "code": code, "message": "m", "permanent": true } }).to_string());
+        let report = read(&json!({ "error": { "code": code, "message": "m", "permanent": true } }).to_string());
         let error = report.error.expect("an error");
         assert_eq!(error.code.as_deref(), Some(&code[1..]));
         assert!(error.permanent && error.message.as_deref() == Some("m"));
@@ -259,7 +274,7 @@ mod tests {
             ("1e300", "2026-11-24T11:00:00Z"),
             ("\"2026-11-24T09:00:00Z\"", "2026-11-24T10:00:00Z"),
         ] {
-            let delay = Report::read(&format!("{{\"resumeAfter\":{written}}}")).resume_after.expect(written);
+            let delay = read(&format!("{{\"resumeAfter\":{written}}}")).resume_after.expect(written);
             assert_eq!(delay.end(now, GoDuration::from_hours(1)).to_string(), end, "{written}");
         }
     }
@@ -267,12 +282,12 @@ mod tests {
     #[test]
     fn json_within_a_text_is_text() {
         let text = "got {\"done\":true}\nfailed to x: {\"checkpoint\":{\"n\":1}}";
-        assert_eq!(Report::read(text), Report { text: text.into(), ..Report::default() });
+        assert_eq!(read(text), Report { text: text.into(), ..Report::default() });
     }
 
     #[test]
     fn a_bad_field_loses_no_other_at_any_depth() {
-        let report = Report::read(
+        let report = read(
             "{\"progress\":{\"completed\":\"3\",\"total\":10.0,\"unit\":[],\"message\":7},\"done\":1,\"resumeAfter\":-1}\n\
              {\"error\":{\"code\":429,\"message\":{},\"permanent\":true,\"retryAfter\":\"soon\"}}\n\
              {\"checkpoint\":{\"uri\":\"s3://b/k\",\"digest\":[],\"sizeBytes\":\"7\"}}\n",
@@ -299,11 +314,10 @@ mod tests {
 
     #[test]
     fn the_good_fields_of_an_error_count() {
-        let report =
-            Report::read("{\"error\":{\"code\":429,\"message\":\"m\",\"permanent\":true,\"retryAfter\":\"soon\"}}");
+        let report = read("{\"error\":{\"code\":429,\"message\":\"m\",\"permanent\":true,\"retryAfter\":\"soon\"}}");
         let (code, message) = (Some("429".into()), Some("m".into()));
         assert_eq!(report.error, Some(ReportedError { code, message, permanent: true, retry_after: None }));
-        let report = Report::read("{\"error\":\"boom\"}");
+        let report = read("{\"error\":\"boom\"}");
         assert_eq!(report.error, None);
         assert!(report.problems[0].contains("write {\"message\""), "{:?}", report.problems);
     }
@@ -312,8 +326,8 @@ mod tests {
     fn null_is_as_absent_and_makes_nothing_lapse() {
         let said = "{\"checkpoint\":{\"n\":1},\"progress\":{\"completed\":1}}\n{\"error\":{\"code\":\"X\"},\"resumeAfter\":\"10m\",\"result\":{\"n\":null},\"done\":true}\n";
         let nothing = "{\"checkpoint\":null,\"progress\":null,\"error\":null,\"resumeAfter\":null,\"result\":null,\"done\":null}\n";
-        assert_eq!(Report::read(&format!("{said}{nothing}")), Report::read(said));
-        let within = Report::read("{\"progress\":{\"completed\":null},\"error\":{\"code\":null,\"permanent\":null}}");
+        assert_eq!(read(&format!("{said}{nothing}")), read(said));
+        let within = read("{\"progress\":{\"completed\":null},\"error\":{\"code\":null,\"permanent\":null}}");
         assert_eq!(
             (within.progress, within.error),
             (Some(ReportedProgress::default()), Some(ReportedError::default()))
@@ -323,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_named_once_and_is_no_text() {
-        let report = Report::read(
+        let report = read(
             "a text\n{\"progress\":{\"completed\":1},\"checkpoint\":{\"loss\":NaN}}\n{\"checkpoint\":{\"loss\":NaN}}\n\
              {'done': True}\n{\"checkpoint\":{\"n\":2}}\n",
         );
@@ -336,15 +350,15 @@ mod tests {
     #[test]
     fn a_report_over_several_lines_is_named_and_kept_as_text() {
         let pretty = serde_json::to_string_pretty(&json!({ "done": true })).expect("JSON");
-        let report = Report::read(&pretty);
+        let report = read(&pretty);
         assert!(report.problems[0].starts_with("line 1 begins a report of several lines"), "{:?}", report.problems);
         assert_eq!((report.done, report.text), (false, pretty));
-        assert!(Report::read("{\n  \"level\": 1\n}\n").problems.is_empty());
+        assert!(read("{\n  \"level\": 1\n}\n").problems.is_empty());
     }
 
     #[test]
     fn a_line_with_none_but_misspelt_keys_is_text_and_named() {
-        let report = Report::read("{\"Checkpoint\":{\"n\":1}}\n");
+        let report = read("{\"Checkpoint\":{\"n\":1}}\n");
         assert_eq!((report.checkpoint, report.text.as_str()), (None, "{\"Checkpoint\":{\"n\":1}}"));
         assert_eq!(report.problems, ["Checkpoint is no key of the contract: write checkpoint"]);
     }
@@ -352,8 +366,8 @@ mod tests {
     #[test]
     fn of_what_may_be_the_log_only_what_is_surely_a_report_is_one() {
         let mixed = "{\"checkpoint\":{\"n\":1}}\n{\"done\":NaN}\npanic\n";
-        assert_eq!(Report::read_file_or_log(mixed), Report { text: mixed.trim().into(), ..Report::default() });
+        assert_eq!(Report::read_file_or_log(mixed, 1), Report { text: mixed.trim().into(), ..Report::default() });
         let report = "{\"checkpoint\":{\"n\":1}}\n";
-        assert_eq!(Report::read_file_or_log(report), Report::read(report));
+        assert_eq!(Report::read_file_or_log(report, 1), read(report));
     }
 }

@@ -4,8 +4,15 @@ use serde_json::{Map, Number, Value};
 
 use super::fields::{Fields, integer, note, object, text};
 
-/// The most bytes that a checkpoint or a result may have as JSON: they are kept in the task's status.
-pub const LARGEST_VALUE: usize = 1024;
+/// The most bytes that a checkpoint may have as JSON: several are kept in the task's status.
+pub const LARGEST_CHECKPOINT: usize = 1024;
+/// The most bytes that a result may have as JSON. With the rest of its line it fits into the 4096 bytes that the kubelet
+/// keeps of a container's message.
+const LARGEST_RESULT: usize = 3072;
+/// The most bytes that a result may have in a pod of many containers.
+const LARGEST_RESULT_OF_MANY: usize = 1024;
+/// Up to so many containers get all of their 4096 bytes: the kubelet divides 12 KiB by the number of containers.
+const FEW_CONTAINERS: usize = 3;
 
 const REFERENCE: [&str; 3] = ["uri", "digest", "sizeBytes"];
 
@@ -40,14 +47,38 @@ impl ReportedCheckpoint {
     }
 }
 
-/// An object that is not too large for the status.
-pub(super) fn small_object(value: Value, example: &str) -> Result<Map<String, Value>, String> {
+/// The most bytes that a result may have as JSON in a pod of so many containers, those of all sorts together.
+fn largest_result(containers: usize) -> usize {
+    if containers <= FEW_CONTAINERS { LARGEST_RESULT } else { LARGEST_RESULT_OF_MANY }
+}
+
+/// The object of a checkpoint.
+pub(super) fn checkpoint(value: Value) -> Result<Map<String, Value>, String> {
     let size = value.to_string().len();
-    let fields = object(value, example)?;
-    if size > LARGEST_VALUE {
+    let fields = object(value, "{\"offset\": 1200}")?;
+    if size > LARGEST_CHECKPOINT {
         return Err(format!(
-            "has {size} bytes, the limit is {LARGEST_VALUE}: store it elsewhere and report its uri and digest"
+            "has {size} bytes, the limit is {LARGEST_CHECKPOINT}: store it elsewhere and report its uri and digest"
         ));
+    }
+    Ok(fields)
+}
+
+/// The object of a result, from a pod of so many containers.
+pub(super) fn result(value: Value, containers: usize) -> Result<Map<String, Value>, String> {
+    let size = value.to_string().len();
+    let fields = object(value, "{\"rows\": 5000}")?;
+    let largest = largest_result(containers);
+    if size > largest {
+        let why = if largest == LARGEST_RESULT {
+            "since the kubelet keeps 4096 bytes of a report".to_owned()
+        } else {
+            format!(
+                "since the {containers} containers of the pod share 12 KiB for their messages; with up to \
+                 {FEW_CONTAINERS} it is {LARGEST_RESULT}"
+            )
+        };
+        return Err(format!("has {size} bytes, the limit is {largest} ({why}): store it elsewhere and report where"));
     }
     Ok(fields)
 }
@@ -105,9 +136,23 @@ mod tests {
     #[test]
     fn a_value_of_exactly_the_limit_is_taken() {
         let of_size = |size: usize| json!({ "data": "x".repeat(size - json!({ "data": "" }).to_string().len()) });
-        assert_eq!(of_size(LARGEST_VALUE).to_string().len(), LARGEST_VALUE);
-        assert!(small_object(of_size(LARGEST_VALUE), "").is_ok());
-        assert!(small_object(of_size(LARGEST_VALUE + 1), "").is_err());
+        assert_eq!(of_size(LARGEST_CHECKPOINT).to_string().len(), LARGEST_CHECKPOINT);
+        assert!(checkpoint(of_size(LARGEST_CHECKPOINT)).is_ok());
+        assert!(checkpoint(of_size(LARGEST_CHECKPOINT + 1)).is_err());
+        for (containers, largest) in [(1, 3072), (3, 3072), (4, 1024), (20, 1024)] {
+            assert!(result(of_size(largest), containers).is_ok());
+            assert!(result(of_size(largest + 1), containers).is_err());
+        }
+    }
+
+    #[test]
+    fn too_large_a_result_is_told_which_limit_holds_and_why() {
+        let refused =
+            |containers| result(json!({ "data": "x".repeat(4000) }), containers).expect_err("it is too large");
+        let few = refused(1);
+        assert!(few.contains("the limit is 3072 (since the kubelet keeps 4096 bytes"), "{few}");
+        let many = refused(5);
+        assert!(many.contains("the limit is 1024 (since the 5 containers of the pod share 12 KiB"), "{many}");
     }
 
     #[test]

@@ -97,7 +97,9 @@ pub(super) fn convert(job: Job) -> Result<Converted, serde_json::Error> {
     if let Some(seconds) = ttl_seconds_after_finished
         && let Some(ttl) = bounded("spec.ttlSecondsAfterFinished", seconds.into(), GoDuration::from_secs(0), &mut notes)
     {
+        // The TTL of a Job does not ask how it ended.
         spec.insert("ttlAfterFinished".into(), json!(ttl));
+        spec.insert("ttlAfterFailed".into(), json!(ttl));
     }
     if parallelism == Some(0) {
         notes.push("spec.parallelism: 0 is suspend: true now".to_owned());

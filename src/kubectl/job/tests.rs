@@ -48,6 +48,7 @@ spec:
                 ] },
                 "suspend": true,
                 "ttlAfterFinished": "10m",
+                "ttlAfterFailed": "10m",
                 "template": {
                     "metadata": { "labels": { "app": "import" } },
                     "spec": { "containers": [{ "name": "main", "image": "registry.example/import:1" }] },
@@ -116,14 +117,16 @@ fn specified(spec: &str) -> (Value, Vec<String>) {
 #[test]
 fn a_limit_that_a_task_cannot_have_is_the_next_that_it_can() {
     let (spec, notes) = specified("activeDeadlineSeconds: 0, ttlSecondsAfterFinished: 0");
-    assert_eq!(spec, json!({ "limits": { "wallTime": "1s" }, "ttlAfterFinished": "0s" }));
+    assert_eq!(spec, json!({ "limits": { "wallTime": "1s" }, "ttlAfterFinished": "0s", "ttlAfterFailed": "0s" }));
     assert_eq!(notes, ["spec.activeDeadlineSeconds: 0 is 1s now, the least that a task takes"]);
 }
 
 #[test]
 fn a_limit_that_is_as_good_as_none_is_none() {
     let (spec, notes) = specified("activeDeadlineSeconds: 359999999, ttlSecondsAfterFinished: 359999999");
-    assert_eq!(spec, json!({ "limits": { "wallTime": "99999h59m59s" }, "ttlAfterFinished": "99999h59m59s" }));
+    let longest = "99999h59m59s";
+    let limits = json!({ "wallTime": longest });
+    assert_eq!(spec, json!({ "limits": limits, "ttlAfterFinished": longest, "ttlAfterFailed": longest }));
     assert_eq!(notes, [""; 0]);
     for (active, ttl) in [(360_000_000, 360_000_000), (999_999_999, 999_999_999), (i64::MAX, i32::MAX)] {
         let (spec, notes) = specified(&format!("activeDeadlineSeconds: {active}, ttlSecondsAfterFinished: {ttl}"));

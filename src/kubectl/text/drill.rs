@@ -280,7 +280,7 @@ mod tests {
     fn ended(checkpoint: Option<(i64, i64)>, lost: i64) -> LongTaskStatus {
         let checkpoint = checkpoint.map(|(sequence, attempt)| {
             json!({
-                "sequence": sequence, "attempt": attempt, "segment": 1, "recordedAt": "2026-11-25T06:00:00Z",
+                "sequence": sequence, "attempt": attempt, "segment": 1, "recordTime": "2026-11-25T06:00:00Z",
                 "data": { "row": 19 },
             })
         });

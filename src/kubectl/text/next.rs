@@ -70,7 +70,7 @@ fn running(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
 
 fn stopping(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
     let Some(attempt) = status.live_attempt() else { return String::new() };
-    let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.requested_at, now), stop.reason));
+    let asked = attempt.stop.as_ref().map(|stop| format!(" {} ({})", ago(stop.request_time, now), stop.reason));
     let grace = task.spec.segment.grace_period;
     let number = attempt.number;
     format!("attempt {number} was asked to stop{}, and has {grace} for its last checkpoint", asked.unwrap_or_default())
@@ -92,9 +92,10 @@ fn start(status: &LongTaskStatus) -> String {
 }
 
 fn removal(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
-    let due = task.spec.ttl_after_finished.zip(status.completion_time);
-    due.map_or_else(String::new, |(ttl, end)| {
+    let Some(phase) = status.phase else { return String::new() };
+    let field = if phase == Phase::Failed { "ttlAfterFailed" } else { "ttlAfterFinished" };
+    task.spec.ttl_after(phase).zip(status.completion_time).map_or_else(String::new, |(ttl, end)| {
         let left = ttl.as_secs().saturating_sub(seconds_between(end, now));
-        format!("; it is deleted in {} (ttlAfterFinished)", span(left))
+        format!("; it is deleted in {} ({field})", span(left))
     })
 }

@@ -249,9 +249,9 @@ fn progress_line(progress: &Progress, phase: Option<Phase>, now: Timestamp) -> O
 }
 
 fn checkpoint_line(checkpoint: &Checkpoint, now: Timestamp) -> String {
-    let Checkpoint { sequence, attempt, recorded_at, data, uri, .. } = checkpoint;
+    let Checkpoint { sequence, attempt, record_time, data, uri, .. } = checkpoint;
     let content = data.as_ref().map(ToString::to_string).or(uri.clone()).unwrap_or_default();
-    format!("{sequence}, {}, by attempt {attempt}: {content}", ago(*recorded_at, now))
+    format!("{sequence}, {}, by attempt {attempt}: {content}", ago(*record_time, now))
 }
 
 /// What stands above 0, beside its budget where it has one.
@@ -299,6 +299,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::types::GoDuration;
 
     const NOW: &str = "2026-11-25T07:00:00Z";
 
@@ -317,8 +318,12 @@ mod tests {
     }
 
     fn shown(status: &Value) -> String {
+        shown_of(&task(status))
+    }
+
+    fn shown_of(task: &LongTask) -> String {
         let now = NOW.parse().expect("a timestamp");
-        let text = StatusView::of(&task(status), now).text(now);
+        let text = StatusView::of(task, now).text(now);
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -344,7 +349,7 @@ mod tests {
 
     fn checkpoint(sequence: i64) -> Value {
         json!({
-            "sequence": sequence, "attempt": 3, "segment": 2, "recordedAt": "2026-11-25T06:56:00Z",
+            "sequence": sequence, "attempt": 3, "segment": 2, "recordTime": "2026-11-25T06:56:00Z",
             "data": { "offset": 1900 },
         })
     }
@@ -352,7 +357,7 @@ mod tests {
     fn current(number: i64, state: &str) -> Value {
         json!({
             "number": number, "segment": 2, "state": state, "podName": format!("import-{number}"), "generation": 1,
-            "createdAt": "2026-11-25T06:59:00Z", "nodeName": "node-2",
+            "creationTime": "2026-11-25T06:59:00Z", "nodeName": "node-2",
             "startedAt": if state == "Running" { Some("2026-11-25T06:59:10Z") } else { None },
         })
     }
@@ -425,7 +430,7 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
             "currentAttempt": current(4, "Ended"),
         });
         let pending = json!({ "phase": "Pending", "currentAttempt": current(1, "Starting") });
-        let stop = json!({ "reason": "Suspend", "requestedAt": "2026-11-25T06:59:57Z" });
+        let stop = json!({ "reason": "Suspend", "requestTime": "2026-11-25T06:59:57Z" });
         let mut stopping = json!({ "phase": "Stopping", "currentAttempt": current(2, "Stopping") });
         stopping["currentAttempt"]["stop"] = stop;
         for (status, expected) in [
@@ -452,6 +457,24 @@ Next  nothing by itself; `kubectl longtask restart import` runs it again from ch
             assert_eq!(next_of(&status), expected);
         }
         assert!(next_of(&json!({})).starts_with("the operator has not taken it up yet"));
+    }
+
+    #[test]
+    fn a_task_that_ended_says_when_it_is_deleted_and_by_which_field() {
+        for (phase, expected) in [
+            ("Succeeded", "nothing: it is done; it is deleted in 58m (ttlAfterFinished)"),
+            (
+                "Failed",
+                "nothing by itself; it is deleted in 118m (ttlAfterFailed); `kubectl longtask restart import` runs it again \
+                 from the beginning",
+            ),
+        ] {
+            let mut task = task(&json!({ "phase": phase, "completionTime": "2026-11-25T06:58:00Z" }));
+            task.spec.ttl_after_finished = Some(GoDuration::from_hours(1));
+            task.spec.ttl_after_failed = Some(GoDuration::from_hours(2));
+            let text = shown_of(&task);
+            assert!(text.ends_with(&format!("Next  {expected}\n")), "{text}");
+        }
     }
 
     #[test]

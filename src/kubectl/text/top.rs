@@ -98,7 +98,7 @@ mod tests {
             "totals": { "attempts": 2, "workLostSeconds": 75 }, "progress": { "summary": "5/9 rows" },
             "currentAttempt": {
                 "number": 3, "segment": 1, "state": "Running", "podName": "a-3", "generation": 1,
-                "createdAt": "2026-11-25T06:59:00Z", "startedAt": "2026-11-25T06:59:00Z",
+                "creationTime": "2026-11-25T06:59:00Z", "startedAt": "2026-11-25T06:59:00Z",
             },
         });
         let tasks = [task("new", &json!({})), task("old", &runs)];

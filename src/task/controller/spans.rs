@@ -77,7 +77,7 @@ impl<'a> Of<'a> {
     fn attempt(&self, end: AttemptEnd<'_>) -> Span {
         let AttemptEnd { attempt, ended } = end;
         let EndedAttempt { number, segment, outcome, reason, exit_code, finished_at, checkpoint_sequence, .. } = ended;
-        let start = ended.started_at.unwrap_or(attempt.created_at);
+        let start = ended.started_at.unwrap_or(attempt.creation_time);
         let is_bad = matches!(outcome, Outcome::Failed | Outcome::StartFailed);
         let mut span = self.span("attempt", render::attempt_span_id(self.uid, *number), start.into());
         span.parent_id = Some(render::run_span_id(self.uid, self.run));
@@ -196,7 +196,7 @@ mod tests {
     fn attempt() -> CurrentAttempt {
         serde_json::from_value(json!({
             "number": 3, "segment": 2, "state": "Running", "podName": "t-3", "generation": 1,
-            "createdAt": "2026-11-24T09:59:00Z",
+            "creationTime": "2026-11-24T09:59:00Z",
         }))
         .expect("an attempt")
     }

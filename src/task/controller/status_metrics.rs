@@ -85,10 +85,10 @@ fn began(phase: Phase, status: &LongTaskStatus) -> Option<Timestamp> {
     let attempt = status.current_attempt.as_ref();
     match phase {
         Phase::Pending => {
-            attempt.filter(|attempt| attempt.state != AttemptState::Ended).map(|attempt| attempt.created_at)
+            attempt.filter(|attempt| attempt.state != AttemptState::Ended).map(|attempt| attempt.creation_time)
         }
         Phase::Running => attempt?.started_at,
-        Phase::Stopping => attempt?.stop.as_ref().map(|stop| stop.requested_at),
+        Phase::Stopping => attempt?.stop.as_ref().map(|stop| stop.request_time),
         Phase::Waiting => status.recent_attempts.first().map(|ended| ended.finished_at),
         Phase::Suspended => find_condition(&status.conditions, ConditionType::Suspended)
             .map(|suspended| suspended.last_transition_time.0),
@@ -122,7 +122,7 @@ mod tests {
             "phase": "Running", "run": { "number": 1 }, "activeSeconds": 100, "checkpointSequence": 4,
             "currentAttempt": {
                 "number": 7, "segment": 2, "state": "Running", "podName": "import-7", "generation": 1,
-                "createdAt": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:10Z",
+                "creationTime": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:10Z",
             },
         }))
     }

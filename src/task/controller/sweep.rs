@@ -90,7 +90,7 @@ fn oldest_checkpoint(tasks: &[Arc<Guarded>], now: Timestamp) -> Duration {
     let ages = readable(tasks).filter_map(|task| {
         let status = task.status.as_ref()?;
         let is_at_work = status.phase.is_some_and(|phase| !phase.is_terminal() && phase != Phase::Suspended);
-        let since = status.checkpoint.as_ref().map(|checkpoint| checkpoint.recorded_at).or(status.run.start_time)?;
+        let since = status.checkpoint.as_ref().map(|checkpoint| checkpoint.record_time).or(status.run.start_time)?;
         let reports = task.spec.checkpoint.source == CheckpointSource::Report;
         (is_at_work && reports).then(|| duration_between(since, now))
     });
@@ -126,7 +126,7 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
         completed: progress.and_then(|progress| progress.completed),
         total: progress.and_then(|progress| progress.total),
         checkpoint_sequence: status.checkpoint_sequence,
-        checkpoint_recorded: checkpoint.map(|checkpoint| checkpoint.recorded_at.as_second()),
+        checkpoint_recorded: checkpoint.map(|checkpoint| checkpoint.record_time.as_second()),
         active_seconds: status.active_seconds,
         work_lost_seconds: status.totals.work_lost_seconds,
         next_attempt: status.next_attempt_time.map(Timestamp::as_second),

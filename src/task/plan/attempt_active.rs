@@ -205,7 +205,7 @@ fn not_started_in_time(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<StopReas
     let segment = &draft.spec.segment;
     let (bound, reason) = match pod.scheduled_at {
         Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),
-        None => (after(pod.created_at, segment.scheduling_timeout?.as_secs()), StopReason::SchedulingTimeout),
+        None => (after(pod.creation_time, segment.scheduling_timeout?.as_secs()), StopReason::SchedulingTimeout),
     };
     is_due(draft, bound).then_some(reason)
 }
@@ -222,10 +222,10 @@ fn is_due(draft: &mut Draft<'_>, moment: Timestamp) -> bool {
 fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     // A deadline that has passed is what stops the pod, and the request rewrites it: on a node that is silent since, it is
     // all that would tell that the program did not end by itself.
-    let requested_at = pod.deadline().map_or(draft.now, |deadline| deadline.min(draft.now));
+    let request_time = pod.deadline().map_or(draft.now, |deadline| deadline.min(draft.now));
     record_pod(draft, pod);
     draft.update_attempt(|attempt| {
-        attempt.stop = Some(RequestedStop { reason, requested_at });
+        attempt.stop = Some(RequestedStop { reason, request_time });
         attempt.state = AttemptState::Stopping;
     });
     draft.set_phase_because(Phase::Stopping, reason);

@@ -99,7 +99,8 @@ fn has_ended(draft: &mut Draft<'_>) -> bool {
 }
 
 fn delete_when_expired(draft: &mut Draft<'_>) {
-    let Some((ttl, ended_at)) = draft.spec.ttl_after_finished.zip(draft.status.completion_time) else { return };
+    let ttl = draft.status.phase.and_then(|phase| draft.spec.ttl_after(phase));
+    let Some((ttl, ended_at)) = ttl.zip(draft.status.completion_time) else { return };
     let due = after(ended_at, ttl.as_secs());
     if due > draft.now {
         draft.wake.no_later_than(due);
@@ -201,7 +202,7 @@ fn starts_an_attempt(draft: &mut Draft<'_>) -> bool {
         node_name: None,
         generation: draft.seen.generation(),
         template_hash: Some(edits::hash_of_next(draft)),
-        created_at: draft.now,
+        creation_time: draft.now,
         started_at: None,
         cut_by: None,
         stop: None,

@@ -35,7 +35,7 @@ pub(super) fn watch_checkpoint_age(draft: &mut Draft<'_>) {
 
 /// From when the age counts: the last checkpoint, the start of the run or the end of a pause, whichever was last.
 fn counted_since(draft: &Draft<'_>) -> Option<jiff::Timestamp> {
-    let recorded = draft.status.checkpoint.as_ref().map(|checkpoint| checkpoint.recorded_at);
+    let recorded = draft.status.checkpoint.as_ref().map(|checkpoint| checkpoint.record_time);
     let resumed = find_condition(&draft.status.conditions, ConditionType::Suspended)
         .map(|suspended| suspended.last_transition_time.0);
     [recorded, resumed, draft.status.run.start_time].into_iter().flatten().max()

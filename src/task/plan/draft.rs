@@ -49,6 +49,7 @@ impl<'a> Draft<'a> {
         };
         if draft.status.run.number == 0 {
             draft.status.run.number = 1;
+            draft.status.run.beginnings = 1;
             // A token that is present at creation is recorded, not acted on.
             draft.status.run.restart_token = draft.spec.restart.as_ref().map(|restart| restart.token.clone());
             draft.status.run.start_time = Some(now);

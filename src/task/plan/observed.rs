@@ -145,7 +145,7 @@ pub struct PodFacts {
     /// The memory limit of its main container.
     pub memory: Option<MemorySize>,
     /// When it was created.
-    pub created_at: Timestamp,
+    pub creation_time: Timestamp,
     /// When it was bound to a node.
     pub scheduled_at: Option<Timestamp>,
     /// Why it is not bound: `Unschedulable` or `SchedulingGated`, with the scheduler's message.
@@ -275,6 +275,8 @@ pub struct ContainerEnd {
     pub message: String,
     /// Whether the message may be the end of the log: the kubelet does not say.
     pub may_be_log: bool,
+    /// How many containers its pod has, of all sorts: they share the room that the kubelet has for messages.
+    pub containers: usize,
     /// When it started; none when it never ran.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -296,7 +298,8 @@ impl Cause {
 impl ContainerEnd {
     /// What the program reported.
     pub fn report(&self) -> Report {
-        if self.may_be_log { Report::read_file_or_log(&self.message) } else { Report::read(&self.message) }
+        let read = if self.may_be_log { Report::read_file_or_log } else { Report::read };
+        read(&self.message, self.containers)
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Times
         return None;
     }
     let stopping_began = [
-        attempt.stop.as_ref().map(|stop| stop.requested_at),
+        attempt.stop.as_ref().map(|stop| stop.request_time),
         pod.disruption.as_ref().map(|disruption| disruption.at),
         pod.deletion.map(|deletion| deletion.at),
         pod.deadline(),
@@ -280,7 +280,7 @@ impl Facts<'_> {
     fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
         let Some(stop) = &self.attempt.stop else { return pod.deadline() };
         let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_out_of_time(pod));
-        Some(finished_at.map_or(stop.requested_at, |finished_at| finished_at.min(stop.requested_at)))
+        Some(finished_at.map_or(stop.request_time, |finished_at| finished_at.min(stop.request_time)))
     }
 
     /// When an attempt whose end nobody saw is taken to have ended: at the cut, after its slice and grace at the most.
@@ -443,7 +443,7 @@ mod tests {
     fn attempt() -> CurrentAttempt {
         let attempt = json!({
             "number": 1, "segment": 1, "state": "Running", "podName": "t-1", "generation": 1,
-            "createdAt": "2026-11-24T10:00:00Z",
+            "creationTime": "2026-11-24T10:00:00Z",
         });
         serde_json::from_value(attempt).expect("an attempt")
     }
@@ -467,7 +467,7 @@ mod tests {
 
     #[test]
     fn a_requested_stop_gives_the_kubelet_time_from_the_request() {
-        let stop = crate::api::task::RequestedStop { reason: StopReason::Suspend, requested_at: at("10:20:00") };
+        let stop = crate::api::task::RequestedStop { reason: StopReason::Suspend, request_time: at("10:20:00") };
         let stopped = CurrentAttempt { stop: Some(stop), ..attempt() };
         let pod = terminal_pod(&json!({ "running": { "startedAt": "2026-11-24T10:00:01Z" } }), &json!([]));
         assert_eq!(last_word_due(&stopped, &pod, at("10:20:02")), Some(at("10:20:25")));

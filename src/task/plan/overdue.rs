@@ -46,7 +46,7 @@ pub(super) fn watch(draft: &mut Draft<'_>, pod: &PodFacts) {
 
 fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
     let attempt = draft.status.current_attempt.as_ref()?;
-    let stop = attempt.stop.as_ref().map(|stop| after(stop.requested_at, pod.grace));
+    let stop = attempt.stop.as_ref().map(|stop| after(stop.request_time, pod.grace));
     let slice_end = |started_at| limits::slice_of(pod, started_at, draft.spec, &draft.status).end;
     let slice = attempt.started_at.map(|started_at| after(slice_end(started_at), pod.grace));
     let deletion = pod.deletion.map(|deletion| deletion.at);

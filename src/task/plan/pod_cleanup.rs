@@ -77,7 +77,7 @@ fn drop_pod(draft: &mut Draft<'_>, pod: &PodFacts, step: fn(PodRef) -> Step) {
 /// Whether the pod must not vanish yet, since its name is all that stands in the way of a late create under it. Looks
 /// again when the name is free.
 fn must_hold_name(draft: &mut Draft<'_>, pod: &PodFacts) -> bool {
-    let free = after(pod.created_at, NAME_HELD);
+    let free = after(pod.creation_time, NAME_HELD);
     let must_hold = free > draft.now && draft.seen.late_creates.may_be_of(&pod.name);
     if must_hold {
         draft.wake.no_later_than(free);

@@ -32,7 +32,7 @@ impl PodFacts {
         let scheduled = condition(status, "PodScheduled");
         let is_bound = scheduled.is_some_and(|condition| condition.status == "True");
         let node = spec.and_then(|spec| spec.node_name.clone());
-        let created_at = pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
+        let creation_time = pod.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
         let owner_uid = controller_uid(pod);
         let main = main_container(pod, status);
         Some(Self {
@@ -57,11 +57,11 @@ impl PodFacts {
             disruption: disruption(status),
             conditions: conditions(pod, status),
             memory: memory_limit(pod),
-            created_at,
+            creation_time,
             // A pod that names its node itself passes by the scheduler.
             scheduled_at: match scheduled {
                 Some(condition) => Some(condition).filter(|_| is_bound).and_then(turned_at),
-                None => node.is_some().then_some(created_at),
+                None => node.is_some().then_some(creation_time),
             },
             unscheduled: scheduled.filter(|_| !is_bound).map(unscheduled),
             trouble: start::trouble(pod, status),
@@ -245,10 +245,19 @@ fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
     let policy = main_spec(pod).and_then(|main| main.termination_message_policy.as_deref());
     let falls_back_to_log = policy == Some("FallbackToLogsOnError");
     main.and_then(|container| container.state.as_ref())
-        .map_or(MainContainer::Waiting, |state| container_state(state, falls_back_to_log))
+        .map_or(MainContainer::Waiting, |state| container_state(state, falls_back_to_log, number_of_containers(pod)))
 }
 
-fn container_state(state: &ContainerState, falls_back_to_log: bool) -> MainContainer {
+/// How many containers a pod has, as the kubelet counts them when it divides the room for termination messages: those that
+/// others have added, too, whether they have run or not.
+fn number_of_containers(pod: &Pod) -> usize {
+    let Some(spec) = &pod.spec else { return 0 };
+    let init = spec.init_containers.as_ref().map_or(0, Vec::len);
+    let ephemeral = spec.ephemeral_containers.as_ref().map_or(0, Vec::len);
+    spec.containers.len() + init + ephemeral
+}
+
+fn container_state(state: &ContainerState, falls_back_to_log: bool, containers: usize) -> MainContainer {
     if let Some(ended) = &state.terminated {
         // A container that could not be started reports 1970 as its start.
         let started_at = ended.started_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0);
@@ -257,6 +266,7 @@ fn container_state(state: &ContainerState, falls_back_to_log: bool) -> MainConta
             reason: ended.reason.clone().unwrap_or_default(),
             message: ended.message.clone().unwrap_or_default(),
             may_be_log: falls_back_to_log && ended.exit_code != 0,
+            containers,
             started_at,
             finished_at: ended.finished_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0),
         });
@@ -357,6 +367,19 @@ mod tests {
         let (file, log) = ("File", "FallbackToLogsOnError");
         assert!(may_be_log(file, log, 1) && may_be_log(file, log, 75));
         assert!(!may_be_log(file, log, 0) && !may_be_log(log, file, 1));
+    }
+
+    #[test]
+    fn containers_of_all_sorts_share_the_room_for_messages() {
+        let status = json!({ "name": "work", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                             "state": { "terminated": { "exitCode": 0 } } });
+        let named = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
+        let spec = json!({ "containers": named(&["side", "work"]), "initContainers": named(&["fetch", "proxy"]),
+                           "ephemeralContainers": named(&["debugger"]) });
+        match facts(&json!({ "spec": spec, "status": { "containerStatuses": [status] } })).main {
+            MainContainer::Ended(end) => assert_eq!(end.containers, 5),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

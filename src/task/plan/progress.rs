@@ -91,7 +91,7 @@ fn record_checkpoint(
         sequence,
         attempt: attempt.number,
         segment: attempt.segment,
-        recorded_at: now,
+        record_time: now,
         data,
         uri,
         digest,
@@ -119,7 +119,7 @@ fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now
     progress.percent = percent(&progress);
     progress.summary = summary(&progress);
     progress.estimated_completion_time = estimated_completion(&progress, status.active_seconds, now);
-    progress.updated_at = Some(now);
+    progress.last_update_time = Some(now);
     status.progress = Some(progress);
     let mark = status.run.high_water;
     status.run.high_water = completed.max(mark);
@@ -183,7 +183,7 @@ mod tests {
         assert!(!record_progress(&mut status, &message, at(1)));
         let progress = status.progress.expect("progress");
         assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
-        assert_eq!((progress.message.as_deref(), progress.updated_at), (Some("file 3"), Some(at(1))));
+        assert_eq!((progress.message.as_deref(), progress.last_update_time), (Some("file 3"), Some(at(1))));
     }
 
     #[test]
@@ -222,12 +222,12 @@ mod tests {
     #[test]
     fn a_checkpoint_is_the_same_only_when_all_of_it_is() {
         let recorded = |checkpoint: Value| -> Checkpoint {
-            let mut fields = json!({ "sequence": 1, "attempt": 1, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+            let mut fields = json!({ "sequence": 1, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T10:00:00Z" });
             fields.as_object_mut().expect("fields").extend(checkpoint.as_object().expect("fields").clone());
             serde_json::from_value(fields).expect("a checkpoint")
         };
         let reported = |value: Value| {
-            Report::read(&json!({ "checkpoint": value }).to_string()).checkpoint.expect("it is reported")
+            Report::read(&json!({ "checkpoint": value }).to_string(), 1).checkpoint.expect("it is reported")
         };
         let reference = json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7 });
         assert!(is_same(&reported(reference.clone()), &recorded(reference.clone())));

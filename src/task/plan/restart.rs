@@ -36,6 +36,7 @@ fn release(draft: &mut Draft<'_>, restart: &Restart) {
         // What is done again is progress again.
         draft.status.run.high_water = None;
     }
+    draft.status.run.beginnings = beginnings_with(&draft.status.run, restart);
     draft.status.run.restart_token = Some(restart.token.clone());
     blocked::unblock(draft, ConditionReason::Released);
     let from = beginning(draft.status.checkpoint.as_ref());
@@ -46,7 +47,7 @@ fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     let Some(kept) = checkpoints_kept(&draft.status, restart) else { return block_unknown(draft, restart) };
     let from = beginning(kept.first());
     let before = std::mem::take(&mut draft.status);
-    draft.status = next_run(before, kept, draft.now, &restart.token);
+    draft.status = next_run(before, kept, draft.now, restart);
     for over in [ConditionType::Complete, ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
         draft.mark_false(over, ConditionReason::Restarted, "");
     }
@@ -86,6 +87,12 @@ fn sequences(status: &LongTaskStatus) -> String {
     if all.is_empty() { "none exists".to_owned() } else { format!("these exist: {}", all.join(", ")) }
 }
 
+/// Only who asks for the Beginning wants to have done again what was done. A restart from the last checkpoint is none,
+/// also where no checkpoint was reported.
+fn beginnings_with(run: &Run, restart: &Restart) -> i64 {
+    run.beginnings().saturating_add(i64::from(restart.from == RestartFrom::Beginning))
+}
+
 /// A number that was withdrawn in one run is not used in the next: a late pod of that name would carry the old run's
 /// checkpoint.
 fn over(attempt: CurrentAttempt) -> CurrentAttempt {
@@ -93,12 +100,13 @@ fn over(attempt: CurrentAttempt) -> CurrentAttempt {
 }
 
 /// A status with everything of the run set back. Attempt numbers and checkpoint sequences go on.
-fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp, token: &str) -> LongTaskStatus {
+fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp, restart: &Restart) -> LongTaskStatus {
     let mut kept = kept.into_iter();
     LongTaskStatus {
         run: Run {
             number: before.run.number.saturating_add(1),
-            restart_token: Some(token.to_owned()),
+            beginnings: beginnings_with(&before.run, restart),
+            restart_token: Some(restart.token.clone()),
             start_time: Some(now),
             suspended_seconds: 0,
             high_water: None,

@@ -25,10 +25,10 @@ pub(super) struct Wait {
 /// From when what the pod waits for is worth showing; none when its main container has started.
 pub(super) fn shown_from(pod: &PodFacts) -> Option<Timestamp> {
     if pod.unscheduled.is_some() {
-        return Some(after(pod.created_at, UNSCHEDULED));
+        return Some(after(pod.creation_time, UNSCHEDULED));
     }
     if pod.trouble.is_some() {
-        return Some(pod.created_at);
+        return Some(pod.creation_time);
     }
     let Start { stage, since } = pod.start.as_ref()?;
     let patience = match stage {

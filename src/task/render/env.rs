@@ -30,7 +30,7 @@ pub(super) fn for_every_container(
         variable(env::ATTEMPT, attempt.number.to_string()),
         variable(env::SEGMENT_SECONDS, segment.duration.as_secs().to_string()),
         variable(env::GRACE_SECONDS, segment.grace_period.as_secs().to_string()),
-        variable(env::IDEMPOTENCY_PREFIX, format!("{uid}/{run}")),
+        variable(env::IDEMPOTENCY_PREFIX, format!("{uid}/{}", status.run.beginnings())),
         variable(env::TRACEPARENT, traceparent(uid, run, attempt.number)),
     ];
     if let Some(checkpoint) = &status.checkpoint {

@@ -161,7 +161,7 @@ mod tests {
         status.run.number = 2;
         let attempt: CurrentAttempt = serde_json::from_value(json!({
             "number": 3, "segment": 2, "state": "Creating", "podName": "t-3", "generation": 4,
-            "createdAt": "2026-11-24T10:00:00Z",
+            "creationTime": "2026-11-24T10:00:00Z",
         }))
         .expect("an attempt");
         pod(&task, "task-uid", &status, &attempt, 90)
@@ -246,10 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn idempotency_keys_are_those_of_the_beginning_and_of_the_run_where_that_is_not_counted() {
+        let prefix = |run: Value| {
+            let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+            let pod = spec(&rendered(template, json!({}), json!({ "run": run })));
+            env(&pod.containers[0])["LONGTASK_IDEMPOTENCY_PREFIX"].clone()
+        };
+        assert_eq!(prefix(json!({ "beginnings": 1 })), "task-uid/1");
+        assert_eq!(prefix(json!({ "beginnings": 3 })), "task-uid/3");
+        assert_eq!(prefix(json!({})), "task-uid/2");
+    }
+
+    #[test]
     fn the_checkpoint_is_handed_over_as_it_was_reported() {
         let recorded = |what: Value| {
             let mut checkpoint =
-                json!({ "sequence": 7, "attempt": 2, "segment": 1, "recordedAt": "2026-11-24T10:00:00Z" });
+                json!({ "sequence": 7, "attempt": 2, "segment": 1, "recordTime": "2026-11-24T10:00:00Z" });
             checkpoint.as_object_mut().expect("an object").extend(what.as_object().expect("an object").clone());
             let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
             env(&spec(&rendered(template, json!({}), json!({ "checkpoint": checkpoint }))).containers[0])
@@ -303,7 +315,7 @@ mod tests {
             status.run.number = run;
             let attempt: CurrentAttempt = serde_json::from_value(json!({
                 "number": attempt, "segment": 1, "state": "Creating", "podName": "p", "generation": 1,
-                "createdAt": "2026-11-24T10:00:00Z",
+                "creationTime": "2026-11-24T10:00:00Z",
             }))
             .expect("an attempt");
             let env = env::for_every_container(&task, uid, &status, &attempt);

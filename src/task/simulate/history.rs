@@ -192,7 +192,7 @@ impl History {
             run: after.run.number,
             segment: ended.segment,
             word: self.word.clone(),
-            began_at: attempt.created_at,
+            began_at: attempt.creation_time,
             ended_at: now,
             outcome: ended.outcome,
             reason: ended.reason.clone(),

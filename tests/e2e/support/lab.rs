@@ -152,7 +152,7 @@ impl Lab {
     // === the operator
 
     pub(crate) fn start_operator(&self) {
-        let before = self.operator.replace(Some(self.new_operator(&["--leader-election=off"])));
+        let before = self.operator.replace(Some(self.new_operator(&["--leader-elect=off"])));
         assert!(before.is_none(), "the operator runs already");
     }
 

@@ -23,7 +23,7 @@ use longtask::api::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// The most bytes that a status may have with every field at its maximum.
-const LARGEST_STATUS: usize = 16 * 1024;
+const LARGEST_STATUS: usize = 18 * 1024;
 
 /// Label of a copy that a story made of a pod: it is no doing of the operator's, and not recorded.
 pub(crate) const COPY_LABEL: &str = "longtask.dev/e2e-copy";
@@ -172,7 +172,7 @@ impl Sightings {
     pub(super) fn violations(&self) -> Vec<String> {
         let after_the_end = self.tasks.iter().filter_map(|(uid, task)| {
             let end = task.statuses.last()?.completion_time?;
-            let late = self.pods_of(uid).find(|pod| pod.created_at() > end)?;
+            let late = self.pods_of(uid).find(|pod| pod.creation_time() > end)?;
             Some(format!("I6: {} was created after the task's end at {end}", late.name))
         });
         self.violations.iter().cloned().chain(after_the_end).collect()
@@ -331,7 +331,7 @@ impl PodHistory {
         self.versions.last().expect("a history begins with a version")
     }
 
-    pub(crate) fn created_at(&self) -> Timestamp {
+    pub(crate) fn creation_time(&self) -> Timestamp {
         self.latest().metadata.creation_timestamp.as_ref().expect("stored objects have one").0
     }
 
