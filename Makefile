@@ -122,7 +122,7 @@ reproducible: $(TOOL) ## build the image of the last commit twice, in two folder
 
 generate: tools ## write the files that are generated: definition, chart, manifests, API reference
 	cargo run --quiet --locked -- crd > crds/longtask.dev_longtasks.yaml
-	UPDATE_REFERENCE=1 cargo test --quiet --locked --test repository reference
+	UPDATE_REFERENCE=1 cargo test --quiet --locked --test repository committed
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
 	helm-docs --chart-search-root=charts --sort-values-order=file --log-level=error

@@ -80,7 +80,7 @@ The script has one word for each attempt, separated by commas:
   fail, fail:CODE  it exits with 1, or this code
   error:CODE       it reports error.code CODE and exits with 1
   permanent        it reports error.permanent and exits with 1; permanent:CODE with a code as well
-  oom              it is killed for want of memory
+  oom              it is killed because it is out of memory
   storage          it is evicted for going over its own limit of local storage
   timeout          it runs to its time limit
   evict, pressure, preempt, delete, lost, unknown
@@ -102,7 +102,7 @@ Behind a word:
   +after:DURATION  it asks for that delay: resumeAfter, or retryAfter of an error
   *N               N times; * alone: until the task ends, for the last word
 
-The rules that an API server checks a manifest with are not asked; `kubectl apply --dry-run=server` does that.
+The validation rules of the API server are not applied; `kubectl apply --dry-run=server` applies them.
 
 Exit codes:
   0  the simulation was made, whatever became of the task
@@ -187,9 +187,9 @@ pub struct RunArgs {
     #[arg(long, env = "LONGTASK_OPERATOR_CONCURRENCY", value_name = "N", default_value = "32")]
     pub(super) concurrency: NonZeroU16,
 
-    /// How many tasks at most show their figures, by name, on /metrics/tasks. 0: none.
+    /// Show figures of at most this many tasks, by name, on /metrics/tasks. 0: none.
     ///
-    /// Each has eleven series. Those that have not ended come first.
+    /// Each task has eleven series. Tasks that have not ended come first.
     #[arg(long, env = "LONGTASK_OPERATOR_TASK_METRICS", value_name = "N", default_value = "0")]
     pub(super) task_metrics: u16,
 
@@ -233,7 +233,7 @@ pub struct RunArgs {
     )]
     pub(super) otlp_endpoint: Option<String>,
 
-    /// Tell one in this many reconciles as a span. 0: none.
+    /// Send one of this many reconciles as a span. 0: none.
     #[arg(
         long,
         env = "LONGTASK_OPERATOR_TRACE_ONE_RECONCILE_IN",
@@ -279,7 +279,7 @@ pub(super) struct LeaseArgs {
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     pub(super) lease_identity: Option<String>,
 
-    /// How long a lease lasts that is not renewed.
+    /// A lease that is not renewed lasts this long.
     ///
     /// This, plus one retry, is the longest pause after a replica was killed. Whole seconds.
     #[arg(

@@ -26,8 +26,8 @@ pub struct Plugin {
 
 const LONG_ABOUT: &str = "See and steer LongTasks: long-running work on Kubernetes as a chain of time-limited pods.
 
-Everything that is shown can be read by `kubectl get longtask -o yaml`, and everything that is changed by `kubectl patch \
-longtask` as well: the plugin needs no rights but the user's own.";
+`kubectl get longtask -o yaml` shows the same facts, and `kubectl patch longtask` makes the same changes: the plugin needs no \
+rights but the user's own.";
 
 const AFTER_ALL: &str = "\
 Exit codes:
@@ -59,10 +59,10 @@ pub(super) struct ClusterArgs {
 pub(super) enum Verb {
     /// Show where a task stands: its segments and attempts, why it waits, what is next.
     Status(OneTask),
-    /// Print what all attempts of a task have written, in order.
+    /// Print the logs of all attempts of a task, in order.
     ///
-    /// What is not of the log, such as where an attempt begins, goes to standard error. The logs of pods that are gone
-    /// are gone with them; spec.podHistoryLimit says how many are kept.
+    /// Notes, such as where an attempt begins, go to standard error. When a pod is gone, its log is gone, too;
+    /// spec.podHistoryLimit says how many pods are kept.
     Logs(LogsArgs),
     /// Show the events of a task and its pods, the oldest first.
     Events(OneTask),
@@ -85,24 +85,24 @@ pub(super) enum Verb {
     /// The program gets SIGTERM and has segment.gracePeriod to write a last checkpoint; then the task is Cancelled. Only
     /// `restart` brings it back, as another run.
     Cancel(Tasks),
-    /// Run a task again that has ended, or let one go on that is held.
+    /// Run a finished task again, or let a held one go on.
     ///
     /// A task that has ended gets another run, with counters, limits and segments anew. One that is held by its failure
     /// policy goes on in the same run, with all counters at 0. A task that is under way is left alone.
     Restart(RestartArgs),
     /// Interrupt the running attempt on purpose, and show whether the next one resumes from its checkpoint.
     ///
-    /// The pod is evicted as by a drain of its node: the program gets SIGTERM and segment.gracePeriod. The next attempt
-    /// is looked at: which checkpoint was it given? The exit code is 0 when that is one that the interrupted attempt left,
-    /// or the program keeps its own checkpoints; else 1.
+    /// The pod is evicted as by a drain of its node: the program gets SIGTERM and segment.gracePeriod. Then the next
+    /// attempt is checked. The exit code is 0 if it was given a checkpoint that the interrupted attempt left, or if the
+    /// program keeps its own checkpoints; else it is 1.
     Drill(DrillArgs),
     /// Create a task from flags.
     ///
-    /// What flags cannot say is said in a manifest: `--dry-run client` prints one to begin with.
+    /// For what flags cannot say, write a manifest: `--dry-run client` prints one to begin with.
     Create(CreateArgs),
     /// Print the LongTasks that do what batch/v1 Jobs and CronJobs do.
     ///
-    /// What has no counterpart, or means something else now, is told in comments. The cluster is not asked.
+    /// Comments tell what has no counterpart, or means something else now. The cluster is not asked.
     Convert(ConvertArgs),
     /// Print a script that completes the words of `kubectl-longtask` in a shell.
     ///
@@ -173,7 +173,7 @@ pub(super) struct LogsArgs {
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(i64).range(0..))]
     pub(super) tail: Option<i64>,
 
-    /// Put the time before each line.
+    /// Begin each line with its time.
     #[arg(long)]
     pub(super) timestamps: bool,
 
@@ -209,7 +209,7 @@ pub(super) struct DrillArgs {
     #[arg(value_name = TASK)]
     pub(super) name: String,
 
-    /// Delete the pod in place of evicting it; no PodDisruptionBudget is asked then.
+    /// Delete the pod instead of evicting it; no PodDisruptionBudget is asked then.
     #[arg(long)]
     pub(super) delete: bool,
 
@@ -253,7 +253,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(super) failures: Option<i32>,
 
-    /// A variable of the environment; can be given more than once.
+    /// An environment variable; can be given more than once.
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(super) env: Vec<Variable>,
 
@@ -269,7 +269,7 @@ pub(super) struct CreateArgs {
     #[arg(long, short, value_name = "FORMAT")]
     pub(super) output: Option<Format>,
 
-    /// The command to run in place of the image's own, behind --.
+    /// The command to run instead of the image's own, after --.
     #[arg(value_name = "COMMAND", last = true)]
     pub(super) command: Vec<String>,
 }

@@ -3,4 +3,5 @@
 mod architecture;
 mod definition;
 mod docs;
+mod reasons;
 mod reference;

@@ -1,9 +1,9 @@
 //! The conditions of a task, and the operator's own reasons for them.
 
-use strum::{Display, EnumIter, EnumString, IntoEnumIterator, IntoStaticStr};
+use strum::{Display, EnumIter, EnumMessage, EnumString, IntoEnumIterator, IntoStaticStr};
 
 /// The conditions that a task can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, EnumMessage, IntoStaticStr)]
 pub enum ConditionType {
     /// The program is done.
     Complete,
@@ -43,7 +43,9 @@ impl ConditionType {
 ///
 /// A condition can have others: `Blocked` an [`AttemptReason`](super::AttemptReason) or whatever word the API server and
 /// the kubelet use; `Failed`, `Finished` and `Stalled` a [`FailureReason`](super::FailureReason).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, EnumString, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumIter, EnumMessage, EnumString, IntoStaticStr,
+)]
 pub enum ConditionReason {
     /// A quota refuses the pod.
     QuotaExceeded,

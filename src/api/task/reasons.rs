@@ -4,13 +4,25 @@ use std::{borrow::Cow, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr, VariantNames};
+use strum::{Display, EnumIter, EnumMessage, EnumString, IntoStaticStr, VariantNames};
 
 use super::ConditionReason;
 
 /// How an attempt ended.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display, EnumIter, IntoStaticStr,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Display,
+    EnumIter,
+    EnumMessage,
+    IntoStaticStr,
 )]
 pub enum Outcome {
     /// The program is done.
@@ -33,7 +45,19 @@ pub enum Outcome {
 // The list is closed: what the status shows for Failed, Interrupted and StartFailed, a rule can match. What only the other
 // outcomes have is not in the schema.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, EnumIter, EnumString, VariantNames,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    EnumIter,
+    EnumMessage,
+    EnumString,
+    VariantNames,
 )]
 pub enum AttemptReason {
     /// Failed: an exit code, for no other reason.
@@ -186,6 +210,7 @@ impl AttemptReason {
     JsonSchema,
     Display,
     EnumIter,
+    EnumMessage,
     IntoStaticStr,
     VariantNames,
 )]
@@ -221,6 +246,7 @@ pub enum StopReason {
     JsonSchema,
     Display,
     EnumIter,
+    EnumMessage,
     IntoStaticStr,
     VariantNames,
 )]
@@ -234,7 +260,7 @@ pub enum Limit {
 }
 
 /// Why a task failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumString, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumMessage, EnumString, IntoStaticStr)]
 pub enum FailureReason {
     /// Too many failures in a row without progress.
     FailureBudgetExhausted,
@@ -266,7 +292,7 @@ pub enum FailureReason {
 ///
 /// The phase's reason can also be a [`StopReason`], an [`Outcome`] with its [`AttemptReason`], a [`FailureReason`], or the
 /// reason of the condition `Blocked`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumMessage, IntoStaticStr)]
 pub enum PhaseReason {
     /// Waiting: for the delay before a retry.
     Backoff,

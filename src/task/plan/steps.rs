@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use strum::{Display, EnumIter};
+use strum::{Display, EnumIter, EnumMessage};
 
 use crate::{api::task::LongTaskStatus, types::truncate};
 
@@ -84,7 +84,7 @@ pub enum EventType {
 }
 
 /// What an event tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumMessage)]
 pub enum EventReason {
     /// An attempt was decided; its pod is being created.
     AttemptStarting,
