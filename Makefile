@@ -45,7 +45,7 @@ help: ## list the targets
 ##@ Cluster
 
 .PHONY: tools cluster-up cluster-down cluster-purge cluster-status
-tools: $(TOOL) ## install what is missing: packages, Kubernetes (6 minutes, once), kubectl, helm
+tools: $(TOOL) ## install what is missing: packages, Kubernetes (about 8 minutes, once), kubectl, helm and others
 	@$(TOOL) tools
 
 cluster-up: $(TOOL) ## start a cluster or repair it: KUBECONFIG's, else kind's, else one of its own
