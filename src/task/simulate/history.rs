@@ -9,7 +9,7 @@ use crate::{
         Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus, Outcome, Phase,
         RuleCounter,
     },
-    task::plan::TaskEvent,
+    task::plan::{TaskEvent, Why},
     types::{MemorySize, find_condition},
 };
 
@@ -67,15 +67,6 @@ pub(super) struct Attempt {
     pub(super) rule_counters: Vec<RuleCounter>,
     #[serde(skip)]
     pub(super) budgets: Budgets,
-}
-
-/// What made the planner decide as it did.
-#[derive(Debug, Default)]
-pub(super) struct Why {
-    /// The rule of the failure policy that decided.
-    pub(super) rule: Option<String>,
-    /// When the next attempt would start without jitter, where that is another time.
-    pub(super) delay_before_jitter: Option<Timestamp>,
 }
 
 /// What follows an attempt.
@@ -179,7 +170,7 @@ impl History {
         before: &LongTaskStatus,
         after: &LongTaskStatus,
         spec: &LongTaskSpec,
-        why: impl FnOnce() -> Why,
+        why: &Why,
         now: Timestamp,
     ) {
         let Some(ended) = after.recent_attempts.first() else { return };
@@ -187,7 +178,7 @@ impl History {
             return;
         }
         let began_at = before.current_attempt.as_ref().map_or(self.start, |attempt| attempt.created_at);
-        let Why { rule, delay_before_jitter } = why();
+        let Why { rule, before_jitter } = why;
         let checkpoint = after.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
         self.entries.push(Entry::Attempt(Box::new(Attempt {
             number: ended.number,
@@ -199,8 +190,8 @@ impl History {
             outcome: ended.outcome,
             reason: ended.reason.clone(),
             exit_code: ended.exit_code,
-            rule,
-            delay_before_jitter_seconds: delay_before_jitter.map(|end| end.as_second() - now.as_second()),
+            rule: rule.clone(),
+            delay_before_jitter_seconds: before_jitter.map(|end| end.as_second() - now.as_second()),
             then: Then::of(ended.segment, after, now),
             checkpoint,
             is_rolled_back: ended.checkpoint_sequence != checkpoint,

@@ -6,10 +6,7 @@ use super::{
     History,
     history::{Attempt, End, Entry, Stop, Then},
 };
-use crate::{
-    api::task::Outcome,
-    types::GoDuration,
-};
+use crate::{api::task::Outcome, types::GoDuration};
 
 const HEAD: [&str; 7] = ["BEGAN", "ENDED", "ATTEMPT", "SEGMENT", "OUTCOME", "THEN", "IN A ROW"];
 
