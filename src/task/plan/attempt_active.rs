@@ -6,11 +6,11 @@ use super::{
     blocked::{self, block, is_same_trouble, show_progress, unblock},
     draft::Draft,
     edits, limits,
-    observed::{MainContainer, PodFacts},
+    observed::{Cause, MainContainer, PodFacts},
     outcome::last_word_due,
     overdue,
     steps::{EventReason, PodRef, Step},
-    waits::{self, Wait},
+    waits,
 };
 use crate::{
     api::task::{
@@ -27,7 +27,7 @@ const AFTER_MAIN_ENDED: i64 = 5;
 /// How soon to look again at a pod of which no watch tells, in seconds.
 const LOOK_AGAIN: i64 = 15;
 
-/// Keeps the record of a living attempt true and the attempt within its bounds.
+/// Records what an attempt does whose pod exists, and keeps it within its bounds.
 pub(super) fn sync_active(draft: &mut Draft<'_>, pod: &PodFacts) {
     edits::know_what_it_was_made_from(draft, pod);
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
@@ -35,8 +35,8 @@ pub(super) fn sync_active(draft: &mut Draft<'_>, pod: &PodFacts) {
         Some(started_at) => main_runs(draft, &attempt, pod, started_at),
         None => main_waits(draft, &attempt, pod),
     }
-    if let Some(due) = last_word_due(&attempt, pod, draft.now) {
-        return draft.wake.no_later_than(due);
+    if last_word_due(&attempt, pod, draft.now).is_some() {
+        return;
     }
     if let Some(reason) = reason_to_stop(draft, &attempt, pod) {
         request_stop(draft, pod, reason);
@@ -47,9 +47,32 @@ pub(super) fn sync_active(draft: &mut Draft<'_>, pod: &PodFacts) {
     if !pod.has_task_label {
         draft.step(Step::RestoreLabel(PodRef::to(pod)));
     }
-    if draft.seen.is_out_of_sight(pod) {
-        draft.wake.no_later_than(after(draft.now, LOOK_AGAIN));
+}
+
+/// When to look at the pod again.
+pub(super) fn moments(draft: &Draft<'_>, pod: &PodFacts) -> Vec<Option<Timestamp>> {
+    let Some(attempt) = &draft.status.current_attempt else { return Vec::new() };
+    if let Some(due) = last_word_due(attempt, pod, draft.now) {
+        return vec![Some(due)];
     }
+    let started_at = started_at(attempt, pod);
+    let is_asked = attempt.stop.is_some();
+    let [overdue, removed] = overdue::moments(draft, pod);
+    vec![
+        shown_from(pod),
+        others_asked_at(draft, pod).filter(|_| !is_asked),
+        start_bound(draft, pod).map(|(bound, _)| bound).filter(|_| !is_asked && started_at.is_none()),
+        limits::next_limit(&draft.spec.limits, &draft.status).filter(|_| !is_asked && started_at.is_none()),
+        started_at.filter(|_| !is_asked && is_lowering_refused(draft)).map(|start| slice_end(draft, pod, start)),
+        overdue,
+        removed,
+        draft.seen.is_out_of_sight(pod).then(|| after(draft.now, LOOK_AGAIN)),
+    ]
+}
+
+/// When the main container started. What is recorded counts for more than a pod as a late watch shows it.
+fn started_at(attempt: &CurrentAttempt, pod: &PodFacts) -> Option<Timestamp> {
+    attempt.started_at.or_else(|| main_started_at(pod))
 }
 
 fn main_started_at(pod: &PodFacts) -> Option<Timestamp> {
@@ -81,9 +104,10 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
 
 /// The main container does not run yet: show what it waits for, when that is worth showing.
 fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
-    if let Some(Wait { cause, is_progress }) = wait_worth_showing(draft, pod) {
+    if let Some(wait) = waits::wait(pod).filter(|_| shown_from(pod).is_some_and(|from| from <= draft.now)) {
+        let cause = wait.cause(pod);
         record_pod(draft, pod);
-        if is_progress {
+        if wait.is_progress() {
             show_progress(draft, &cause);
         } else {
             block(draft, &cause);
@@ -103,19 +127,16 @@ fn main_waits(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) {
     }
 }
 
-/// What the pod waits for, once that has lasted longer than is usual.
-fn wait_worth_showing(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<Wait> {
-    if pod.deletion.is_some() || !is_due(draft, waits::shown_from(pod)?) {
-        return None;
-    }
-    waits::wait(pod)
+/// From when what the pod waits for is shown: once that has lasted longer than is usual, and nobody has deleted the pod.
+fn shown_from(pod: &PodFacts) -> Option<Timestamp> {
+    waits::shown_from(pod).filter(|_| pod.deletion.is_none() && main_started_at(pod).is_none())
 }
 
 /// Whether what is shown is what the pod still waits for. By the clock of another operator that may have lasted too short a
 /// time to be shown; taken back, it would be shown again and again.
 fn lasts(draft: &Draft<'_>, pod: &PodFacts) -> bool {
     let Some(shown) = blocked::shown(draft) else { return false };
-    waits::wait(pod).is_some_and(|wait| is_same_trouble(&shown.reason, &wait.cause.reason))
+    waits::wait(pod).is_some_and(|wait| is_same_trouble(&shown.reason, wait.reason()))
 }
 
 /// Whether what kept this attempt itself from starting is over: its refusal, or what its pod was waiting for. Why an
@@ -138,7 +159,7 @@ fn record_pod(draft: &mut Draft<'_>, pod: &PodFacts) {
     });
 }
 
-fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -> Option<StopReason> {
+fn reason_to_stop(draft: &Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -> Option<StopReason> {
     if attempt.stop.is_some() {
         return None;
     }
@@ -146,11 +167,8 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
         && end.started_at.is_some()
     {
         let ended = end.finished_at.unwrap_or(draft.now);
-        // Where no other container runs, the kubelet is only slow to say that the pod has ended.
-        let must_stop = has_ended_before_deletion(pod, ended)
-            || pod.other_unended.is_some()
-                && !is_being_stopped(pod, draft.now.max(ended))
-                && is_due(draft, after(ended, AFTER_MAIN_ENDED));
+        let others_asked = others_asked_at(draft, pod).is_some_and(|moment| moment <= draft.now);
+        let must_stop = has_ended_before_deletion(pod, ended) || others_asked;
         return must_stop.then_some(StopReason::MainEnded);
     }
     if draft.spec.cancel {
@@ -159,8 +177,7 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     if draft.spec.suspend {
         return Some(StopReason::Suspend);
     }
-    // What is recorded counts for more than a pod as a late watch shows it.
-    if attempt.started_at.or_else(|| main_started_at(pod)).is_some() {
+    if started_at(attempt, pod).is_some() {
         return None;
     }
     if does_not_get_on(draft, pod) && edits::outdates(draft, attempt, pod) {
@@ -170,15 +187,25 @@ fn reason_to_stop(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFact
     not_started_in_time(draft, pod)
 }
 
+/// When the other containers are asked to stop, now that the main one has ended. Where none runs, the kubelet is only slow
+/// to say that the pod has ended; nor are those asked that are being stopped.
+fn others_asked_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {
+    let MainContainer::Ended(end) = &pod.main else { return None };
+    end.started_at?;
+    let ended = end.finished_at.unwrap_or(draft.now);
+    let goes_on = pod.other_unended.is_some() && !is_being_stopped(pod, draft.now.max(ended));
+    goes_on.then(|| after(ended, AFTER_MAIN_ENDED))
+}
+
 /// Whether the pod waits for something that need not come, and has waited longer than is usual.
 fn does_not_get_on(draft: &Draft<'_>, pod: &PodFacts) -> bool {
     let is_waiting = pod.unscheduled.is_some() || pod.trouble.is_some();
     let is_shown = waits::shown_from(pod).is_some_and(|from| from <= draft.now);
-    is_waiting || (is_shown && waits::wait(pod).is_some_and(|wait| !wait.is_progress))
+    is_waiting || (is_shown && waits::wait(pod).is_some_and(|wait| !wait.is_progress()))
 }
 
-/// Whether its other containers are on their way out as well. To ask for it once more would hide who asked first, and
-/// pass off as the program's own decision what was its answer to a SIGTERM.
+/// Whether its other containers are being stopped as well. A second stop request would overwrite the first cause: the
+/// program's answer to a SIGTERM would look like its own decision.
 fn is_being_stopped(pod: &PodFacts, now: Timestamp) -> bool {
     pod.deletion.is_some() || is_past_deadline(pod, now)
 }
@@ -197,31 +224,26 @@ fn has_ended_before_deletion(pod: &PodFacts, ended: Timestamp) -> bool {
 }
 
 /// The main container does not run, and something has run out: a limit, or the time to start.
-fn not_started_in_time(draft: &mut Draft<'_>, pod: &PodFacts) -> Option<StopReason> {
+fn not_started_in_time(draft: &Draft<'_>, pod: &PodFacts) -> Option<StopReason> {
     if limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some() {
         return Some(StopReason::Limit);
     }
-    draft.wake_at_next_limit();
-    let segment = &draft.spec.segment;
-    let (bound, reason) = match pod.scheduled_at {
-        Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),
-        None => (after(pod.creation_time, segment.scheduling_timeout?.as_secs()), StopReason::SchedulingTimeout),
-    };
-    is_due(draft, bound).then_some(reason)
+    let (bound, reason) = start_bound(draft, pod)?;
+    (bound <= draft.now).then_some(reason)
 }
 
-/// Whether the moment has come; if not, there will be another look then.
-fn is_due(draft: &mut Draft<'_>, moment: Timestamp) -> bool {
-    let is_due = moment <= draft.now;
-    if !is_due {
-        draft.wake.no_later_than(moment);
-    }
-    is_due
+/// Until when the main container must run, and what it is stopped for if it does not.
+fn start_bound(draft: &Draft<'_>, pod: &PodFacts) -> Option<(Timestamp, StopReason)> {
+    let segment = &draft.spec.segment;
+    Some(match pod.scheduled_at {
+        Some(scheduled_at) => (after(scheduled_at, segment.start_timeout.as_secs()), StopReason::StartTimeout),
+        None => (after(pod.creation_time, segment.scheduling_timeout?.as_secs()), StopReason::SchedulingTimeout),
+    })
 }
 
 fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
-    // A deadline that has passed is what stops the pod, and the request rewrites it: on a node that is silent since, it is
-    // all that would tell that the program did not end by itself.
+    // If the deadline has passed, that is when stopping began. The request lowers the deadline, and would erase the only
+    // evidence of it on a node that is silent.
     let request_time = pod.deadline().map_or(draft.now, |deadline| deadline.min(draft.now));
     record_pod(draft, pod);
     draft.update_attempt(|attempt| {
@@ -230,14 +252,17 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     });
     draft.set_phase_because(Phase::Stopping, reason);
     let waited_for = match reason {
-        StopReason::StartTimeout | StopReason::SchedulingTimeout => show_what_took_too_long(draft, pod),
+        StopReason::StartTimeout | StopReason::SchedulingTimeout => waits::wait(pod).map(|wait| wait.cause(pod)),
         StopReason::Suspend
         | StopReason::Cancel
         | StopReason::MainEnded
         | StopReason::TimeLimit
         | StopReason::Limit
-        | StopReason::Outdated => String::new(),
+        | StopReason::Outdated => None,
     };
+    if let Some(cause) = &waited_for {
+        show_what_took_too_long(draft, cause);
+    }
     if pod.deletion.is_some() {
         // Somebody else has asked.
         return;
@@ -259,18 +284,21 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
     draft.pod_event(
         Some(PodRef::to(pod)),
         EventReason::StopRequested,
-        &format!("Asked attempt {number} to stop: {why}{waited_for}."),
+        &format!("Asked attempt {number} to stop: {why}{}.", said(waited_for.as_ref())),
     );
 }
 
 /// Shows what the attempt waited for until its time was up, however short that was, in place of whatever kept an earlier
-/// one: the pod forgets it when it is deleted. Returns the words, behind a colon.
-fn show_what_took_too_long(draft: &mut Draft<'_>, pod: &PodFacts) -> String {
-    let Some(Wait { cause, .. }) = waits::wait(pod) else { return String::new() };
+/// one: the pod forgets it when it is deleted.
+fn show_what_took_too_long(draft: &mut Draft<'_>, cause: &Cause) {
     if !blocked::shown(draft).is_some_and(|shown| is_same_trouble(&shown.reason, &cause.reason)) {
-        blocked::show(draft, &cause);
+        blocked::show(draft, cause);
     }
-    format!(": {}", cause.message)
+}
+
+/// The words of a cause, behind a colon.
+fn said(cause: Option<&Cause>) -> String {
+    cause.map(|cause| format!(": {}", cause.message)).unwrap_or_default()
 }
 
 /// Keeps the pod to its slice, or to a requested stop, by lowering its deadline: the kubelet then stops it gracefully
@@ -280,7 +308,7 @@ fn show_what_took_too_long(draft: &mut Draft<'_>, pod: &PodFacts) -> String {
 /// Asked anew each time: a step that got lost is taken again.
 fn enforce(draft: &mut Draft<'_>, pod: &PodFacts) {
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
-    match (attempt.stop, attempt.started_at.or_else(|| main_started_at(pod))) {
+    match (&attempt.stop, started_at(&attempt, pod)) {
         (Some(_), Some(_)) => {
             lower_deadline(draft, pod, 1);
             if is_lowering_refused(draft) {
@@ -300,10 +328,14 @@ fn keep_to_slice(draft: &mut Draft<'_>, pod: &PodFacts, started_at: Timestamp) {
     if let Some(start_time) = pod.start_time {
         lower_deadline(draft, pod, seconds_between(start_time, slice.end));
     }
-    if is_lowering_refused(draft) && is_due(draft, slice.end) {
+    if is_lowering_refused(draft) && slice.end <= draft.now {
         request_stop(draft, pod, StopReason::TimeLimit);
         draft.step(Step::DeletePod(PodRef::to(pod)));
     }
+}
+
+fn slice_end(draft: &Draft<'_>, pod: &PodFacts, started_at: Timestamp) -> Timestamp {
+    limits::slice_of(pod, started_at, draft.spec, &draft.status).end
 }
 
 /// Whether the API server has just refused to lower the pod's deadline.

@@ -1,24 +1,28 @@
-//! An attempt has ended: record it, exactly once, and decide what it means.
+//! An attempt has ended: record it, exactly once, and judge what that means.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{
-    backoff::{delay_after_interruption, delay_before_retry},
+    backoff::{delay_after_interruption, delay_before_jitter, delay_before_retry},
     blocked,
     budgets::{self, Class},
     charge::{self, Charge},
     draft::Draft,
-    failure_policy, finish, limits, modifiers,
+    failure_policy, finish, limits,
+    modifiers::Changes,
+    next::Next,
     observed::{Cause, PodFacts},
     outcome::{self, Ending},
-    progress::{self, Merged},
-    steps::{EventReason, PodRef},
+    progress::{self, Gain},
+    steps::{EventReason, PodRef, Why},
     suspension,
 };
 use crate::{
     api::task::{
         Action, AttemptReason, AttemptState, ConditionReason, ConditionType, CurrentAttempt, EndedAttempt,
-        FailureReason, LastFailure, Outcome, Phase, PhaseReason, Reason, Rule,
+        FailureReason, LastFailure, OnExhausted, Outcome, Phase, PhaseReason, Reason, Rule,
     },
     types::{time::after, truncate},
 };
@@ -30,30 +34,214 @@ const LONGEST_MESSAGE: usize = 1024;
 /// The most bytes of a node's name in the history of attempts: few have more, and a status has to stay small.
 const LONGEST_NODE: usize = 64;
 
-/// Records an attempt that ended, and its verdict. What was reported is merged before anything is counted: a crash
-/// after a checkpoint is a crash with progress.
-pub(super) fn record_end(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>) {
-    let Some(attempt) = draft.status.current_attempt.clone() else { return };
-    let shown = blocked::shown(draft);
-    let ending = outcome::ending(&attempt, pod.map(AsRef::as_ref), &draft.spec.segment, shown.as_ref(), draft.now);
-    draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
-    let merged = progress::merge(&mut draft.status, &attempt, &ending, &draft.spec.checkpoint, draft.now);
-    let external = budgets::is_external_progress(&ending, merged, draft.spec);
-    if merged.is_progress || external {
-        charge::reset_by_progress(draft);
-    }
-    record(draft, &attempt, pod.map(AsRef::as_ref), &ending, merged);
-    warn_of_ignored_reports(draft, pod, &ending);
-    verdict(draft, &attempt, pod, &ending, merged);
+/// An attempt that ended, as it is to be judged.
+pub(super) struct Ended {
+    attempt: CurrentAttempt,
+    pod: Option<Arc<PodFacts>>,
+    ending: Ending,
+    gain: Gain,
 }
 
-fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts>, ending: &Ending, merged: Merged) {
-    let node_name = pod.and_then(|pod| pod.node.clone()).or_else(|| attempt.node_name.clone());
+/// What the end of an attempt means.
+#[derive(Debug, PartialEq)]
+pub(super) struct Verdict<'a> {
+    charge: Option<Charge<'a>>,
+    then: Then,
+}
+
+/// What follows the end of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+enum Then {
+    /// The program is done.
+    Succeed,
+    /// The task fails.
+    Fail(FailureReason, String),
+    /// The task is held for a human.
+    Hold(String),
+    /// The user has cancelled the task, or a limit is reached: nothing follows from this end.
+    Moot,
+    /// Another attempt follows.
+    GoOn(Delay),
+}
+
+/// When the next attempt may start; none for at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Delay {
+    until: Option<Timestamp>,
+    before_jitter: Option<Timestamp>,
+}
+
+impl Ended {
+    /// How the attempt under way ended; `pod` is none when it is gone.
+    pub(super) fn of(draft: &Draft<'_>, pod: Option<Arc<PodFacts>>) -> Option<Self> {
+        let attempt = draft.status.current_attempt.clone()?;
+        let shown = blocked::shown(draft);
+        let ending = outcome::ending(&attempt, pod.as_deref(), &draft.spec.segment, shown.as_ref(), draft.now);
+        let gain = progress::gain(&draft.status, &ending.report);
+        Some(Self { attempt, pod, ending, gain })
+    }
+
+    /// The attempt, at the start of a sentence.
+    fn what(&self) -> String {
+        format!("Attempt {} of segment {}", self.attempt.number, self.attempt.segment)
+    }
+
+    fn node(&self) -> Option<&str> {
+        let seen = self.pod.as_ref().and_then(|pod| pod.node.as_deref());
+        seen.or(self.attempt.node_name.as_deref())
+    }
+
+    /// How it ended, for a message.
+    fn why(&self) -> String {
+        format!("{} ended with {}: {}", self.what(), self.ending.reason_word(), self.ending.words)
+    }
+}
+
+impl<'a> Verdict<'a> {
+    /// What the end of an attempt means that is recorded. A limit is asked for before a budget.
+    pub(super) fn on(ended: &Ended, draft: &Draft<'a>) -> Self {
+        let Ended { pod, ending, gain, .. } = ended;
+        let class = budgets::class_of(ending, *gain, draft.spec, draft.now);
+        let rule = failure_policy::matching_rule(ending, pod.as_deref(), draft.spec);
+        let charge = class.map(|class| Charge::of(class, rule, draft));
+        let then = success(ending)
+            .or_else(|| draft.spec.cancel.then_some(Then::Moot))
+            .or_else(|| decree(ended, rule))
+            .or_else(|| end_by_limit(ending, draft))
+            .or_else(|| exhaustion(ended, charge?, draft))
+            .unwrap_or_else(|| Then::GoOn(delay(ended, charge, draft)));
+        Self { charge, then }
+    }
+
+    /// What comes next, if the end of the attempt is that of the run.
+    pub(super) fn end_of_run(&self) -> Option<Next> {
+        match &self.then {
+            Then::Succeed => Some(Next::Succeed),
+            Then::Fail(reason, message) => Some(Next::Fail(*reason, message.clone())),
+            Then::Hold(_) | Then::Moot | Then::GoOn(_) => None,
+        }
+    }
+}
+
+fn success(ending: &Ending) -> Option<Then> {
+    (ending.outcome == Outcome::Completed).then_some(Then::Succeed)
+}
+
+/// What is decided without counting: a rule says Fail or Hold, or the program that it is no use and no rule knows better.
+fn decree(ended: &Ended, rule: Option<&Rule>) -> Option<Then> {
+    match rule.map(|rule| (rule.action, &rule.name)) {
+        Some((Action::Fail, name)) => {
+            Some(Then::Fail(FailureReason::FailedByRule, format!("rule {name}: {}", ended.why())))
+        }
+        Some((Action::Hold, name)) => Some(Then::Hold(format!("rule {name}: {}", ended.why()))),
+        None if ended.ending.reason == Some(AttemptReason::Permanent) => {
+            let message = format!("{} reported a permanent error: {}", ended.what(), ended.ending.words);
+            Some(Then::Fail(FailureReason::PermanentError, message))
+        }
+        Some((Action::Retry | Action::Ignore | Action::Rollback | Action::StartOver, _)) | None => None,
+    }
+}
+
+/// A limit has cut the attempt, or forbids another one.
+fn end_by_limit(ending: &Ending, draft: &Draft<'_>) -> Option<Then> {
+    if let Some(AttemptReason::Limit(limit)) = ending.reason {
+        return Some(Then::Fail(limit.into(), finish::limit_message(limit, &draft.status)));
+    }
+    limits::is_reached(&draft.spec.limits, &draft.status, draft.now).then_some(Then::Moot)
+}
+
+/// Tries are used up: the task fails or is held, as the policy says.
+fn exhaustion(ended: &Ended, charge: Charge<'_>, draft: &Draft<'_>) -> Option<Then> {
+    let reason = charge.exhausted?;
+    let message = match charge.rule.filter(|_| reason == FailureReason::RuleLimitExceeded) {
+        Some(rule) => rule_exhausted_message(rule, charge.in_a_row, ended),
+        None => exhausted_message(charge.class, charge.in_a_row, ended),
+    };
+    Some(match draft.spec.failure_policy.on_exhausted {
+        OnExhausted::Fail => Then::Fail(reason, message),
+        OnExhausted::Hold => Then::Hold(format!("{reason}: {message}")),
+    })
+}
+
+fn delay(ended: &Ended, charge: Option<Charge<'_>>, draft: &Draft<'_>) -> Delay {
+    let at = |time| Delay { until: Some(time), before_jitter: None };
+    let ending = &ended.ending;
+    let asked = match ending.outcome {
+        Outcome::Yielded => ending.report.resume_after,
+        Outcome::Failed => ending.report.error.as_ref().and_then(|error| error.retry_after),
+        Outcome::Completed | Outcome::TimeLimit | Outcome::Stopped | Outcome::StartFailed | Outcome::Interrupted => {
+            None
+        }
+    };
+    if let Some(asked) = asked {
+        return at(asked.end(draft.now, draft.spec.retry.max_retry_after));
+    }
+    let Some(Charge { class, rule, in_a_row, .. }) = charge else { return Delay::default() };
+    if let Some(delay) = rule.and_then(|rule| rule.delay) {
+        return at(after(draft.now, delay.as_secs()));
+    }
+    match class {
+        Class::Stall => Delay::default(),
+        Class::Interruption => at(after(draft.now, delay_after_interruption(in_a_row))),
+        Class::Failure | Class::StartFailure => {
+            let backoff = &draft.spec.retry.backoff;
+            let drawn = delay_before_retry(in_a_row, backoff, draft.seen.uid, ended.attempt.number);
+            let before = delay_before_jitter(in_a_row, backoff);
+            let before_jitter = (before != drawn).then(|| after(draft.now, before));
+            Delay { until: Some(after(draft.now, drawn)), before_jitter }
+        }
+    }
+}
+
+/// Records an attempt that ended. What was reported is merged before anything is counted: a crash after a checkpoint is a
+/// crash with progress.
+pub(super) fn record(draft: &mut Draft<'_>, ended: &Ended) {
+    let Ended { attempt, ending, gain, .. } = ended;
+    draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
+    progress::merge(&mut draft.status, attempt, ending, &draft.spec.checkpoint, draft.now);
+    if gain.is_progress || budgets::is_external_progress(ending, *gain, draft.spec) {
+        charge::reset_by_progress(draft);
+    }
+    if matches!(ending.outcome, Outcome::TimeLimit | Outcome::Yielded) {
+        draft.status.segment = draft.status.segment.saturating_add(1);
+    }
+    record_attempt(draft, ended);
+    warn_of_ignored_reports(draft, ended);
+}
+
+/// Counts an end, and prepares the attempt that follows, if one does.
+pub(super) fn settle(draft: &mut Draft<'_>, ended: &Ended, verdict: &Verdict<'_>) {
+    let Verdict { charge, then } = verdict;
+    if let Some(charge) = charge {
+        charge.count(&mut draft.status);
+    }
+    let rule = charge.and_then(|charge| charge.rule);
+    let mut before_jitter = None;
+    match then {
+        Then::Succeed | Then::Fail(..) | Then::Moot => {}
+        Then::Hold(why) => suspension::hold(draft, why),
+        Then::GoOn(delay) => {
+            let pod = ended.pod.as_deref();
+            let changes = rule.map(|rule| Changes::by(rule, pod, ended.node(), &draft.status));
+            if let Some(changes) = &changes {
+                changes.apply(&mut draft.status);
+            }
+            draft.status.next_attempt_time = delay.until.filter(|until| *until > draft.now);
+            before_jitter = delay.before_jitter;
+            announce(draft, ended, charge.is_some(), changes.as_ref());
+        }
+    }
+    draft.explain(Why { rule: rule.map(|rule| rule.name.clone()), before_jitter });
+}
+
+fn record_attempt(draft: &mut Draft<'_>, ended: &Ended) {
+    let Ended { attempt, pod, ending, gain } = ended;
+    let node_name = ended.node().map(str::to_owned);
     let reason = ending.reason_word();
     draft.update_attempt(|attempt| {
         attempt.state = AttemptState::Ended;
         attempt.started_at = ending.started_at;
-        attempt.pod_uid = pod.map(|pod| pod.uid.clone()).or_else(|| attempt.pod_uid.take());
+        attempt.pod_uid = pod.as_ref().map(|pod| pod.uid.clone()).or_else(|| attempt.pod_uid.take());
         attempt.node_name.clone_from(&node_name);
     });
     draft.mark_false(ConditionType::AttemptOverdue, ConditionReason::Ended, "");
@@ -68,7 +256,7 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
     let is_a_try = ending.outcome != Outcome::Stopped || ending.started_at.is_some();
     status.totals.attempts = status.totals.attempts.saturating_add(i64::from(is_a_try));
     let was_in_vain = matches!(ending.outcome, Outcome::Failed | Outcome::Interrupted);
-    if was_in_vain && !merged.has_new_checkpoint {
+    if was_in_vain && !gain.has_new_checkpoint {
         status.totals.work_lost_seconds = status.totals.work_lost_seconds.saturating_add(ending.active_seconds());
     }
     status.recent_attempts.insert(
@@ -100,135 +288,27 @@ fn record(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: Option<&PodFacts
     }
 }
 
-fn warn_of_ignored_reports(draft: &mut Draft<'_>, pod: Option<&Arc<PodFacts>>, ending: &Ending) {
-    if !ending.report.problems.is_empty() {
-        let note = format!("The report has faults: {}.", ending.report.problems.join("; "));
-        draft.pod_warning(PodRef::to_seen(pod), EventReason::ReportIgnored, &note);
+fn warn_of_ignored_reports(draft: &mut Draft<'_>, ended: &Ended) {
+    let problems = &ended.ending.report.problems;
+    if !problems.is_empty() {
+        let note = format!("The report has faults: {}.", problems.join("; "));
+        draft.pod_warning(PodRef::to_seen(ended.pod.as_ref()), EventReason::ReportIgnored, &note);
     }
 }
 
-/// What the end means: success, failure, or what to wait for. A limit is asked for before a budget.
-fn verdict(
-    draft: &mut Draft<'_>,
-    attempt: &CurrentAttempt,
-    pod: Option<&Arc<PodFacts>>,
-    ending: &Ending,
-    merged: Merged,
-) {
-    let what = format!("Attempt {} of segment {}", attempt.number, attempt.segment);
-    if ending.outcome == Outcome::Completed {
-        return finish::succeed(draft);
-    }
-    let class = budgets::class_of(ending, merged, draft.spec, draft.now);
-    let rule = failure_policy::matching_rule(ending, pod.map(AsRef::as_ref), draft.spec);
-    let charge = class.map(|class| charge::charge(rule, class, draft));
-    if draft.spec.cancel || ends_by_decree(draft, &what, ending, rule) {
-        return;
-    }
-    if let Some(AttemptReason::Limit(limit)) = ending.reason {
-        return finish::fail_by_limit(draft, limit);
-    }
-    if matches!(ending.outcome, Outcome::TimeLimit | Outcome::Yielded) {
-        draft.status.segment = draft.status.segment.saturating_add(1);
-    }
-    if limits::is_reached(&draft.spec.limits, &draft.status, draft.now) {
-        return;
-    }
-    if let Some((class, Charge { in_a_row, exhausted: Some(reason) })) = class.zip(charge) {
-        let message = match rule.filter(|_| reason == FailureReason::RuleLimitExceeded) {
-            Some(rule) => rule_exhausted_message(rule, in_a_row, &what, ending),
-            None => exhausted_message(class, in_a_row, &what, ending),
-        };
-        return charge::exhaust(draft, reason, &message);
-    }
-    let by_rule = rule.map(|rule| {
-        let node = draft.status.current_attempt.as_ref().and_then(|attempt| attempt.node_name.clone());
-        modifiers::adjust(rule, pod.map(AsRef::as_ref), node.as_deref(), &mut draft.status)
-    });
-    let delay = draft.delay(attempt, ending, class.zip(charge.map(|charge| charge.in_a_row)), rule);
-    wait(draft, delay);
-    announce(draft, &what, pod, ending, class, by_rule.as_deref());
-}
-
-/// Whether the end is decided without counting: a rule says Fail or Hold, or the program that it is no use and no rule
-/// knows better.
-fn ends_by_decree(draft: &mut Draft<'_>, what: &str, ending: &Ending, rule: Option<&Rule>) -> bool {
-    let why = || format!("{what} ended with {}: {}", ending.reason_word(), ending.words);
-    match rule.map(|rule| (rule.action, &rule.name)) {
-        Some((Action::Fail, name)) => {
-            finish::fail(draft, FailureReason::FailedByRule, &format!("rule {name}: {}", why()));
-            true
-        }
-        Some((Action::Hold, name)) => {
-            suspension::hold(draft, &format!("rule {name}: {}", why()));
-            true
-        }
-        None if ending.reason == Some(AttemptReason::Permanent) => {
-            let message = format!("{what} reported a permanent error: {}", ending.words);
-            finish::fail(draft, FailureReason::PermanentError, &message);
-            true
-        }
-        Some((Action::Retry | Action::Ignore | Action::Rollback | Action::StartOver, _)) | None => false,
-    }
-}
-
-impl Draft<'_> {
-    /// When the next attempt may start; none for at once.
-    fn delay(
-        &self,
-        attempt: &CurrentAttempt,
-        ending: &Ending,
-        counted: Option<(Class, i64)>,
-        rule: Option<&Rule>,
-    ) -> Option<jiff::Timestamp> {
-        let asked = match ending.outcome {
-            Outcome::Yielded => ending.report.resume_after,
-            Outcome::Failed => ending.report.error.as_ref().and_then(|error| error.retry_after),
-            Outcome::Completed
-            | Outcome::TimeLimit
-            | Outcome::Stopped
-            | Outcome::StartFailed
-            | Outcome::Interrupted => None,
-        };
-        if let Some(asked) = asked {
-            return Some(asked.end(self.now, self.spec.retry.max_retry_after));
-        }
-        if let Some(delay) = rule.and_then(|rule| rule.delay) {
-            return Some(after(self.now, delay.as_secs()));
-        }
-        let seconds = match counted? {
-            (Class::Stall, _) => return None,
-            (Class::Interruption, n) => delay_after_interruption(n),
-            (Class::Failure | Class::StartFailure, n) => {
-                delay_before_retry(n, &self.spec.retry.backoff, self.seen.uid, attempt.number)
-            }
-        };
-        Some(after(self.now, seconds))
-    }
-}
-
-fn wait(draft: &mut Draft<'_>, until: Option<jiff::Timestamp>) {
-    draft.status.next_attempt_time = until.filter(|until| *until > draft.now);
-}
-
-fn announce(
-    draft: &mut Draft<'_>,
-    what: &str,
-    pod: Option<&Arc<PodFacts>>,
-    ending: &Ending,
-    class: Option<Class>,
-    by_rule: Option<&str>,
-) {
-    let pod = PodRef::to_seen(pod);
+/// Says how the attempt ended, and when the next one starts.
+fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Option<&Changes<'_>>) {
+    let Ended { pod, ending, .. } = ended;
+    let (what, pod) = (ended.what(), PodRef::to_seen(pod.as_ref()));
     let time = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
-    let then = by_rule.map_or_else(|| time.clone(), |by_rule| format!("{time} ({by_rule})"));
+    let then = changes.map_or_else(|| time.clone(), |changes| format!("{time} ({changes})"));
     let why = ending.reason.map_or_else(|| Reason::from(ending.outcome), Reason::from);
     let (said, exit) = (said(ending, 512), exit(ending));
     match ending.outcome {
         Outcome::Completed => {}
         Outcome::TimeLimit | Outcome::Yielded => {
             draft.status.reason.clear();
-            let stall = if class.is_some() { " without progress" } else { "" };
+            let stall = if is_charged { " without progress" } else { "" };
             draft.pod_event(
                 pod,
                 EventReason::SegmentEnded,
@@ -276,13 +356,15 @@ fn exit(ending: &Ending) -> String {
     ending.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default()
 }
 
-fn rule_exhausted_message(rule: &Rule, in_a_row: i64, what: &str, ending: &Ending) -> String {
-    let (said, exit) = (said(ending, 192), exit(ending));
+fn rule_exhausted_message(rule: &Rule, in_a_row: i64, ended: &Ended) -> String {
+    let Ended { ending, .. } = ended;
+    let (what, said, exit) = (ended.what(), said(ending, 192), exit(ending));
     format!("{what} was number {in_a_row} in a row for rule {} ({}{exit}){said}", rule.name, ending.reason_word())
 }
 
-fn exhausted_message(class: Class, in_a_row: i64, what: &str, ending: &Ending) -> String {
-    let (said, exit) = (said(ending, 192), exit(ending));
+fn exhausted_message(class: Class, in_a_row: i64, ended: &Ended) -> String {
+    let Ended { ending, .. } = ended;
+    let (what, said, exit) = (ended.what(), said(ending, 192), exit(ending));
     match class {
         Class::Stall => format!(
             "{in_a_row} segments in a row ended without progress; report a checkpoint or progress to \

@@ -26,12 +26,13 @@ pub(super) fn delay_after_interruption(n: i64) -> i64 {
     (1_i64 << doublings).min(LONGEST_AFTER_INTERRUPTION)
 }
 
+/// The delay before retry `n` of a class, in whole seconds, before jitter.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     reason = "a cast of what is too large stays at the largest number"
 )]
-fn delay_before_jitter(n: i64, backoff: &Backoff) -> i64 {
+pub(super) fn delay_before_jitter(n: i64, backoff: &Backoff) -> i64 {
     let doublings = i32::try_from(n.saturating_sub(1).max(0)).unwrap_or(i32::MAX);
     let grown = backoff.initial.as_secs() as f64 * backoff.multiplier.as_f64().powi(doublings);
     (grown.ceil() as i64).min(backoff.max.as_secs())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{outcome::Ending, progress::Merged};
+use super::{outcome::Ending, progress::Gain};
 use crate::api::task::{Budgets, CheckpointSource, Consecutive, FailureReason, LongTaskSpec, LongTaskStatus, Outcome};
 
 /// How short a yielding attempt of an `External` task may be before it counts as a stall, in seconds: a program that
@@ -19,12 +19,12 @@ pub(super) enum Class {
 }
 
 /// The class that an attempt's end belongs to; none when it costs nothing.
-pub(super) fn class_of(ending: &Ending, merged: Merged, spec: &LongTaskSpec, now: Timestamp) -> Option<Class> {
+pub(super) fn class_of(ending: &Ending, gain: Gain, spec: &LongTaskSpec, now: Timestamp) -> Option<Class> {
     let waits = ending.report.resume_after.is_some_and(|delay| delay.end(now, spec.retry.max_retry_after) > now);
     match ending.outcome {
         Outcome::Completed | Outcome::Stopped => None,
         Outcome::Yielded if waits => None,
-        Outcome::TimeLimit | Outcome::Yielded => is_stall(ending, merged, spec).then_some(Class::Stall),
+        Outcome::TimeLimit | Outcome::Yielded => is_stall(ending, gain, spec).then_some(Class::Stall),
         Outcome::StartFailed => Some(Class::StartFailure),
         Outcome::Interrupted => Some(Class::Interruption),
         Outcome::Failed => Some(Class::Failure),
@@ -33,9 +33,9 @@ pub(super) fn class_of(ending: &Ending, merged: Merged, spec: &LongTaskSpec, now
 
 /// Whether an attempt counts as progress although nothing was reported: the program keeps its own checkpoints, and it
 /// ran to its limit or for a while.
-pub(super) fn is_external_progress(ending: &Ending, merged: Merged, spec: &LongTaskSpec) -> bool {
+pub(super) fn is_external_progress(ending: &Ending, gain: Gain, spec: &LongTaskSpec) -> bool {
     spec.checkpoint.source == CheckpointSource::External
-        && !merged.completed_is_known
+        && !gain.completed_is_known
         && match ending.outcome {
             Outcome::TimeLimit => true,
             Outcome::Yielded => ending.active_seconds() >= SHORTEST_EXTERNAL_YIELD,
@@ -45,12 +45,22 @@ pub(super) fn is_external_progress(ending: &Ending, merged: Merged, spec: &LongT
         }
 }
 
-fn is_stall(ending: &Ending, merged: Merged, spec: &LongTaskSpec) -> bool {
-    !merged.is_progress && !is_external_progress(ending, merged, spec)
+fn is_stall(ending: &Ending, gain: Gain, spec: &LongTaskSpec) -> bool {
+    !gain.is_progress && !is_external_progress(ending, gain, spec)
 }
 
-/// Counts one more of the class; returns how many there are in a row.
-pub(super) fn count(class: Class, status: &mut LongTaskStatus) -> i64 {
+/// How many of the class there are in a row.
+pub(super) fn in_a_row(class: Class, status: &LongTaskStatus) -> i64 {
+    match class {
+        Class::Failure => status.consecutive.failures,
+        Class::Stall => status.consecutive.stalls,
+        Class::StartFailure => status.consecutive.start_failures,
+        Class::Interruption => status.consecutive.interruptions,
+    }
+}
+
+/// Counts one more of the class.
+pub(super) fn count(class: Class, status: &mut LongTaskStatus) {
     count_total(class, status);
     let in_a_row = match class {
         Class::Failure => &mut status.consecutive.failures,
@@ -59,7 +69,6 @@ pub(super) fn count(class: Class, status: &mut LongTaskStatus) -> i64 {
         Class::Interruption => &mut status.consecutive.interruptions,
     };
     *in_a_row = in_a_row.saturating_add(1);
-    *in_a_row
 }
 
 /// Counts one more of the class in the totals only: a rule of its own counts it in a row.
@@ -78,7 +87,7 @@ pub(super) fn reset(status: &mut LongTaskStatus) {
     status.consecutive = Consecutive::default();
 }
 
-/// The failure that `in_a_row` of a class mean, if that is more than its budget allows.
+/// The reason to fail when the count exceeds the budget of its class.
 pub(super) fn exhausted(class: Class, in_a_row: i64, budgets: &Budgets) -> Option<FailureReason> {
     let (budget, reason) = match class {
         Class::Failure => (budgets.failures, FailureReason::FailureBudgetExhausted),
@@ -102,7 +111,8 @@ mod tests {
         let expected = Consecutive { failures: 1, stalls: 2, start_failures: 1, interruptions: 1 };
         assert_eq!(status.consecutive, expected);
         reset(&mut status);
-        assert_eq!(count(Class::Stall, &mut status), 1);
+        count(Class::Stall, &mut status);
+        assert_eq!(in_a_row(Class::Stall, &status), 1);
         assert_eq!((status.consecutive.failures, status.totals.failures, status.totals.stalls), (0, 1, 3));
     }
 
@@ -110,7 +120,8 @@ mod tests {
     fn a_counter_stops_at_the_end_of_its_numbers() {
         let mut status = LongTaskStatus::default();
         status.consecutive.failures = i64::MAX;
-        assert_eq!(count(Class::Failure, &mut status), i64::MAX);
+        count(Class::Failure, &mut status);
+        assert_eq!(in_a_row(Class::Failure, &status), i64::MAX);
     }
 
     #[test]

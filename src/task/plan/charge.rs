@@ -3,31 +3,49 @@
 use super::{
     budgets::{self, Class},
     draft::Draft,
-    finish, suspension,
 };
-use crate::api::task::{Action, FailureReason, LongTaskStatus, OnExhausted, Rule, RuleCounter};
+use crate::api::task::{Action, FailureReason, LongTaskStatus, Rule, RuleCounter};
 
 /// How often a rule that drops checkpoints may act without a limit of its own.
 const DROPS_ALLOWED: i32 = 3;
 /// What an attempt's end is charged with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Charge {
-    /// How many in a row, by whatever counts them: the delay grows with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Charge<'a> {
+    /// The class of trouble.
+    pub(super) class: Class,
+    /// The rule that matched, if one did.
+    pub(super) rule: Option<&'a Rule>,
+    /// How many in a row, with this one, by whatever counts them: the delay grows with it.
     pub(super) in_a_row: i64,
     /// Set when that is more than is allowed.
     pub(super) exhausted: Option<FailureReason>,
 }
 
-/// Counts an attempt's end: by the rule, where that has a limit of its own or charges no budget; else by its class.
-pub(super) fn charge(rule: Option<&Rule>, class: Class, draft: &mut Draft<'_>) -> Charge {
-    let Some((rule, limit)) = rule.and_then(|rule| Some((rule, own_limit(rule)?))) else {
-        let in_a_row = budgets::count(class, &mut draft.status);
-        return Charge { in_a_row, exhausted: budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets) };
-    };
-    budgets::count_total(class, &mut draft.status);
-    let in_a_row = count(rule, &mut draft.status);
-    let is_exhausted = limit.is_some_and(|limit| in_a_row > i64::from(limit));
-    Charge { in_a_row, exhausted: is_exhausted.then_some(FailureReason::RuleLimitExceeded) }
+impl<'a> Charge<'a> {
+    /// What one more of the class is charged with: by the rule, where that has a limit of its own or charges no budget; else
+    /// by its class.
+    pub(super) fn of(class: Class, rule: Option<&'a Rule>, draft: &Draft<'_>) -> Self {
+        let Some((own, limit)) = rule.and_then(|rule| Some((rule, own_limit(rule)?))) else {
+            let in_a_row = budgets::in_a_row(class, &draft.status).saturating_add(1);
+            let exhausted = budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets);
+            return Self { class, rule, in_a_row, exhausted };
+        };
+        let counter = draft.status.rule_counters.iter().find(|counter| counter.name == own.name);
+        let in_a_row = counter.map_or(0, |counter| counter.count).saturating_add(1);
+        let is_exhausted = limit.is_some_and(|limit| in_a_row > i64::from(limit));
+        Self { class, rule, in_a_row, exhausted: is_exhausted.then_some(FailureReason::RuleLimitExceeded) }
+    }
+
+    /// Counts it.
+    pub(super) fn count(&self, status: &mut LongTaskStatus) {
+        match self.rule.filter(|rule| own_limit(rule).is_some()) {
+            Some(rule) => {
+                budgets::count_total(self.class, status);
+                count(rule, status);
+            }
+            None => budgets::count(self.class, status),
+        }
+    }
 }
 
 /// How a rule bounds its own retries, `Some(None)` being not at all; none when the budget of the class does.
@@ -41,13 +59,11 @@ fn own_limit(rule: &Rule) -> Option<Option<i32>> {
     }
 }
 
-fn count(rule: &Rule, status: &mut LongTaskStatus) -> i64 {
-    if let Some(counter) = status.rule_counters.iter_mut().find(|counter| counter.name == rule.name) {
-        counter.count = counter.count.saturating_add(1);
-        return counter.count;
+fn count(rule: &Rule, status: &mut LongTaskStatus) {
+    match status.rule_counters.iter_mut().find(|counter| counter.name == rule.name) {
+        Some(counter) => counter.count = counter.count.saturating_add(1),
+        None => status.rule_counters.push(RuleCounter { name: rule.name.clone(), count: 1 }),
     }
-    status.rule_counters.push(RuleCounter { name: rule.name.clone(), count: 1 });
-    1
 }
 
 /// Sets back what progress sets back: the counters of the classes, and those of the rules that want it. The counters of
@@ -69,12 +85,4 @@ fn is_reset_by_progress(rule: &Rule, by_default: bool) -> bool {
         Action::Rollback | Action::StartOver => false,
         Action::Retry | Action::Ignore | Action::Fail | Action::Hold => by_default,
     })
-}
-
-/// Tries are used up: fails or holds the task, as the policy says.
-pub(super) fn exhaust(draft: &mut Draft<'_>, reason: FailureReason, message: &str) {
-    match draft.spec.failure_policy.on_exhausted {
-        OnExhausted::Fail => finish::fail(draft, reason, message),
-        OnExhausted::Hold => suspension::hold(draft, &format!("{reason}: {message}")),
-    }
 }

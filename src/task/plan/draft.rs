@@ -5,9 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    limits,
     observed::{Observed, PodFacts, RefusedStep},
-    steps::{EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Step, TaskEvent, Wake, Why},
 };
 use crate::{
     api::task::{
@@ -19,16 +18,18 @@ use crate::{
 /// The longest action of an event that the API server takes, in bytes.
 const LONGEST_ACTION: usize = 128;
 
-/// The next status, and what to do and say, as far as the questions asked so far tell.
+/// The next status, and what to do and say, as far as that is decided.
+///
+/// What takes it by `&mut` returns nothing, and what returns something takes it by `&`: a question never acts.
 pub(super) struct Draft<'a> {
     pub(super) seen: &'a Observed<'a>,
     pub(super) spec: &'a LongTaskSpec,
     pub(super) now: Timestamp,
     pub(super) status: LongTaskStatus,
-    pub(super) wake: Wake,
     steps: Vec<Step>,
     refused: Vec<&'a RefusedStep>,
     events: Vec<TaskEvent>,
+    why: Why,
     is_guarded: bool,
 }
 
@@ -41,10 +42,10 @@ impl<'a> Draft<'a> {
             spec: &seen.task.spec,
             now,
             status,
-            wake: Wake::OnChange,
             steps: Vec::new(),
             refused: Vec::new(),
             events: Vec::new(),
+            why: Why::default(),
             is_guarded: false,
         };
         if draft.status.run.number == 0 {
@@ -57,13 +58,6 @@ impl<'a> Draft<'a> {
             draft.mark_true(ConditionType::Reconciling, ConditionReason::Started, "the run has started");
         }
         draft
-    }
-
-    /// Looks again when the next limit of time is reached.
-    pub(super) fn wake_at_next_limit(&mut self) {
-        if let Some(limit) = limits::next_limit(&self.spec.limits, &self.status) {
-            self.wake.no_later_than(limit);
-        }
     }
 
     /// Records where the task stands, where that needs no reason.
@@ -118,6 +112,11 @@ impl<'a> Draft<'a> {
         self.refused.iter().copied()
     }
 
+    /// Says what decided about an attempt that ended.
+    pub(super) fn explain(&mut self, why: Why) {
+        self.why = why;
+    }
+
     /// Has the status written even if it is as it was: the write carries the version of the reading that the plan was
     /// made from, so that steps which only the newest reading allows are not taken from an old one.
     pub(super) fn guard(&mut self) {
@@ -152,7 +151,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The finished plan. Its status is left out when it is the recorded one and no pod is created.
-    pub(super) fn finish(mut self) -> Plan {
+    pub(super) fn finish(mut self, wake: Wake) -> Plan {
         let generation = self.seen.generation();
         self.status.observed_generation = generation;
         for condition in &mut self.status.conditions {
@@ -164,7 +163,8 @@ impl<'a> Draft<'a> {
             status: (changed || creates || self.is_guarded).then_some(self.status),
             steps: self.steps,
             events: self.events,
-            wake: self.wake,
+            wake,
+            why: self.why,
         }
     }
 }

@@ -1,24 +1,26 @@
 //! How a run ends: done, failed or cancelled.
 
-use super::{draft::Draft, steps::EventReason};
+use jiff::Timestamp;
+
+use super::{
+    draft::Draft,
+    steps::{EventReason, Step},
+};
 use crate::{
-    api::task::{ConditionReason, ConditionType, FailureReason, Limit, Phase, Reason},
-    types::truncate,
+    api::task::{ConditionReason, ConditionType, FailureReason, Limit, LongTaskStatus, Phase, Reason},
+    types::{is_condition_true, time::after, truncate},
 };
 
 /// How much of a message is said again, in bytes.
 const SHORT: usize = 128;
 
-/// Fails the task because a limit of time is reached.
-pub(super) fn fail_by_limit(draft: &mut Draft<'_>, limit: Limit) {
-    let message = match limit {
-        Limit::ActiveTime => {
-            format!("the attempts ran for {}s, limits.activeTime is used up", draft.status.active_seconds)
-        }
+/// Why a task fails whose limit of time is reached.
+pub(super) fn limit_message(limit: Limit, status: &LongTaskStatus) -> String {
+    match limit {
+        Limit::ActiveTime => format!("the attempts ran for {}s, limits.activeTime is used up", status.active_seconds),
         Limit::WallTime => "limits.wallTime since the start of the run is used up".to_owned(),
         Limit::Deadline => "limits.deadline has passed".to_owned(),
-    };
-    fail(draft, limit.into(), &message);
+    }
 }
 
 /// Fails the task for good.
@@ -44,6 +46,38 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
     draft.event(EventReason::Succeeded, &note);
 }
 
+/// The user has cancelled the task.
+pub(super) fn cancel(draft: &mut Draft<'_>) {
+    end(draft, Phase::Cancelled, ConditionReason::Cancelled, "cancelled by the user");
+    draft.event(EventReason::Cancelled, "Cancelled; the last checkpoint stays in status.");
+}
+
+/// The task has ended before: an edit starts nothing.
+pub(super) fn rest(draft: &mut Draft<'_>) {
+    let recorded = draft.seen.task.status.as_ref();
+    let ended_before = recorded.is_some_and(|status| status.phase.is_some_and(Phase::is_terminal));
+    let is_edit = ended_before && draft.status.observed_generation != draft.seen.generation();
+    if is_edit && !is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
+        let note =
+            "The task has ended: this change of its spec starts nothing. Set a new spec.restart.token to run it again.";
+        draft.warning(EventReason::EditIgnored, note);
+    }
+}
+
+/// Deletes a task that ended long enough ago.
+pub(super) fn delete_when_expired(draft: &mut Draft<'_>) {
+    if expires_at(draft).is_some_and(|due| due <= draft.now) {
+        draft.step(Step::DeleteTask);
+    }
+}
+
+/// When a task that has ended is deleted, if the user wants it to be.
+pub(super) fn expires_at(draft: &Draft<'_>) -> Option<Timestamp> {
+    let phase = draft.status.phase.filter(|_| draft.status.live_attempt().is_none())?;
+    let (ttl, ended_at) = draft.spec.ttl_after(phase).zip(draft.status.completion_time)?;
+    Some(after(ended_at, ttl.as_secs()))
+}
+
 /// A number and its noun.
 pub(super) fn counted(number: i64, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -51,7 +85,7 @@ pub(super) fn counted(number: i64, what: &str) -> String {
 }
 
 /// Ends the run in a terminal phase.
-pub(super) fn end(draft: &mut Draft<'_>, phase: Phase, reason: impl Into<Reason>, message: &str) {
+fn end(draft: &mut Draft<'_>, phase: Phase, reason: impl Into<Reason>, message: &str) {
     // A segment that would have come next has not.
     draft.status.segment = draft.status.current_attempt.as_ref().map_or(draft.status.segment, |last| last.segment);
     draft.set_phase(phase);

@@ -4,11 +4,13 @@
 //! the same plan.
 
 mod attempt_active;
+mod attempt_create;
 mod attempt_ended;
 mod attempt_next;
 mod backoff;
 mod blocked;
 mod budgets;
+mod carry_out;
 mod charge;
 mod checkpoint_stale;
 mod draft;
@@ -18,6 +20,8 @@ mod finish;
 mod kubelet;
 mod limits;
 mod modifiers;
+mod moments;
+mod next;
 mod observed;
 mod outcome;
 mod overdue;
@@ -36,7 +40,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use self::draft::Draft;
+use self::{
+    attempt_ended::{Ended, Verdict},
+    draft::Draft,
+    next::Next,
+};
 pub use self::{
     kubelet::is_refusal,
     observed::{
@@ -44,9 +52,9 @@ pub use self::{
         Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
     },
     refused::{event_of_status as refused_status_event, event_without_status as refused_event},
-    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake},
+    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake, Why},
 };
-use crate::api::task::{AttemptState, LongTaskStatus};
+use crate::api::task::AttemptState;
 
 /// What to do next about a task.
 pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
@@ -60,48 +68,62 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     failure_policy::warn_of_rules_that_never_match(&mut draft);
     modifiers::take_back(&mut draft);
     restart::apply_restart_token(&mut draft);
-    match standing(seen, &draft.status, now) {
-        Standing::Free => attempt_next::decide_next(&mut draft),
-        Standing::Unborn => attempt_next::create_or_withdraw(&mut draft),
-        Standing::Live(pod) => attempt_active::sync_active(&mut draft, &pod),
-        Standing::Over(pod) => {
-            attempt_ended::record_end(&mut draft, pod.as_ref());
-            attempt_next::decide_next(&mut draft);
+    let decided = match standing(&draft) {
+        Standing::Free => None,
+        Standing::Unwanted => {
+            attempt_create::withdraw(&mut draft);
+            None
         }
-    }
+        Standing::Unborn => {
+            let refused = attempt_next::is_refused(&draft);
+            attempt_create::follow_edit(&mut draft);
+            Some(refused.unwrap_or_else(|| attempt_next::decide_create(&draft)))
+        }
+        Standing::Live(pod) => Some(Next::KeepUp(pod)),
+        Standing::Over(ended) => {
+            attempt_ended::record(&mut draft, &ended);
+            let verdict = Verdict::on(&ended, &draft);
+            attempt_ended::settle(&mut draft, &ended, &verdict);
+            verdict.end_of_run()
+        }
+    };
+    attempt_create::give_up_number_with_pod(&mut draft);
+    suspension::resume_when_asked(&mut draft);
+    let next = decided.unwrap_or_else(|| attempt_next::decide(&draft));
+    carry_out::carry_out(&mut draft, &next);
     checkpoint_stale::watch_checkpoint_age(&mut draft);
     pod_cleanup::clean_up(&mut draft);
     refused::show(&mut draft);
-    draft.finish()
+    let wake = moments::wake(&draft, &next);
+    draft.finish(wake)
 }
 
 /// Where the latest attempt stands.
 enum Standing {
     /// None is under way: there was none yet, or the last one was counted or withdrawn.
     Free,
+    /// It is decided, its pod does not exist, and it is not wanted any more.
+    Unwanted,
     /// It is decided, and its pod does not exist.
     Unborn,
     /// Its pod exists and has not ended.
     Live(Arc<PodFacts>),
-    /// It has ended and is not counted yet; `None` when its pod is gone.
-    Over(Option<Arc<PodFacts>>),
+    /// It has ended and is not counted yet.
+    Over(Box<Ended>),
 }
 
-fn standing(seen: &Observed<'_>, status: &LongTaskStatus, now: Timestamp) -> Standing {
-    let Some(attempt) = &status.current_attempt else { return Standing::Free };
-    let has_pod = match attempt.state {
-        AttemptState::Ended | AttemptState::Withdrawn => return Standing::Free,
-        AttemptState::Creating => false,
-        AttemptState::Starting | AttemptState::Running | AttemptState::Stopping => true,
-    };
-    match &seen.current {
+fn standing(draft: &Draft<'_>) -> Standing {
+    let Some(attempt) = draft.status.live_attempt() else { return Standing::Free };
+    let over = |pod| Ended::of(draft, pod).map_or(Standing::Free, |ended| Standing::Over(Box::new(ended)));
+    match &draft.seen.current {
         CurrentPod::Found(pod)
-            if outcome::has_ended(pod, now) && outcome::last_word_due(attempt, pod, now).is_none() =>
+            if outcome::has_ended(pod, draft.now) && outcome::last_word_due(attempt, pod, draft.now).is_none() =>
         {
-            Standing::Over(Some(Arc::clone(pod)))
+            over(Some(Arc::clone(pod)))
         }
         CurrentPod::Found(pod) => Standing::Live(Arc::clone(pod)),
-        CurrentPod::Gone | CurrentPod::None if has_pod => Standing::Over(None),
+        CurrentPod::Gone | CurrentPod::None if attempt.state != AttemptState::Creating => over(None),
+        CurrentPod::Gone | CurrentPod::None if attempt_next::is_unwanted(draft) => Standing::Unwanted,
         CurrentPod::Gone | CurrentPod::None => Standing::Unborn,
     }
 }

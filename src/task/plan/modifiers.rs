@@ -1,5 +1,7 @@
 //! What a rule changes for the attempts that follow: what they resume from, their memory, the nodes that they avoid.
 
+use std::fmt;
+
 use super::{draft::Draft, edits, observed::PodFacts};
 use crate::{
     api::task::{Action, LongTaskStatus, MemoryGrowth, Rule},
@@ -10,41 +12,79 @@ use crate::{
 /// How many nodes are avoided at most: with more, a small cluster would have none left to prefer.
 const AVOIDED_NODES: usize = 3;
 
-/// Makes the rule's changes, and says which, for people. `pod` is what the attempt ended with, `node` where it was.
-pub(super) fn adjust(rule: &Rule, pod: Option<&PodFacts>, node: Option<&str>, status: &mut LongTaskStatus) -> String {
-    let mut said = vec![format!("rule {}", rule.name)];
-    if drops_checkpoints(rule, status) {
-        said.push(match &status.checkpoint {
-            Some(checkpoint) => format!("back to checkpoint {}", checkpoint.sequence),
-            None => "back to the beginning".to_owned(),
-        });
-    }
-    if let Some(memory) = rule.memory.as_ref().and_then(|growth| grown(pod, growth)) {
-        (status.memory, status.memory_rule) = (Some(memory), Some(rule.name.clone()));
-        said.push(format!("memory raised to {memory}"));
-    }
-    if let Some(node) = node.filter(|_| rule.avoid_node == Some(true)) {
-        avoid(node, &rule.name, status);
-        said.push(format!("away from node {node} if possible"));
-    }
-    said.join(", ")
+/// What a rule changes for the attempts that follow.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Changes<'a> {
+    rule: &'a str,
+    dropped: Option<Dropped>,
+    memory: Option<MemorySize>,
+    avoided: Option<String>,
 }
 
-/// Drops the checkpoints that the rule says are bad, if it says so.
-fn drops_checkpoints(rule: &Rule, status: &mut LongTaskStatus) -> bool {
-    match rule.action {
-        Action::Retry | Action::Ignore | Action::Fail | Action::Hold => return false,
-        Action::Rollback if !status.checkpoint_history.is_empty() => {
-            status.checkpoint = Some(status.checkpoint_history.remove(0));
+/// Which checkpoints a rule says are bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dropped {
+    /// The latest: back to the one of this sequence.
+    Latest(i64),
+    /// All.
+    All,
+}
+
+impl<'a> Changes<'a> {
+    /// What the rule changes. `pod` is what the attempt ended with, `node` where it was.
+    pub(super) fn by(rule: &'a Rule, pod: Option<&PodFacts>, node: Option<&str>, status: &LongTaskStatus) -> Self {
+        let dropped = match rule.action {
+            Action::Retry | Action::Ignore | Action::Fail | Action::Hold => None,
+            Action::Rollback => Some(
+                status.checkpoint_history.first().map_or(Dropped::All, |earlier| Dropped::Latest(earlier.sequence)),
+            ),
+            Action::StartOver => Some(Dropped::All),
+        };
+        let memory = rule.memory.as_ref().and_then(|growth| grown(pod, growth));
+        let avoided = node.filter(|_| rule.avoid_node == Some(true)).map(str::to_owned);
+        Self { rule: &rule.name, dropped, memory, avoided }
+    }
+
+    /// Makes the changes.
+    pub(super) fn apply(&self, status: &mut LongTaskStatus) {
+        match self.dropped {
+            None => {}
+            Some(Dropped::Latest(_)) => status.checkpoint = Some(status.checkpoint_history.remove(0)),
+            Some(Dropped::All) => {
+                status.checkpoint = None;
+                status.checkpoint_history.clear();
+            }
         }
-        Action::Rollback | Action::StartOver => {
-            status.checkpoint = None;
-            status.checkpoint_history.clear();
+        if self.dropped.is_some() {
+            // The work behind the dropped checkpoints is done again: that it was done once must not make it a stall.
+            status.run.high_water = None;
+        }
+        if let Some(memory) = self.memory {
+            (status.memory, status.memory_rule) = (Some(memory), Some(self.rule.to_owned()));
+        }
+        if let Some(node) = &self.avoided {
+            avoid(node, self.rule, status);
         }
     }
-    // The work behind the dropped checkpoints is done again: that it was done once must not make it a stall.
-    status.run.high_water = None;
-    true
+}
+
+/// For people, such as `rule oom, memory raised to 2Gi`.
+impl fmt::Display for Changes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {}", self.rule)?;
+        match self.dropped {
+            None => {}
+            Some(Dropped::Latest(sequence)) => write!(f, ", back to checkpoint {sequence}")?,
+            Some(Dropped::All) => f.write_str(", back to the beginning")?,
+        }
+        if let Some(memory) = self.memory {
+            write!(f, ", memory raised to {memory}")?;
+        }
+        if let Some(node) = &self.avoided {
+            write!(f, ", away from node {node} if possible")?;
+        }
+        Ok(())
+    }
 }
 
 fn avoid(node: &str, rule: &str, status: &mut LongTaskStatus) {

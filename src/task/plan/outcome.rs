@@ -44,6 +44,18 @@ pub(super) struct Ending {
     pub(super) report: Report,
 }
 
+impl Ending {
+    /// Running time to charge, in seconds: at least 1 for an attempt that ran.
+    pub(super) fn active_seconds(&self) -> i64 {
+        self.started_at.map_or(0, |started_at| seconds_between(started_at, self.finished_at).max(1))
+    }
+
+    /// The reason in one word; empty when the outcome says it all.
+    pub(super) fn reason_word(&self) -> String {
+        self.reason.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 /// Whether the pod's attempt has ended. Container states choose the outcome, never this moment: the phase turns
 /// terminal a second after the last container, and a create in between can still meet the old pod's quota.
 pub(super) fn has_ended(pod: &PodFacts, now: Timestamp) -> bool {
@@ -71,8 +83,8 @@ pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Times
     Some(after(stopping_began, pod.grace.saturating_add(LAST_WORD_SECONDS))).filter(|due| *due > now)
 }
 
-/// Classifies an attempt that has ended; `None` when its pod is gone. `shown` is what last kept it from starting: a pod
-/// that is deleted forgets.
+/// How an attempt ended; `pod` is none when it is gone. `shown` is the last reason of `Blocked`: a deleted pod no longer
+/// has it.
 pub(super) fn ending(
     attempt: &CurrentAttempt,
     pod: Option<&PodFacts>,
@@ -84,7 +96,7 @@ pub(super) fn ending(
     let end = left.filter(|end| end.reason != LOST_BY_RUNTIME);
     let report = left.map(ContainerEnd::report).unwrap_or_default();
     let facts = Facts { attempt, pod, end, report: &report, segment, shown };
-    let (outcome, reason) = facts.outcome();
+    let Classified { outcome, reason } = facts.classify();
     let started_at = left.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
     Ending {
         outcome,
@@ -112,6 +124,23 @@ fn running_since(pod: &PodFacts) -> Option<Timestamp> {
     }
 }
 
+/// A row of the table: how an attempt ended, with the reason where the outcome alone does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Classified {
+    outcome: Outcome,
+    reason: Option<AttemptReason>,
+}
+
+impl Classified {
+    fn of(outcome: Outcome, reason: AttemptReason) -> Self {
+        Self { outcome, reason: Some(reason) }
+    }
+
+    fn plain(outcome: Outcome) -> Self {
+        Self { outcome, reason: None }
+    }
+}
+
 struct Facts<'a> {
     attempt: &'a CurrentAttempt,
     pod: Option<&'a PodFacts>,
@@ -124,7 +153,7 @@ struct Facts<'a> {
 
 impl Facts<'_> {
     /// The table: the first row that fits.
-    fn outcome(&self) -> (Outcome, Option<AttemptReason>) {
+    fn classify(&self) -> Classified {
         self.done()
             .or_else(|| self.permanent_error())
             .or_else(|| self.over_its_storage_limit())
@@ -134,34 +163,34 @@ impl Facts<'_> {
             .or_else(|| self.interrupted())
             .or_else(|| self.out_of_time())
             .or_else(|| self.by_exit_code())
-            .unwrap_or((Outcome::Interrupted, Some(AttemptReason::Unknown)))
+            .unwrap_or(Classified::of(Outcome::Interrupted, AttemptReason::Unknown))
     }
 
     /// The program said so, and its exit code agrees.
-    fn done(&self) -> Option<(Outcome, Option<AttemptReason>)> {
-        (self.report.done && self.end?.exit_code == 0).then_some((Outcome::Completed, None))
+    fn done(&self) -> Option<Classified> {
+        (self.report.done && self.end?.exit_code == 0).then_some(Classified::plain(Outcome::Completed))
     }
 
-    fn permanent_error(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn permanent_error(&self) -> Option<Classified> {
         let permanent = self.report.error.as_ref().is_some_and(|error| error.permanent);
-        (permanent && self.end?.exit_code != 0).then_some((Outcome::Failed, Some(AttemptReason::Permanent)))
+        (permanent && self.end?.exit_code != 0).then_some(Classified::of(Outcome::Failed, AttemptReason::Permanent))
     }
 
     /// An eviction without a disruption is the kubelet enforcing the pod's own limit of local storage.
-    fn over_its_storage_limit(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn over_its_storage_limit(&self) -> Option<Classified> {
         let pod = self.pod?;
         let is_deleted = pod.deletion.is_some() && !has_ended_untouched(pod);
         let is_own_doing = pod.disruption.is_none() && !is_deleted && !pod.is_turned_away;
         (is_evicted_by_kubelet(pod) && self.has_run() && is_own_doing)
-            .then_some((Outcome::Failed, Some(AttemptReason::Evicted)))
+            .then_some(Classified::of(Outcome::Failed, AttemptReason::Evicted))
     }
 
-    fn ended_before_the_cut(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn ended_before_the_cut(&self) -> Option<Classified> {
         let finished_at = self.end?.finished_at?;
         if self.has_run() && finished_at < self.cut()? { self.by_exit_code() } else { None }
     }
 
-    fn stopped_by_us(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn stopped_by_us(&self) -> Option<Classified> {
         let reason = self.attempt.stop.as_ref()?.reason;
         match reason {
             StopReason::StartTimeout => Some(self.not_started(AttemptReason::StartTimeout)),
@@ -170,21 +199,21 @@ impl Facts<'_> {
             // at the very end.
             StopReason::MainEnded if self.pod.is_some_and(|pod| pod.disruption.is_some()) => None,
             StopReason::MainEnded => self.by_exit_code(),
-            StopReason::TimeLimit => Some((Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit))),
+            StopReason::TimeLimit => Some(self.cut_by_time()),
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
-                Some((Outcome::Stopped, Some(AttemptReason::Stop(reason))))
+                Some(Classified::of(Outcome::Stopped, AttemptReason::Stop(reason)))
             }
         }
     }
 
     /// By what was shown to keep it from starting, or else by the time that it took. One that ran after all has used up its
     /// time: while a postStart hook lasts, the kubelet does not say that the container runs.
-    fn not_started(&self, otherwise: AttemptReason) -> (Outcome, Option<AttemptReason>) {
+    fn not_started(&self, otherwise: AttemptReason) -> Classified {
         if self.has_run() {
-            return (Outcome::TimeLimit, Some(otherwise));
+            return Classified::of(Outcome::TimeLimit, otherwise);
         }
         let shown = self.shown.and_then(|shown| kubelet::start_reason(&shown.reason));
-        (Outcome::StartFailed, Some(shown.unwrap_or(otherwise)))
+        Classified::of(Outcome::StartFailed, shown.unwrap_or(otherwise))
     }
 
     fn has_not_started_in_time(&self) -> bool {
@@ -192,38 +221,42 @@ impl Facts<'_> {
         matches!(stop, Some(StopReason::StartTimeout | StopReason::SchedulingTimeout))
     }
 
-    fn never_ran(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn never_ran(&self) -> Option<Classified> {
         if self.has_run() {
             return None;
         }
-        let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
+        let Some(pod) = self.pod else { return Some(Classified::of(Outcome::Interrupted, AttemptReason::Deleted)) };
         if let Some(interruption) = interruption(pod) {
-            return Some((Outcome::Interrupted, Some(interruption)));
+            return Some(Classified::of(Outcome::Interrupted, interruption));
         }
         let refused = pod.words.as_ref().and_then(|words| kubelet::refused(words, pod.is_turned_away));
         let (outcome, reason) = refused.unwrap_or_else(|| (Outcome::StartFailed, self.start_failure(pod)));
-        Some((outcome, Some(reason)))
+        Some(Classified::of(outcome, reason))
     }
 
-    fn interrupted(&self) -> Option<(Outcome, Option<AttemptReason>)> {
-        let Some(pod) = self.pod else { return Some((Outcome::Interrupted, Some(AttemptReason::Deleted))) };
+    fn interrupted(&self) -> Option<Classified> {
+        let Some(pod) = self.pod else { return Some(Classified::of(Outcome::Interrupted, AttemptReason::Deleted)) };
         let lost = || turned_away_again(pod).unwrap_or(AttemptReason::Unknown);
         let reason = interruption(pod).or_else(|| self.end.is_none().then(lost))?;
-        Some((Outcome::Interrupted, Some(reason)))
+        Some(Classified::of(Outcome::Interrupted, reason))
     }
 
-    fn out_of_time(&self) -> Option<(Outcome, Option<AttemptReason>)> {
-        is_out_of_time(self.pod?).then(|| (Outcome::TimeLimit, self.attempt.cut_by.map(AttemptReason::Limit)))
+    fn out_of_time(&self) -> Option<Classified> {
+        is_out_of_time(self.pod?).then(|| self.cut_by_time())
     }
 
-    fn by_exit_code(&self) -> Option<(Outcome, Option<AttemptReason>)> {
+    fn cut_by_time(&self) -> Classified {
+        Classified { outcome: Outcome::TimeLimit, reason: self.attempt.cut_by.map(AttemptReason::Limit) }
+    }
+
+    fn by_exit_code(&self) -> Option<Classified> {
         let end = self.end?;
         Some(match end.exit_code {
             // Before the reason: the out-of-memory kill of a child process can leave exit code 0.
-            0 => (Outcome::Completed, None),
-            code if self.segment.continue_exit_codes.contains(&code) => (Outcome::Yielded, None),
-            _ if end.reason == "OOMKilled" => (Outcome::Failed, Some(AttemptReason::OOMKilled)),
-            _ => (Outcome::Failed, Some(AttemptReason::Error)),
+            0 => Classified::plain(Outcome::Completed),
+            code if self.segment.continue_exit_codes.contains(&code) => Classified::plain(Outcome::Yielded),
+            _ if end.reason == "OOMKilled" => Classified::of(Outcome::Failed, AttemptReason::OOMKilled),
+            _ => Classified::of(Outcome::Failed, AttemptReason::Error),
         })
     }
 
@@ -397,18 +430,6 @@ fn turned_away_again(pod: &PodFacts) -> Option<AttemptReason> {
     let words = pod.words.as_ref().filter(|_| pod.is_turned_away)?;
     let (outcome, reason) = kubelet::refused(words, true)?;
     Some(if outcome == Outcome::Interrupted { reason } else { AttemptReason::Rejected })
-}
-
-impl Ending {
-    /// Running time to charge, in seconds: at least 1 for an attempt that ran.
-    pub(super) fn active_seconds(&self) -> i64 {
-        self.started_at.map_or(0, |started_at| seconds_between(started_at, self.finished_at).max(1))
-    }
-
-    /// The reason in one word; empty when the outcome says it all.
-    pub(super) fn reason_word(&self) -> String {
-        self.reason.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
 }
 
 #[cfg(test)]

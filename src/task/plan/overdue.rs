@@ -32,16 +32,16 @@ enum Cause {
 /// that can be told. To give up a node that works would let two attempts run at once.
 pub(super) fn watch(draft: &mut Draft<'_>, pod: &PodFacts) {
     let Some(due) = should_have_ended_at(draft, pod) else { return };
-    let overdue_from = after(due, OVERDUE_AFTER);
-    if overdue_from > draft.now {
-        draft.wake.no_later_than(overdue_from);
-    } else {
+    if after(due, OVERDUE_AFTER) <= draft.now {
         report(draft, pod, due);
     }
-    // A pod that was deleted by force and is held by our finalizer alone counts as ended after a while.
-    if let Some(deletion) = pod.deletion.filter(|deletion| deletion.grace == 0) {
-        draft.wake.no_later_than(after(deletion.at, HELD_SECONDS));
-    }
+}
+
+/// When a pod is overdue, and when one counts as ended that was deleted by force and is held by our finalizer alone.
+pub(super) fn moments(draft: &Draft<'_>, pod: &PodFacts) -> [Option<Timestamp>; 2] {
+    let overdue_from = should_have_ended_at(draft, pod).map(|due| after(due, OVERDUE_AFTER));
+    let removed = pod.deletion.filter(|deletion| deletion.grace == 0);
+    [overdue_from, removed.map(|deletion| after(deletion.at, HELD_SECONDS))]
 }
 
 fn should_have_ended_at(draft: &Draft<'_>, pod: &PodFacts) -> Option<Timestamp> {

@@ -6,13 +6,12 @@ use super::{
     draft::Draft,
     observed::{Observed, PodFacts},
     outcome, refused,
-    steps::{Plan, PodRef, Step},
+    steps::{Plan, PodRef, Step, Wake},
 };
 use crate::{api::task::AttemptState, types::time::after};
 
-/// How long a pod keeps its name after its creation, in seconds, when somebody else's create can be on its way: an
-/// operator's that led a moment ago, or one that we gave up. From the look that saw no pod to the create there are three
-/// calls of 10 s at the most.
+/// How long a deleted pod keeps its name after its creation, in seconds, while a late create for its attempt may be on its
+/// way: that must meet AlreadyExists. From the look that saw no pod to the create there are three calls of 10 s at most.
 const NAME_HELD: i64 = 30;
 /// How soon what the API server refuses is tried again when there is no status to tell how long it has, in seconds.
 const TRY_AGAIN: i64 = 30;
@@ -30,7 +29,7 @@ pub(super) fn release_all(seen: &Observed<'_>, now: Timestamp) -> Plan {
     }
     if let Some(refused) = refused {
         plan.events.push(refused::event_without_status(refused));
-        plan.wake.no_later_than(after(now, TRY_AGAIN));
+        plan.wake = Wake::At(after(now, TRY_AGAIN));
     }
     plan
 }
@@ -42,47 +41,69 @@ pub(super) fn clean_up(draft: &mut Draft<'_>) {
     for pod in seen.foreign.iter().filter(|pod| pod.has_finalizer) {
         draft.step(Step::ReleasePod(PodRef::to(pod)));
     }
-    let served: Vec<_> = seen.known_pods().filter(|pod| has_served(draft, pod)).collect();
-    for pod in &served {
-        let is_stray = !outcome::has_ended(pod, draft.now);
-        if is_stray && pod.deletion.is_none() {
-            drop_pod(draft, pod, Step::DeletePod);
+    for letting in lettings(draft) {
+        if !must_hold_name(draft, &letting) {
+            let_go(draft, &letting);
         }
-        let vanishes = is_stray || pod.deletion.is_some();
-        if pod.has_finalizer && !(vanishes && must_hold_name(draft, pod)) {
-            drop_pod(draft, pod, Step::ReleasePod);
+    }
+}
+
+/// When the names of pods are free that are held until then.
+pub(super) fn names_free_at(draft: &Draft<'_>) -> impl Iterator<Item = Timestamp> {
+    let held = lettings(draft).into_iter().filter(|letting| must_hold_name(draft, letting));
+    held.map(|letting| name_free_at(letting.pod))
+}
+
+/// One way to let go of a pod.
+struct Letting<'a> {
+    pod: &'a PodFacts,
+    step: fn(PodRef) -> Step,
+    /// Whether the pod's name is free after it.
+    frees_name: bool,
+}
+
+/// What is to be done about the pods that have served, in order.
+fn lettings<'a>(draft: &Draft<'a>) -> Vec<Letting<'a>> {
+    let seen = draft.seen;
+    let served: Vec<_> = seen.known_pods().filter(|pod| has_served(draft, pod)).collect();
+    let has_ended = |pod: &PodFacts| outcome::has_ended(pod, draft.now);
+    let mut lettings = Vec::new();
+    for pod in served.iter().copied() {
+        let is_stray = !has_ended(pod);
+        if is_stray && pod.deletion.is_none() {
+            lettings.push(Letting { pod, step: Step::DeletePod, frees_name: false });
+        }
+        if pod.has_finalizer {
+            let frees_name = is_stray || pod.deletion.is_some();
+            lettings.push(Letting { pod, step: Step::ReleasePod, frees_name });
         }
     }
     // At least one: the last pod is not deleted before its successor exists.
     let kept = usize::try_from(draft.spec.pod_history_limit).unwrap_or(0).max(1);
-    let finished = served.into_iter().rev().filter(|pod| outcome::has_ended(pod, draft.now));
-    let too_many: Vec<_> = finished.skip(kept).filter(|pod| pod.deletion.is_none()).collect();
-    for pod in too_many {
-        if !must_hold_name(draft, pod) {
-            drop_pod(draft, pod, Step::DeletePod);
-        }
-    }
+    let too_many =
+        served.into_iter().rev().filter(|pod| has_ended(pod)).skip(kept).filter(|pod| pod.deletion.is_none());
+    lettings.extend(too_many.map(|pod| Letting { pod, step: Step::DeletePod, frees_name: true }));
+    lettings
 }
 
-/// Takes a step that lets go of a pod. A pod beyond the latest attempt that the status knows may be one of a newer status
-/// that this reading lacks: such a step is taken only behind a write that an old reading cannot make.
-fn drop_pod(draft: &mut Draft<'_>, pod: &PodFacts, step: fn(PodRef) -> Step) {
+/// Lets go of a pod. A pod beyond the latest attempt that the status knows may be one of a newer status that this reading
+/// lacks: such a step is taken only behind a write that an old reading cannot make.
+fn let_go(draft: &mut Draft<'_>, letting: &Letting<'_>) {
     let latest = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    if pod.attempt > latest {
+    if letting.pod.attempt > latest {
         draft.guard();
     }
-    draft.step(step(PodRef::to(pod)));
+    draft.step((letting.step)(PodRef::to(letting.pod)));
 }
 
-/// Whether the pod must not vanish yet, since its name is all that stands in the way of a late create under it. Looks
-/// again when the name is free.
-fn must_hold_name(draft: &mut Draft<'_>, pod: &PodFacts) -> bool {
-    let free = after(pod.creation_time, NAME_HELD);
-    let must_hold = free > draft.now && draft.seen.late_creates.may_be_of(&pod.name);
-    if must_hold {
-        draft.wake.no_later_than(free);
-    }
-    must_hold
+/// Whether the pod must not vanish yet, since its name is all that stands in the way of a late create under it.
+fn must_hold_name(draft: &Draft<'_>, letting: &Letting<'_>) -> bool {
+    let Letting { pod, frees_name, .. } = letting;
+    *frees_name && name_free_at(pod) > draft.now && draft.seen.late_creates.may_be_of(&pod.name)
+}
+
+fn name_free_at(pod: &PodFacts) -> Timestamp {
+    after(pod.creation_time, NAME_HELD)
 }
 
 /// Whether the status has no use for this pod, now or later: it is not that of the attempt under way. Whatever its number:

@@ -10,15 +10,32 @@ use crate::{
     types::time::{after, seconds_between},
 };
 
-/// What merging a report found.
+/// What a report adds to the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Merged {
+pub(super) struct Gain {
     /// The work has moved on.
     pub(super) is_progress: bool,
     /// A checkpoint was recorded that was not there before.
     pub(super) has_new_checkpoint: bool,
     /// The program has reported `completed` in this run, so that decides what progress is.
     pub(super) completed_is_known: bool,
+}
+
+/// What the report adds to the status, which does not have it yet.
+pub(super) fn gain(status: &LongTaskStatus, report: &Report) -> Gain {
+    let (mark, completed) = (status.run.high_water, report.progress.as_ref().and_then(|progress| progress.completed));
+    let completed_is_known = mark.is_some() || completed.is_some();
+    let is_unseen = report.checkpoint.as_ref().is_some_and(|reported| is_new_to(status, reported));
+    Gain {
+        is_progress: if completed_is_known { rises(completed, mark) } else { is_unseen },
+        has_new_checkpoint: report.checkpoint.as_ref().is_some_and(|reported| !is_current(status, reported)),
+        completed_is_known,
+    }
+}
+
+/// Whether reported work is more than the most that the run has had.
+fn rises(completed: Option<i64>, mark: Option<i64>) -> bool {
+    completed.is_some_and(|completed| completed > mark.unwrap_or(0))
 }
 
 /// Merges the report of an attempt that ended. Its running time must have been charged before.
@@ -28,24 +45,28 @@ pub(super) fn merge(
     ending: &Ending,
     policy: &CheckpointPolicy,
     now: Timestamp,
-) -> Merged {
+) {
     let Report { checkpoint, progress, result, .. } = &ending.report;
-    let is_unseen = checkpoint.as_ref().is_some_and(|reported| is_new_to(status, reported));
-    let has_new_checkpoint =
-        checkpoint.as_ref().is_some_and(|reported| record_checkpoint(status, reported, attempt, now));
+    if let Some(reported) = checkpoint {
+        record_checkpoint(status, reported, attempt, now);
+    }
     trim_history(status, policy);
-    let rose = progress.as_ref().is_some_and(|reported| record_progress(status, reported, now));
+    if let Some(reported) = progress {
+        record_progress(status, reported, now);
+    }
     if result.is_some() {
         status.result.clone_from(result);
     }
-    let completed_is_known = status.run.high_water.is_some();
-    Merged { is_progress: if completed_is_known { rose } else { is_unseen }, has_new_checkpoint, completed_is_known }
 }
 
 /// Whether a checkpoint differs from the current one and from every one in history: a program that goes round in
 /// circles makes no progress.
 fn is_new_to(status: &LongTaskStatus, reported: &ReportedCheckpoint) -> bool {
     !status.checkpoint.iter().chain(&status.checkpoint_history).any(|recorded| is_same(reported, recorded))
+}
+
+fn is_current(status: &LongTaskStatus, reported: &ReportedCheckpoint) -> bool {
+    status.checkpoint.as_ref().is_some_and(|current| is_same(reported, current))
 }
 
 /// Whether a recorded checkpoint says the same as a reported one.
@@ -76,9 +97,9 @@ fn record_checkpoint(
     reported: &ReportedCheckpoint,
     attempt: &CurrentAttempt,
     now: Timestamp,
-) -> bool {
-    if status.checkpoint.as_ref().is_some_and(|current| is_same(reported, current)) {
-        return false;
+) {
+    if is_current(status, reported) {
+        return;
     }
     let current = status.checkpoint.as_ref().map_or(0, |current| current.sequence);
     let sequence = status.checkpoint_sequence.max(current).saturating_add(1);
@@ -100,7 +121,6 @@ fn record_checkpoint(
     if let Some(previous) = status.checkpoint.replace(checkpoint) {
         status.checkpoint_history.insert(0, previous);
     }
-    true
 }
 
 /// Keeps no more earlier checkpoints than the user wants.
@@ -108,8 +128,8 @@ fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
     status.checkpoint_history.truncate(usize::try_from(policy.history_limit).unwrap_or(0));
 }
 
-/// Records progress field by field; tells whether `completed` rose above the run's high-water mark.
-fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now: Timestamp) -> bool {
+/// Records progress field by field.
+fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now: Timestamp) {
     let ReportedProgress { completed, total, unit, message } = reported.clone();
     let mut progress = status.progress.take().unwrap_or_default();
     progress.completed = completed.or(progress.completed);
@@ -121,9 +141,7 @@ fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now
     progress.estimated_completion_time = estimated_completion(&progress, status.active_seconds, now);
     progress.last_update_time = Some(now);
     status.progress = Some(progress);
-    let mark = status.run.high_water;
-    status.run.high_water = completed.max(mark);
-    completed.is_some_and(|completed| completed > mark.unwrap_or(0))
+    status.run.high_water = completed.max(status.run.high_water);
 }
 
 fn percent(progress: &Progress) -> Option<i32> {
@@ -168,7 +186,11 @@ mod tests {
         let mut status = LongTaskStatus::default();
         let rises: Vec<_> = [0, 5, 3, 5, 6]
             .into_iter()
-            .map(|completed| record_progress(&mut status, &reported(Some(completed), None), at(0)))
+            .map(|completed| {
+                let rises = rises(Some(completed), status.run.high_water);
+                record_progress(&mut status, &reported(Some(completed), None), at(0));
+                rises
+            })
             .collect();
         assert_eq!(rises, [false, true, false, false, true]);
         assert_eq!(status.run.high_water, Some(6));
@@ -180,7 +202,7 @@ mod tests {
         record_progress(&mut status, &reported(Some(5), Some(20)), at(0));
         let message =
             ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
-        assert!(!record_progress(&mut status, &message, at(1)));
+        record_progress(&mut status, &message, at(1));
         let progress = status.progress.expect("progress");
         assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
         assert_eq!((progress.message.as_deref(), progress.last_update_time), (Some("file 3"), Some(at(1))));

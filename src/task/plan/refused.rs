@@ -1,5 +1,7 @@
 //! Writes that the API server refuses: the condition `WriteRefused`.
 
+use jiff::Timestamp;
+
 use super::{
     blocked::REMEDY,
     draft::Draft,
@@ -49,10 +51,15 @@ fn show_refused(draft: &mut Draft<'_>, refused: &RefusedStep) {
             &format!("{}.", first_upper(&message)),
         );
     }
+}
+
+/// When the writes that are refused now are tried again.
+pub(super) fn tried_again_at(draft: &Draft<'_>) -> Option<Timestamp> {
+    draft.refused_steps().next()?;
     let since = find_condition(&draft.status.conditions, ConditionType::WriteRefused)
         .map_or(draft.now, |condition| condition.last_transition_time.0);
     let waited = seconds_between(since, draft.now).clamp(*REFUSED_WAIT.start(), *REFUSED_WAIT.end());
-    draft.wake.no_later_than(after(draft.now, waited));
+    Some(after(draft.now, waited))
 }
 
 /// An event about a refused write where no status will be written any more: the task is going, or gone.

@@ -25,6 +25,17 @@ pub struct Plan {
     pub events: Vec<TaskEvent>,
     /// When to plan again, if nothing happens before.
     pub wake: Wake,
+    /// What decided about an attempt that ended.
+    pub why: Why,
+}
+
+/// What decided about an attempt that ended: for those who explain a plan. Nothing follows from it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Why {
+    /// The rule of the failure policy that matched.
+    pub rule: Option<String>,
+    /// When the next attempt would start without jitter, where that is another time.
+    pub before_jitter: Option<Timestamp>,
 }
 
 /// One call to the API server about a pod.
@@ -144,13 +155,9 @@ pub enum Wake {
     At(Timestamp),
 }
 
-impl Wake {
-    /// Makes it no later than `time`.
-    pub fn no_later_than(&mut self, time: Timestamp) {
-        *self = match *self {
-            Self::OnChange => Self::At(time),
-            Self::At(earlier) => Self::At(earlier.min(time)),
-        };
+impl From<Option<Timestamp>> for Wake {
+    fn from(moment: Option<Timestamp>) -> Self {
+        moment.map_or(Self::OnChange, Self::At)
     }
 }
 

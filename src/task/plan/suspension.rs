@@ -6,28 +6,23 @@ use crate::{
     types::{find_condition, is_condition_true, time::seconds_between},
 };
 
-pub(super) fn is_suspended(draft: &mut Draft<'_>) -> bool {
-    if !draft.spec.suspend {
-        return false;
-    }
+/// No pod runs for as long as the user wants.
+pub(super) fn suspend(draft: &mut Draft<'_>) {
     if !is_condition_true(&draft.status.conditions, ConditionType::Suspended) {
-        suspend(draft);
+        let message = "no pod runs and everything is kept; set spec.suspend to false to go on";
+        draft.mark_true(ConditionType::Suspended, ConditionReason::SuspendedByUser, message);
+        draft.mark_false(ConditionType::Reconciling, ConditionReason::Suspended, "suspended by the user");
+        draft.event(EventReason::Suspended, "Suspended by the user; set spec.suspend to false to go on from here.");
     }
     draft.set_phase_because(Phase::Suspended, PhaseReason::SuspendedByUser);
-    draft.wake_at_next_limit();
-    true
 }
 
-fn suspend(draft: &mut Draft<'_>) {
-    let message = "no pod runs and everything is kept; set spec.suspend to false to go on";
-    draft.mark_true(ConditionType::Suspended, ConditionReason::SuspendedByUser, message);
-    draft.mark_false(ConditionType::Reconciling, ConditionReason::Suspended, "suspended by the user");
-    draft.event(EventReason::Suspended, "Suspended by the user; set spec.suspend to false to go on from here.");
-}
-
-pub(super) fn resume_if_suspended(draft: &mut Draft<'_>) {
-    let is_suspended = is_condition_true(&draft.status.conditions, ConditionType::Suspended);
-    if draft.spec.suspend || !is_suspended || draft.status.is_held() {
+/// Ends the user's pause once `spec.suspend` is taken back. One that the user ends by cancelling counts to the end.
+pub(super) fn resume_when_asked(draft: &mut Draft<'_>) {
+    let status = &draft.status;
+    let is_suspended = is_condition_true(&status.conditions, ConditionType::Suspended) && !status.is_held();
+    let has_ended = status.phase.is_some_and(Phase::is_terminal);
+    if !is_suspended || has_ended || draft.spec.suspend || draft.spec.cancel {
         return;
     }
     count_pause(draft);
@@ -53,14 +48,9 @@ pub(super) fn hold(draft: &mut Draft<'_>, why: &str) {
     draft.warning(EventReason::Held, &format!("Held: {message}."));
 }
 
-/// Shows that the task is held, if it is.
-pub(super) fn stays_held(draft: &mut Draft<'_>) -> bool {
-    let is_held = draft.status.is_held();
-    if is_held {
-        draft.set_phase_because(Phase::Suspended, PhaseReason::Held);
-        draft.wake_at_next_limit();
-    }
-    is_held
+/// No pod runs until a human lets the task go on.
+pub(super) fn stay_held(draft: &mut Draft<'_>) {
+    draft.set_phase_because(Phase::Suspended, PhaseReason::Held);
 }
 
 /// Lets a held task go on, with all counters at 0.

@@ -13,13 +13,13 @@ const UNTOLD: i64 = 10;
 /// What is work in progress: init containers, pulls. It may last; from then on it is said that it does.
 const IN_PROGRESS: i64 = 15;
 
-/// What a pod waits for, worth showing from a moment on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
-    /// The reason in one word, and what is waited for.
-    pub(super) cause: Cause,
-    /// Whether it may be nothing but work in progress.
-    pub(super) is_progress: bool,
+/// What a pod waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait<'a> {
+    /// The cluster says what is the matter.
+    Told(&'a Cause),
+    /// A stage that every start goes through.
+    Stage(&'a StartStage),
 }
 
 /// From when what the pod waits for is worth showing; none when its main container has started.
@@ -39,49 +39,68 @@ pub(super) fn shown_from(pod: &PodFacts) -> Option<Timestamp> {
 }
 
 /// What the pod waits for; none when its main container has started.
-pub(super) fn wait(pod: &PodFacts) -> Option<Wait> {
-    if let Some(cause) = pod.unscheduled.as_ref().or(pod.trouble.as_ref()) {
-        return Some(Wait { cause: cause.clone(), is_progress: false });
+pub(super) fn wait(pod: &PodFacts) -> Option<Wait<'_>> {
+    let told = pod.unscheduled.as_ref().or(pod.trouble.as_ref()).map(Wait::Told);
+    told.or_else(|| pod.start.as_ref().map(|start| Wait::Stage(&start.stage)))
+}
+
+impl Wait<'_> {
+    /// The reason in one word.
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Told(cause) => &cause.reason,
+            Self::Stage(stage) => reason_of(stage).into(),
+        }
     }
+
+    /// Whether it may be nothing but work in progress.
+    pub(super) fn is_progress(&self) -> bool {
+        match self {
+            Self::Told(_) | Self::Stage(StartStage::Scheduler(_) | StartStage::Kubelet | StartStage::Preparation) => {
+                false
+            }
+            Self::Stage(StartStage::InitContainer(_) | StartStage::Sidecar(_) | StartStage::Containers) => true,
+        }
+    }
+
+    /// The reason, and what is waited for.
+    pub(super) fn cause(&self, pod: &PodFacts) -> Cause {
+        match self {
+            Self::Told(cause) => (*cause).clone(),
+            Self::Stage(stage) => Cause::new(reason_of(stage), message(stage, pod)),
+        }
+    }
+}
+
+fn reason_of(stage: &StartStage) -> ConditionReason {
+    match stage {
+        StartStage::Scheduler(_) => ConditionReason::NotScheduled,
+        StartStage::Kubelet => ConditionReason::NodeNotResponding,
+        StartStage::Preparation => ConditionReason::NotReadyToStart,
+        StartStage::InitContainer(_) | StartStage::Sidecar(_) => ConditionReason::PodInitializing,
+        StartStage::Containers => ConditionReason::ContainerCreating,
+    }
+}
+
+fn message(stage: &StartStage, pod: &PodFacts) -> String {
     let name = &pod.name;
     let look = format!("see the events in `kubectl describe pod {name}`");
     let node = pod.node.as_deref().unwrap_or_default();
-    let (reason, message, is_progress) = match &pod.start.as_ref()?.stage {
-        StartStage::Scheduler(scheduler) => (
-            ConditionReason::NotScheduled,
-            format!("scheduler {scheduler} has said nothing about pod {name}; {look}"),
-            false,
-        ),
-        StartStage::Kubelet => (
-            ConditionReason::NodeNotResponding,
-            format!("the kubelet of node {node} has said nothing about pod {name}; {look}"),
-            false,
-        ),
-        StartStage::Preparation => (
-            ConditionReason::NotReadyToStart,
-            format!("the volumes, the network or the devices of pod {name} are not ready; {look}"),
-            false,
-        ),
-        StartStage::InitContainer(container) => (
-            ConditionReason::PodInitializing,
-            format!("init container {container} has not ended; see `kubectl logs {name} -c {container}`"),
-            true,
-        ),
-        StartStage::Sidecar(container) => (
-            ConditionReason::PodInitializing,
-            format!("sidecar {container} has not passed its startup probe; {look}"),
-            true,
-        ),
+    match stage {
+        StartStage::Scheduler(scheduler) => format!("scheduler {scheduler} has said nothing about pod {name}; {look}"),
+        StartStage::Kubelet => format!("the kubelet of node {node} has said nothing about pod {name}; {look}"),
+        StartStage::Preparation => {
+            format!("the volumes, the network or the devices of pod {name} are not ready; {look}")
+        }
+        StartStage::InitContainer(container) => {
+            format!("init container {container} has not ended; see `kubectl logs {name} -c {container}`")
+        }
+        StartStage::Sidecar(container) => format!("sidecar {container} has not passed its startup probe; {look}"),
         StartStage::Containers => {
             let what = "an image is being pulled, or a postStart hook runs";
-            (
-                ConditionReason::ContainerCreating,
-                format!("the containers of pod {name} are being made: {what}; {look}"),
-                true,
-            )
+            format!("the containers of pod {name} are being made: {what}; {look}")
         }
-    };
-    Some(Wait { cause: Cause::new(reason, message), is_progress })
+    }
 }
 
 /// Whether the reason names a stage that every start goes through, and no cause of its own: what is too long there is told

@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    history::Why,
     pod::SimPod,
     script::{Edit, Fate, Word},
 };
 use crate::{
-    api::task::{Jitter, LongTask, LongTaskStatus, Restart, RestartFrom},
+    api::task::{LongTask, LongTaskStatus, Restart, RestartFrom},
     task::plan::{Observed, Plan, Step, plan},
 };
 
@@ -41,39 +40,8 @@ impl Cluster {
 
     /// The planner's answer to what is so now.
     pub(super) fn plan(&self) -> Plan {
-        self.plan_for(&self.task)
-    }
-
-    /// What made the planner decide as it did: that without which its plan is another.
-    pub(super) fn why(&self, planned: &Plan) -> Why {
-        let rules = self.task.spec.failure_policy.rules.iter().enumerate();
-        let mut deciding = rules.filter(|(at, _)| self.plan_without_rule(*at).status != planned.status);
-        let next = |plan: &Plan| plan.status.as_ref().and_then(|status| status.next_attempt_time);
-        let without_jitter = next(&self.plan_without_jitter());
-        Why {
-            rule: deciding.next().map(|(_, rule)| rule.name.clone()),
-            delay_before_jitter: without_jitter.filter(|time| Some(*time) != next(planned)),
-        }
-    }
-
-    fn plan_without_rule(&self, at: usize) -> Plan {
-        let mut task = self.task.clone();
-        if let Some(rule) = task.spec.failure_policy.rules.get_mut(at) {
-            // It keeps its counter and its place, and matches nothing.
-            rule.on_reasons = Some(Vec::new());
-        }
-        self.plan_for(&task)
-    }
-
-    fn plan_without_jitter(&self) -> Plan {
-        let mut task = self.task.clone();
-        task.spec.retry.backoff.jitter = Jitter::None;
-        self.plan_for(&task)
-    }
-
-    fn plan_for(&self, task: &LongTask) -> Plan {
         let pods: Vec<_> = self.pods.iter().filter_map(SimPod::facts).map(Arc::new).collect();
-        plan(&Observed::of(task, &self.uid, pods), self.now)
+        plan(&Observed::of(&self.task, &self.uid, pods), self.now)
     }
 
     /// Writes the status.

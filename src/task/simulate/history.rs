@@ -9,7 +9,7 @@ use crate::{
         AttemptEnd, AttemptState, Budgets, ConditionType, Consecutive, Jitter, LongTask, LongTaskSpec, LongTaskStatus,
         Outcome, Phase, RuleCounter, Transition,
     },
-    task::plan::TaskEvent,
+    task::plan::{TaskEvent, Why},
     types::{MemorySize, find_condition, time::seconds_between},
 };
 
@@ -67,15 +67,6 @@ pub(super) struct Attempt {
     pub(super) rule_counters: Vec<RuleCounter>,
     #[serde(skip)]
     pub(super) budgets: Budgets,
-}
-
-/// What made the planner decide as it did.
-#[derive(Debug, Default)]
-pub(super) struct Why {
-    /// The rule of the failure policy that decided.
-    pub(super) rule: Option<String>,
-    /// When the next attempt would start without jitter, where that is another time.
-    pub(super) delay_before_jitter: Option<Timestamp>,
 }
 
 /// What follows an attempt.
@@ -179,13 +170,13 @@ impl History {
         before: &LongTaskStatus,
         after: &LongTaskStatus,
         spec: &LongTaskSpec,
-        why: impl FnOnce() -> Why,
+        why: &Why,
         now: Timestamp,
     ) {
         let Some(AttemptEnd { attempt, ended }) = Transition::between(Some(before), after).attempt_ended else {
             return;
         };
-        let Why { rule, delay_before_jitter } = why();
+        let Why { rule, before_jitter } = why;
         let checkpoint = after.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence);
         self.entries.push(Entry::Attempt(Box::new(Attempt {
             number: ended.number,
@@ -197,8 +188,8 @@ impl History {
             outcome: ended.outcome,
             reason: ended.reason.clone(),
             exit_code: ended.exit_code,
-            rule,
-            delay_before_jitter_seconds: delay_before_jitter.map(|end| seconds_between(now, end)),
+            rule: rule.clone(),
+            delay_before_jitter_seconds: before_jitter.map(|end| seconds_between(now, end)),
             then: Then::of(ended.segment, after, now),
             checkpoint,
             is_rolled_back: ended.checkpoint_sequence != checkpoint,

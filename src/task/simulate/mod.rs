@@ -83,15 +83,14 @@ impl Simulation {
         let now = self.cluster.now;
         if let Some(status) = &plan.status {
             let before = self.cluster.status();
-            let why = || self.cluster.why(plan);
-            self.history.attempt_ended(&before, status, &self.cluster.task.spec, why, now);
+            self.history.attempt_ended(&before, status, &self.cluster.task.spec, &plan.why, now);
         }
         self.history.events(&plan.events, now);
     }
 
     /// Status first, then the steps in order.
     fn carry_out(&mut self, plan: Plan) -> Option<Stop> {
-        let Plan { status, steps, events: _, wake: _ } = plan;
+        let Plan { status, steps, events: _, wake: _, why: _ } = plan;
         if let Some(status) = status {
             self.cluster.write(status);
         }

@@ -56,7 +56,7 @@ impl Refusals {
 /// Carries out a plan. Stops at the first error; what was done stays done and is told, and the next plan starts from there.
 /// A refused step is no error: those behind it are taken all the same.
 pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> Result<Executed, Error> {
-    let Plan { status, steps, events, wake } = plan;
+    let Plan { status, steps, events, wake, why: _ } = plan;
     let key = ObjectKey::of(task);
     let mut written = None;
     if let Some(status) = status {
