@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use longtask::{
-    api::task::{Action, LongTaskStatus, Phase},
+    api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase},
     task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+    types::set_condition,
 };
 use proptest::prelude::*;
 
-use crate::arbitrary::{World, worlds};
+use crate::{
+    arbitrary::{World, worlds},
+    kstatus::breach,
+};
 
 fn creates(plan: &Plan) -> usize {
     plan.steps.iter().filter(|step| matches!(step, Step::CreatePod(_))).count()
@@ -119,6 +123,29 @@ proptest! {
             }
         }
         prop_assert_eq!(&longtask::task::plan::plan(&seen, world.now), &plan, "the same plan again");
+    }
+
+    #[test]
+    fn gitops_tools_read_every_status_right_that_follows_one_they_read_right(mut world in worlds()) {
+        if let Some(status) = &mut world.task.status {
+            let phase = status.phase.expect("it has begun");
+            status.run.number = status.run.number.max(1);
+            if let Some(attempt) = status.current_attempt.as_mut().filter(|_| phase == Phase::Suspended) {
+                // A task is not paused while an attempt is under way.
+                attempt.state = AttemptState::Ended;
+            }
+            let of_phase = [
+                (ConditionType::Reconciling, !phase.is_terminal() && phase != Phase::Suspended),
+                (ConditionType::Stalled, phase == Phase::Failed),
+                (ConditionType::Suspended, phase == Phase::Suspended),
+            ];
+            for (type_, holds) in of_phase {
+                set_condition(&mut status.conditions, type_, holds, "Because", "", world.now);
+            }
+        }
+        if let Some(after) = plan(&world.observed(), world.now).status {
+            prop_assert_eq!(breach(&after, world.task.metadata.generation), None);
+        }
     }
 
     #[test]

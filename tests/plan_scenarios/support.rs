@@ -7,10 +7,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::task::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
+    api::task::{
+        AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
+    },
     task::plan::{Cause, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
+    types::set_condition,
 };
 use serde_json::{Map, Value, json};
+
+use crate::kstatus::breach;
 
 /// A moment of the day of all scenarios.
 pub(crate) fn t(time: &str) -> Timestamp {
@@ -81,6 +86,19 @@ impl Given {
         let mut given = if self.status.is_none() { self.begun() } else { self };
         change(given.status.as_mut().expect("begun"));
         given
+    }
+
+    /// The task is in this phase, of which GitOps tools know.
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        self.status(|status| {
+            status.phase = Some(phase);
+            let goes_on = !phase.is_terminal() && phase != Phase::Suspended;
+            for (type_, holds) in
+                [(ConditionType::Reconciling, goes_on), (ConditionType::Stalled, phase == Phase::Failed)]
+            {
+                set_condition(&mut status.conditions, type_, holds, "Given", "", t("09:30:00"));
+            }
+        })
     }
 
     /// The attempt under way, in this state; started at that time unless that is empty.
@@ -184,13 +202,17 @@ impl Given {
         Self { late_creates, ..self }
     }
 
-    /// The plan at that time.
+    /// The plan at that time. Whatever a scenario expects of it, GitOps tools understand its status.
+    #[track_caller]
     pub(crate) fn at(self, time: &str) -> Planned {
         self.at_time(t(time))
     }
 
+    #[track_caller]
     fn at_time(self, now: Timestamp) -> Planned {
         let plan = self.plan(now);
+        let breach = plan.status.as_ref().and_then(|status| breach(status, self.metadata["generation"].as_i64()));
+        assert_eq!(breach, None, "\nstatus: {:#?}", plan.status);
         let after = self.clone().after(&plan, now);
         Planned { before: self.status.clone().unwrap_or_default(), given: self, plan, after, now }
     }
