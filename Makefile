@@ -6,6 +6,7 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 TYPOS := 1.52.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
+MUTANTS    := 27.1.0
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # What belongs to this clone.
@@ -144,6 +145,13 @@ simulation: ## run the real controllers against a simulated cluster, on virtual 
 
 soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
 	SEEDS=$(or $(SEEDS),20000) cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
+
+# What survives with a reason is in .cargo/mutants.toml. SHARD=0/8 runs an eighth.
+.PHONY: mutants
+mutants: ## change the rules of the plan one at a time, and see that a test notices each change: hours, or SHARD=k/n
+	@test -x $(CACHE)/bin/cargo-mutants || { echo "building cargo-mutants (once, some minutes)"; $(CARGO_INSTALL) --version $(MUTANTS) cargo-mutants; }
+	@mkdir -p $(BUILD)
+	CARGO_TARGET_DIR=$(BUILD)/mutants cargo mutants --jobs 1 --output $(BUILD) $(if $(SHARD),--shard $(SHARD))
 
 ##@ On a cluster
 

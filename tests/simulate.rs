@@ -177,6 +177,7 @@ fn work_that_is_done_again_after_its_checkpoints_were_dropped_is_no_stall() {
     expect_end(back, "timeout+progress*6,fail:66*3,timeout+progress*6,done", "Succeeded (Completed) after 16 attempts");
     for spec in [over, back] {
         let stalls = attempts(spec, "timeout+progress*6,fail:66*3,timeout+progress*6,done");
+        assert!(stalls.len() > 12, "{stalls:#?}");
         assert!(stalls.iter().all(|attempt| attempt["consecutive"]["stalls"] == 0), "{stalls:#?}");
     }
 }

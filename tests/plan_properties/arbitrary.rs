@@ -132,7 +132,7 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let budgets = (budget(), budget(), budget(), budget());
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
     let sizes = (-1..6_i32, -1..5_i32);
-    let spans = (durations(), durations(), durations(), option::of(durations()));
+    let spans = (durations(), durations(), durations(), option::of(durations()), option::of(durations()));
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
     (limits, budgets, flags, sizes, spans, delays, policies())
         .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays, policy)| {
@@ -150,7 +150,9 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
             (spec.retry.backoff.initial, spec.retry.backoff.max) = (delays.0, delays.1);
             spec.retry.max_retry_after = delays.3;
             let segment = &mut spec.segment;
-            (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) = spans;
+            (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) =
+                (spans.0, spans.1, spans.2, spans.3);
+            spec.ttl_after_finished = spans.4;
             spec
         })
         .boxed()
@@ -192,6 +194,7 @@ fn statuses() -> BoxedStrategy<LongTaskStatus> {
             (status.consecutive.stalls, status.consecutive.interruptions) = (counts.4, counts.5);
             (status.totals.work_lost_seconds, status.totals.stalls) = (counts.1, counts.2);
             status.phase = Some(phase);
+            status.completion_time = next.filter(|_| phase.is_terminal());
             if phase.is_terminal()
                 && let Some(attempt) = attempt
             {

@@ -2,6 +2,8 @@
 
 mod arbitrary;
 mod cluster;
+#[path = "../shared/kstatus.rs"]
+mod kstatus;
 mod properties;
 mod runs;
 mod size;

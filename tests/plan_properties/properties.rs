@@ -1,14 +1,18 @@
 //! Properties of a single plan.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use longtask::{
-    api::task::{Action, LongTaskStatus, Phase},
+    api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase},
     task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+    types::set_condition,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use crate::arbitrary::{World, worlds};
+use crate::{
+    arbitrary::{World, worlds},
+    kstatus::breach,
+};
 
 fn creates(plan: &Plan) -> usize {
     plan.steps.iter().filter(|step| matches!(step, Step::CreatePod(_))).count()
@@ -122,6 +126,29 @@ proptest! {
     }
 
     #[test]
+    fn gitops_tools_read_every_status_right_that_follows_one_they_read_right(mut world in worlds()) {
+        if let Some(status) = &mut world.task.status {
+            let phase = status.phase.expect("it has begun");
+            status.run.number = status.run.number.max(1);
+            if let Some(attempt) = status.current_attempt.as_mut().filter(|_| phase == Phase::Suspended) {
+                // A task is not paused while an attempt is under way.
+                attempt.state = AttemptState::Ended;
+            }
+            let of_phase = [
+                (ConditionType::Reconciling, !phase.is_terminal() && phase != Phase::Suspended),
+                (ConditionType::Stalled, phase == Phase::Failed),
+                (ConditionType::Suspended, phase == Phase::Suspended),
+            ];
+            for (type_, holds) in of_phase {
+                set_condition(&mut status.conditions, type_, holds, "Because", "", world.now);
+            }
+        }
+        if let Some(after) = plan(&world.observed(), world.now).status {
+            prop_assert_eq!(breach(&after, world.task.metadata.generation), None);
+        }
+    }
+
+    #[test]
     fn a_plan_that_was_carried_out_leaves_nothing_to_do(world in worlds()) {
         let first = plan(&world.observed(), world.now);
         let was_told = world.refusal.as_ref().is_some_and(|refusal| *refusal == Refusal::NameOfTerminatingPod);
@@ -136,4 +163,33 @@ proptest! {
             prop_assert_eq!((last.status, last.steps, last.events), (None, vec![], vec![]));
         }
     }
+}
+
+/// Steps and phases that a plan has, by name.
+fn named(plan: &Plan) -> impl Iterator<Item = String> {
+    let steps = plan.steps.iter().map(|step| match step {
+        Step::CreatePod(_) => "create pod".to_owned(),
+        Step::LowerDeadline { .. } => "lower deadline".to_owned(),
+        Step::DeletePod(_) => "delete pod".to_owned(),
+        Step::DeleteTask => "delete task".to_owned(),
+        Step::RestoreLabel(_) => "restore label".to_owned(),
+        Step::ReleasePod(_) => "release pod".to_owned(),
+    });
+    let phase = plan.status.as_ref().and_then(|status| status.phase).map(|phase| phase.as_str().to_owned());
+    steps.chain(phase)
+}
+
+#[test]
+fn the_worlds_lead_to_every_step_and_every_phase() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeMap::<String, u32>::new();
+    for _ in 0..1000 {
+        let world = worlds().new_tree(&mut runner).expect("a world").current();
+        named(&plan(&world.observed(), world.now)).for_each(|name| *seen.entry(name).or_default() += 1);
+    }
+    seen.retain(|_, times| *times > 5);
+    let names: Vec<_> = seen.keys().map(String::as_str).collect();
+    let steps = ["create pod", "delete pod", "delete task", "lower deadline", "release pod", "restore label"];
+    let phases = ["Cancelled", "Failed", "Pending", "Running", "Stopping", "Succeeded", "Suspended", "Waiting"];
+    assert_eq!(names, [&phases[..], &steps].concat());
 }

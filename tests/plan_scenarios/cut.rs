@@ -195,6 +195,12 @@ fn a_stop_for_the_sake_of_a_sidecar_leaves_the_programs_own_outcome() {
 }
 
 #[test]
+fn a_pod_whose_only_container_has_ended_is_left_to_end() {
+    let ended = running().pod(sliced().main_ended("10:00:00", "10:10:00", 0)).at("10:10:20");
+    ended.expect_without(&["stop", "lower", "delete"]);
+}
+
+#[test]
 fn a_kubelets_eviction_with_a_slow_sidecar_is_an_interruption() {
     let asked = running().pod(sliced().main_ended("10:00:00", "10:10:00", 0)).at("10:10:06").then();
     let over = asked.each_pod(|pod| pod.because("Evicted").disrupted("TerminationByKubelet", "10:10:09"));

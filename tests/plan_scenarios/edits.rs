@@ -22,6 +22,34 @@ fn an_edit_leaves_a_pod_alone_that_gets_on() {
 }
 
 #[test]
+fn an_edit_that_makes_no_other_pod_does_not_wait_for_the_next_attempt() {
+    let created = given().at("10:00:00").then();
+    let running = created.each_pod(|pod| pod.runs("10:00:05")).at("10:00:05").then();
+    let edited = running.edited(json!({ "podHistoryLimit": 2 })).at("10:01:00").expect(["wake 11:01:35"]);
+    assert!(edited.status().conditions.iter().all(|condition| condition.reason != "EditWaits"));
+    // The attempt behind an edit is made from that edit.
+    let over = edited.then().edited(json!({ "segment": { "duration": "2h" } }));
+    let over = over.each_pod(|pod| pod.ran("10:00:05", "10:02:00", 75)).at("10:02:01").then();
+    let edited = over.edited(json!({ "podHistoryLimit": 3 })).only(pod(2).runs("10:02:05")).at("10:03:00");
+    assert!(edited.status().conditions.iter().all(|condition| condition.reason != "EditWaits"));
+}
+
+#[test]
+fn a_pod_without_the_memory_that_a_rule_now_gives_is_outdated_only_by_an_edit() {
+    let rules = json!([{ "name": "oom", "onReasons": ["OOMKilled"], "action": "Retry", "memory": { "factor": 2, "max": "1Gi" } }]);
+    let stuck = given().spec(json!({ "failurePolicy": { "rules": rules } })).creating(1).status(|status| {
+        status.memory = Some("160Mi".parse().expect("memory"));
+        status.memory_rule = Some("oom".into());
+    });
+    let stuck = stuck.pod(pod(1).scheduled("10:00:01").waiting("ErrImagePull", "not found"));
+    stuck.clone().at("10:00:05").expect_without(&["stop", "delete pod"]);
+    stuck
+        .edited(json!({ "podHistoryLimit": 2 }))
+        .at("10:00:05")
+        .expect_containing(&["stop Outdated", "delete pod t-1"]);
+}
+
+#[test]
 fn an_edit_before_the_pod_exists_changes_the_pod_and_not_its_number() {
     let edited = given().creating(1).edited(json!({ "segment": { "duration": "2h" } })).at("10:00:05");
     let planned = edited.expect(["create pod t-1", "wake 10:00:35"]);
@@ -57,7 +85,7 @@ fn an_edit_that_waits_for_the_next_attempt_is_shown_until_then() {
         (condition.status.clone(), condition.reason.clone(), condition.message.clone())
     };
     let running = given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601));
-    let edited = running.edited(json!({ "segment": { "duration": "2h" } })).at("10:01:00").expect_containing(&[]);
+    let edited = running.edited(json!({ "segment": { "duration": "2h" } })).at("10:01:00").expect(["wake 12:01:30"]);
     let (status, reason, message) = reconciling(&edited.status());
     assert_eq!((status.as_str(), reason.as_str()), ("True", "EditWaits"));
     assert!(message.starts_with("attempt 1 runs generation 1 of the spec; what generation 2 changes"), "{message}");

@@ -145,7 +145,8 @@ fn a_running_pod_that_outlives_its_slice_and_grace_is_reported_once() {
     assert!(!note.contains("out-of-service") && !note.contains("force-delete"), "{note}");
     let silent = planned.then().each_pod(crate::support::PodBuilder::on_a_silent_node).at("11:02:00");
     let silent = silent.expect(["AttemptOverdue True NodeNotResponding", "Warning AttemptOverdue"]);
-    assert!(silent.note("AttemptOverdue").contains("out-of-service"));
+    let note = silent.note("AttemptOverdue");
+    assert!(note.contains("out-of-service") && note.contains("force-delete"), "{note}");
 }
 
 #[test]

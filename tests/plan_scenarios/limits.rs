@@ -1,6 +1,9 @@
 //! The limits of a run, each of them: before a start, during a segment, while waiting, while suspended.
 
-use longtask::api::task::StopReason;
+use longtask::{
+    api::task::{ConditionType, StopReason},
+    types::find_condition,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Given, given, pod};
@@ -82,6 +85,29 @@ fn a_limit_that_is_used_up_starts_nothing() {
         });
         waiting.at("10:00:00").expect_all(&[&phase, "segment 4", "next -", &failed, &finished, "Warning Failed"]);
     }
+}
+
+/// Flux waits while Reconciling holds, and gives up when Stalled does. Every scenario asks when they hold; this, for what
+/// they say.
+#[test]
+fn a_failed_task_is_stalled_for_the_same_reason_in_few_words() {
+    let spent = limited(&json!({ "wallTime": "1h" })).ended(7).at("10:00:00").status();
+    let condition = |type_| {
+        let found = find_condition(&spent.conditions, type_).expect("it is listed");
+        (found.status.as_str(), found.reason.as_str(), found.message.as_str())
+    };
+    let words = "limits.wallTime since the start of the run is used up";
+    assert_eq!(condition(ConditionType::Stalled), ("True", "WallTimeExceeded", words));
+    assert_eq!(condition(ConditionType::Failed), ("True", "WallTimeExceeded", words));
+    assert_eq!(condition(ConditionType::Reconciling), ("False", "Finished", "the task has ended"));
+
+    let long = json!([{ "name": "full", "onReasons": ["Error"], "action": "Fail" }]);
+    let failed = pod(1).ran("10:00:00", "10:01:00", 1).saying(&"disk full ".repeat(40));
+    let given = given().spec(json!({ "failurePolicy": { "rules": long } })).running(1, "10:00:00");
+    let status = given.pod(failed).at("10:01:01").status();
+    let length = |type_| find_condition(&status.conditions, type_).map(|found| found.message.len());
+    assert_eq!(length(ConditionType::Stalled), Some(128), "a status stays small");
+    assert!(length(ConditionType::Failed) > Some(128));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod blocked;
 mod budgets;
 mod cut;
 mod edits;
+#[path = "../shared/kstatus.rs"]
+mod kstatus;
 mod life;
 mod limits;
 mod outcomes;

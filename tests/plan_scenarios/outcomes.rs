@@ -389,6 +389,13 @@ fn an_eviction_for_local_storage_waits_for_the_kubelets_last_word_and_its_report
 }
 
 #[test]
+fn an_eviction_for_local_storage_began_when_the_pod_stopped_being_ready_and_not_when_another_condition_did() {
+    let other = json!({ "type": "Other", "status": "False", "lastTransitionTime": crate::support::t("10:00:05") });
+    let evicted = sliced().runs("10:00:00").because("Evicted").having(other).unready("10:01:00");
+    running().pod(evicted).at("10:01:01").expect_without(&["outcome"]);
+}
+
+#[test]
 fn row_11_too_much_local_storage_is_the_programs_failure() {
     for exit_code in [0, 137] {
         let pod = sliced().ran("10:00:00", "10:01:00", exit_code).because("Evicted");

@@ -140,8 +140,7 @@ fn a_pod_beyond_the_last_attempt_is_let_go_in_every_phase_behind_a_write() {
     let phases = [Phase::Waiting, Phase::Suspended, Phase::Succeeded, Phase::Failed, Phase::Cancelled];
     for phase in phases {
         let known = || {
-            given().ended(2).edited(json!({ "suspend": phase == Phase::Suspended })).status(|status| {
-                status.phase = Some(phase);
+            given().ended(2).in_phase(phase).edited(json!({ "suspend": phase == Phase::Suspended })).status(|status| {
                 status.next_attempt_time = Some(crate::support::t("10:30:00"));
             })
         };
@@ -175,9 +174,7 @@ fn an_old_pod_that_does_not_go_is_shown() {
 
 #[test]
 fn a_stray_of_a_finished_task_is_deleted_and_not_counted() {
-    let given = given().ended(2).status(|status| {
-        status.phase = Some(longtask::api::task::Phase::Succeeded);
-    });
+    let given = given().ended(2).in_phase(Phase::Succeeded);
     given.pod(pod(2).runs("09:59:59")).at("10:00:00").expect(["delete pod t-2", "release pod t-2"]);
 }
 

@@ -135,3 +135,29 @@ fn a_task_that_goes_tells_by_an_event_what_keeps_its_pods() {
     assert!(planned.note("WriteRefused").contains("take the finalizer longtask.dev/outcome off pod t-1"));
     planned.expect(["Warning WriteRefused", "wake 10:10:31"]);
 }
+
+#[test]
+fn a_refusal_to_let_an_old_pod_go_is_no_excuse_for_one_that_does_not_end() {
+    let release = || Step::ReleasePod(pod_ref(1));
+    let running = given().running(2, "10:00:00").pod(pod(1).ran("09:00:00", "09:10:00", 1));
+    let running = running.pod(pod(2).runs("10:00:00").deadline(3601)).refused_step(release(), "no");
+    let overdue = running.at("11:01:30");
+    let overdue = overdue.expect_containing(&["WriteRefused True ReleaseRefused", "AttemptOverdue True PodDoesNotEnd"]);
+    let later = overdue.then().refused_step(release(), "no").at("11:01:35");
+    later.expect_without(&["AttemptOverdue", "Warning"]);
+}
+
+#[test]
+fn a_refusal_that_is_shown_excuses_a_pod_while_its_stop_is_tried_again() {
+    let stopping = suspended().stopping(StopReason::Suspend, "10:05:00");
+    let shown = kept_alive(stopping, "no").at("10:05:01").then();
+    let again = shown.at("10:07:00");
+    assert!(again.note("AttemptOverdue").contains("does not let the operator stop it"), "{:?}", again.plan.events);
+}
+
+#[test]
+fn a_step_that_is_refused_for_one_pod_is_taken_for_another() {
+    let finished = |number| pod(number).ran("09:00:00", "09:10:00", 1);
+    let given = given().ended(2).pod(finished(1)).pod(finished(2)).refused_step(Step::ReleasePod(pod_ref(1)), "no");
+    given.at("10:00:00").expect_containing(&["WriteRefused True ReleaseRefused", "release pod t-2"]);
+}

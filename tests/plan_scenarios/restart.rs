@@ -18,8 +18,7 @@ fn checkpoint(sequence: i64) -> Checkpoint {
 
 /// Failed in its fourth attempt, with checkpoints 7 to 9, created with the token `v1`.
 fn failed() -> Given {
-    given().spec(json!({ "restart": { "token": "v1" } })).begun().ended(4).status(|status| {
-        status.phase = Some(Phase::Failed);
+    given().spec(json!({ "restart": { "token": "v1" } })).begun().ended(4).in_phase(Phase::Failed).status(|status| {
         status.reason = "FailureBudgetExhausted".into();
         status.completion_time = Some(t("09:59:00"));
         status.segment = 3;
@@ -54,8 +53,7 @@ fn the_token_that_a_task_is_created_with_is_only_recorded() {
 
 #[test]
 fn another_run_does_not_use_the_number_that_was_withdrawn_in_the_one_before() {
-    let withdrawn =
-        failed().attempt(5, AttemptState::Withdrawn, "").status(|status| status.phase = Some(Phase::Failed));
+    let withdrawn = failed().attempt(5, AttemptState::Withdrawn, "").in_phase(Phase::Failed);
     let planned = withdrawn.edited(json!({ "restart": { "token": "v2" } })).at("10:00:00");
     planned.expect_containing(&["attempt 6 Creating", "create pod t-6"]);
 }
@@ -188,7 +186,7 @@ fn a_token_on_a_task_that_is_under_way_is_recorded_and_not_obeyed() {
 
 #[test]
 fn a_cancelled_task_runs_again_when_cancel_is_taken_back_with_a_new_token() {
-    let cancelled = failed().status(|status| status.phase = Some(Phase::Cancelled)).spec(json!({ "cancel": true }));
+    let cancelled = failed().in_phase(Phase::Cancelled).spec(json!({ "cancel": true }));
     let planned = cancelled.edited(json!({ "cancel": false, "restart": { "token": "v2" } })).at("10:00:00");
     planned.expect_containing(&["create pod t-5"]);
 }

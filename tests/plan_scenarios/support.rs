@@ -7,10 +7,16 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::task::{AttemptState, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason},
-    task::plan::{Cause, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
+    api::task::{
+        AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
+    },
+    task::plan::{Cause, EventReason, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
+    types::set_condition,
 };
 use serde_json::{Map, Value, json};
+use strum::{IntoEnumIterator, VariantNames};
+
+use crate::kstatus::breach;
 
 /// A moment of the day of all scenarios.
 pub(crate) fn t(time: &str) -> Timestamp {
@@ -81,6 +87,19 @@ impl Given {
         let mut given = if self.status.is_none() { self.begun() } else { self };
         change(given.status.as_mut().expect("begun"));
         given
+    }
+
+    /// The task is in this phase, of which GitOps tools know.
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        self.status(|status| {
+            status.phase = Some(phase);
+            let goes_on = !phase.is_terminal() && phase != Phase::Suspended;
+            for (type_, holds) in
+                [(ConditionType::Reconciling, goes_on), (ConditionType::Stalled, phase == Phase::Failed)]
+            {
+                set_condition(&mut status.conditions, type_, holds, "Given", "", t("09:30:00"));
+            }
+        })
     }
 
     /// The attempt under way, in this state; started at that time unless that is empty.
@@ -184,13 +203,17 @@ impl Given {
         Self { late_creates, ..self }
     }
 
-    /// The plan at that time.
+    /// The plan at that time. Whatever a scenario expects of it, GitOps tools understand its status.
+    #[track_caller]
     pub(crate) fn at(self, time: &str) -> Planned {
         self.at_time(t(time))
     }
 
+    #[track_caller]
     fn at_time(self, now: Timestamp) -> Planned {
         let plan = self.plan(now);
+        let breach = plan.status.as_ref().and_then(|status| breach(status, self.metadata["generation"].as_i64()));
+        assert_eq!(breach, None, "\nstatus: {:#?}", plan.status);
         let after = self.clone().after(&plan, now);
         Planned { before: self.status.clone().unwrap_or_default(), given: self, plan, after, now }
     }
@@ -307,6 +330,7 @@ impl Planned {
     /// The plan begins with these lines.
     #[track_caller]
     pub(crate) fn expect_starting(self, expected: &[&str]) -> Self {
+        assert!(!expected.is_empty(), "any plan would do");
         let lines = self.lines();
         assert!(
             lines.iter().zip(expected).filter(|(a, b)| a == b).count() == expected.len(),
@@ -318,14 +342,17 @@ impl Planned {
     /// The plan has these lines among others.
     #[track_caller]
     pub(crate) fn expect_containing(self, expected: &[&str]) -> Self {
+        assert!(!expected.is_empty(), "any plan would do");
         let lines = self.lines();
         assert!(expected.iter().all(|line| lines.iter().any(|other| other == line)), "{expected:?}: {lines:#?}");
         self.and_is_quiet()
     }
 
-    /// The plan has none of these lines.
+    /// The plan has no line that begins like one of these.
     #[track_caller]
     pub(crate) fn expect_without(self, unwanted: &[&str]) -> Self {
+        let unknown = unwanted.iter().find(|unwanted| !can_begin_a_line(unwanted));
+        assert!(!unwanted.is_empty() && unknown.is_none(), "any plan would do: {unknown:?}");
         let lines = self.lines();
         assert!(!lines.iter().any(|line| unwanted.iter().any(|unwanted| line.starts_with(unwanted))), "{lines:#?}");
         self.and_is_quiet()
@@ -386,6 +413,23 @@ impl Planned {
         }
         lines
     }
+}
+
+/// Whether a line can begin with these words: a misspelt one would be missing from every plan.
+fn can_begin_a_line(words: &str) -> bool {
+    let steps =
+        ["create pod", "lower deadline of", "delete pod", "delete the task", "restore the label of", "release pod"];
+    let conditions = ConditionType::iter().flat_map(|type_| [format!("{type_} True"), format!("{type_} False")]);
+    let requests = StopReason::VARIANTS.iter().map(|reason| format!("stop {reason}"));
+    let events = EventReason::iter().flat_map(|reason| [format!("Normal {reason}"), format!("Warning {reason}")]);
+    let named = facts(&LongTaskStatus::default()).into_iter().map(|(name, _)| name);
+    let values = named.filter(|name| name != "stop" && ConditionType::iter().all(|type_| type_.to_string() != *name));
+    let others = steps.map(str::to_owned).into_iter().chain(["wake".to_owned()]);
+    let words = format!("{words} ");
+    conditions.chain(requests).chain(events).chain(values).chain(others).any(|beginning| {
+        let beginning = format!("{beginning} ");
+        beginning.starts_with(&words) || words.starts_with(&beginning)
+    })
 }
 
 /// What a status says, by name; what is absent is `-`.

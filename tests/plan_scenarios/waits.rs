@@ -27,6 +27,10 @@ fn silent_kubelet() -> PodBuilder {
     pod(1).merged(json!({ "spec": { "nodeName": "node-9" } }))
 }
 
+fn initialized(at: &str) -> Value {
+    json!({ "type": "Initialized", "status": "True", "lastTransitionTime": crate::support::t(at) })
+}
+
 fn crashing() -> Value {
     let mut status = init("proxy", running());
     status["restartCount"] = json!(3);
@@ -109,6 +113,13 @@ fn states() -> Vec<(&'static str, PodBuilder, &'static str, &'static str, [&'sta
             ["an image is being pulled, or a postStart hook runs", "kubectl describe pod t-1"],
         ),
         (
+            "an image, behind an init container",
+            pod(1).scheduled("10:00:01").having(initialized("10:00:20")).waiting("ContainerCreating", ""),
+            "10:00:35",
+            "ContainerCreating",
+            ["an image is being pulled, or a postStart hook runs", "kubectl describe pod t-1"],
+        ),
+        (
             "a missing ConfigMap",
             pod(1).scheduled("10:00:01").waiting("CreateContainerConfigError", "configmap absent"),
             "10:00:00",
@@ -187,7 +198,8 @@ fn a_start_that_took_too_long_says_what_it_waited_for_and_promises_nothing() {
             "{what}: {}",
             failure.reason
         );
-        assert!(failure.message.contains(says[0]), "{what}: {}", failure.message);
+        let message = &failure.message;
+        assert!(message.contains(says[0]) && !message.starts_with("the cluster's reason"), "{what}: {message}");
         let failed = status.conditions.iter().find(|known| known.type_ == "Failed").map(|known| known.message.clone());
         for words in [failure.message.clone(), failed.expect("the budget is used up")] {
             assert!(
@@ -217,4 +229,24 @@ fn a_timeout_names_what_this_attempt_waited_for() {
 fn a_pod_that_names_a_silent_node_has_its_start_timeout() {
     let planned = waiting(&silent_kubelet()).spec(json!({ "segment": { "startTimeout": "20s" } })).at("10:00:20");
     planned.expect_containing(&["stop StartTimeout", "delete pod t-1"]);
+}
+
+#[test]
+fn an_init_container_that_ran_before_is_no_trouble_unless_it_is_a_sidecar_that_starts_again() {
+    let started = || {
+        let mut status = crashing();
+        status["started"] = json!(true);
+        status
+    };
+    let not_restarted = || {
+        let mut status = crashing();
+        status["restartCount"] = json!(0);
+        status
+    };
+    let sidecar = json!([{ "name": "proxy", "restartPolicy": "Always" }]);
+    for (status, specs) in
+        [(started(), sidecar.clone()), (not_restarted(), sidecar), (crashing(), json!([{ "name": "proxy" }]))]
+    {
+        waiting(&with_init(json!([status]), specs)).at("10:00:05").expect_without(&["Blocked", "Warning"]);
+    }
 }

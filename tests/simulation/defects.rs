@@ -47,10 +47,12 @@ pub(crate) enum Defect {
     BlamesTheNode,
     /// It never takes back what it told of a refused write.
     NeverTakesRefusalsBack,
+    /// It does not tell GitOps tools that a task has failed.
+    NeverStalls,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::IgnoresVersions,
         Self::IgnoresConflicts,
         Self::CreatesBeforeItRecords,
@@ -68,6 +70,7 @@ impl Defect {
         Self::IgnoresGenerations,
         Self::BlamesTheNode,
         Self::NeverTakesRefusalsBack,
+        Self::NeverStalls,
     ];
 }
 
@@ -189,6 +192,11 @@ fn serve_status(world: &mut World, call: &Call, defect: Defect) -> Answer {
         Defect::NeverTakesRefusalsBack => {
             if let Some(refused) = condition(status, "WriteRefused") {
                 refused["status"] = json!("True");
+            }
+        }
+        Defect::NeverStalls => {
+            if let Some(conditions) = status["conditions"].as_array_mut() {
+                conditions.retain(|condition| condition["type"] != "Stalled");
             }
         }
         _ => {}

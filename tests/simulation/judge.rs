@@ -9,6 +9,7 @@ use longtask::{
 use serde_json::Value;
 
 use crate::{
+    kstatus::breach,
     kubelet::{Main, Node, PodLife, StopCause},
     refusals::Refusals,
     server::{Kind, has_finalizers, is_going, is_terminal},
@@ -104,7 +105,11 @@ impl World {
             self.accuse(format!("I9: the status has {size} bytes"));
         }
         let uid = before["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        let generation = before["metadata"]["generation"].as_i64();
         let (before, after) = (status_of(before), status_of(after));
+        if let Some(breach) = breach(&after, generation) {
+            self.accuse(format!("I11: GitOps tools misread the status: {breach}"));
+        }
         let is_same_run = before.run.number == after.run.number && before.run.restart_token == after.run.restart_token;
         self.judge_numbers(&uid, &before, &after);
         self.judge_counts(&uid, &before, &after, is_same_run);

@@ -460,10 +460,7 @@ impl World {
             self.tell("kubelet", format!("{}: main ends with {} at {}{by}", life.name, end.code, end.checkpoint));
             life.main = Main::Ended(end);
         }
-        if let Some(ended) = life.containers_end_at().filter(|ended| ended + PHASE_LAG <= now)
-            && life.node != Node::Down
-        {
-            debug_assert!(ended <= now, "containers end before the pod does");
+        if life.containers_end_at().is_some_and(|ended| ended + PHASE_LAG <= now) && life.node != Node::Down {
             let is_well = matches!(&life.main, Main::Ended(end) if end.code == 0) && life.reason.is_none();
             life.phase = if is_well { "Succeeded" } else { "Failed" };
             self.tell("kubelet", format!("{}: {} {}", life.name, life.phase, life.reason.unwrap_or_default()));

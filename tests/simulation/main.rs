@@ -6,6 +6,8 @@ mod defects;
 mod dice;
 mod faults;
 mod judge;
+#[path = "../shared/kstatus.rs"]
+mod kstatus;
 mod kubelet;
 mod policies;
 mod refusals;

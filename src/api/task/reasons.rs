@@ -391,7 +391,8 @@ mod tests {
     fn a_rule_can_name_the_reasons_of_trouble_and_no_others() {
         let is_trouble = |outcome| matches!(outcome, Outcome::Failed | Outcome::StartFailed | Outcome::Interrupted);
         for reason in AttemptReason::iter() {
-            assert!(reason.outcomes().iter().copied().all(is_trouble), "{reason}");
+            let outcomes = reason.outcomes();
+            assert!(!outcomes.is_empty() && outcomes.iter().copied().all(is_trouble), "{reason}");
         }
         for reason in [AttemptReason::Limit(Limit::Deadline), AttemptReason::Stop(StopReason::Cancel)] {
             assert!(!reason.outcomes().iter().copied().any(is_trouble), "{reason}");

@@ -195,6 +195,7 @@ mod tests {
             ("{\"done\":true} ok", "near \"ok\"", "a newline behind it"),
             ("{\"done\":true}{\"done\":true}", "trailing characters", "a newline behind it"),
             ("{\"checkpoint\":{\"n\":1}", "EOF", "on one line"),
+            ("{\"n\":1; \"done\":true}", "expected `,`", "one JSON object a line"),
             ("{\"checkpoint\":{\"ö\": ö}}", "near \"ö}}\"", "one JSON object a line"),
         ] {
             let fault = broken(line);

@@ -209,4 +209,12 @@ mod tests {
             assert_eq!(rounded(&format!("{{\"a\":{exact},\"9223372036854775809\":1}}")), [""; 0], "{exact}");
         }
     }
+
+    #[test]
+    fn a_text_with_the_digits_of_a_number_does_not_make_it_an_integer() {
+        let digits = format!("1{}", "0".repeat(24));
+        for text in [digits.clone(), format!("\\\"{digits}"), format!("\\\\\",\"c\":\"{digits}")] {
+            assert_eq!(rounded(&format!("{{\"a\":1e24,\"b\":\"{text}\"}}")), [""; 0], "{text}");
+        }
+    }
 }

@@ -245,7 +245,9 @@ mod tests {
         assert!(
             remedy("Unschedulable", "persistentvolumeclaim \"absent\" not found").contains("create what is missing")
         );
-        assert!(remedy("Forbidden", "denied by a policy").contains("have the policy changed"));
+        for denied in ["denied by a policy", "no privileged containers", "this was found to be insecure"] {
+            assert!(remedy("Forbidden", denied).contains("have the policy changed"), "{denied}");
+        }
         let own_pods = "exceeded quota: q, requested: count/pods=1, used: count/pods=2, limited: count/pods=2";
         assert!(remedy("QuotaExceeded", own_pods).contains("podHistoryLimit"));
         assert!(!remedy("QuotaExceeded", "exceeded quota: q, requested: pods=1").contains("podHistoryLimit"));

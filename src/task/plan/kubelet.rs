@@ -213,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_word_means_something_only_where_it_is_seen() {
+        assert_eq!(meaning("OutOfcpu", Admission), Some(Place));
+        for elsewhere in [Pod, Waiting, Terminated, Scheduling] {
+            assert_eq!(meaning("OutOfcpu", elsewhere), None);
+        }
+        assert!(is_refusal("AppArmor") && !is_refusal("OutOfcpu") && !is_refusal("ErrImagePull"));
+    }
+
+    #[test]
     fn what_is_short_or_taken_or_unknown_at_the_door_is_a_question_of_place() {
         let rejected = Some((Outcome::Interrupted, AttemptReason::Rejected));
         for reason in ["NodePorts", "TaintToleration", "OutOfcpu", "OutOfexample.com/gpu", "Evicted", "NotYetInvented"]

@@ -338,6 +338,50 @@ mod tests {
     }
 
     #[test]
+    fn an_end_was_before_the_deletion_when_the_kubelet_knew_of_no_newer_pod() {
+        let ended_before = |deleted: bool, phase: &str, seen: i64| {
+            let mut metadata = json!({ "generation": 2 });
+            if deleted {
+                metadata["deletionTimestamp"] = json!("2026-11-24T10:00:00Z");
+            }
+            let status = json!({ "phase": phase, "observedGeneration": seen });
+            facts(&json!({ "metadata": metadata, "status": status })).ended_before_deletion
+        };
+        assert_eq!((ended_before(true, "Failed", 1), ended_before(true, "Succeeded", 2)), (Some(true), Some(false)));
+        assert_eq!((ended_before(false, "Failed", 1), ended_before(true, "Running", 1)), (None, None));
+    }
+
+    #[test]
+    fn the_last_word_of_a_pod_is_missing_when_it_is_removed_or_ends_with_a_container_that_runs() {
+        let lacks = |grace: i64, node: &str, phase: &str| {
+            let mut spec = json!({ "containers": [{ "name": "work" }] });
+            if !node.is_empty() {
+                spec["nodeName"] = json!(node);
+            }
+            let metadata = json!({ "deletionTimestamp": "2026-11-24T10:00:00Z", "deletionGracePeriodSeconds": grace });
+            let status = json!({ "phase": phase, "containerStatuses": statuses() });
+            facts(&json!({ "metadata": metadata, "spec": spec, "status": status })).lacks_last_word()
+        };
+        assert!(lacks(0, "node-1", "Running") && lacks(0, "node-1", "Failed") && lacks(30, "node-1", "Failed"));
+        assert!(!lacks(30, "node-1", "Running") && !lacks(0, "", "Running"));
+    }
+
+    #[test]
+    fn a_node_is_silent_when_its_pod_is_called_unready_and_its_containers_are_ready() {
+        let is_silent = |pod_is_ready: &str, is_ready: bool| {
+            let status = json!({ "name": "work", "image": "", "imageID": "", "ready": is_ready, "restartCount": 0 });
+            let called = json!({ "type": "Ready", "status": pod_is_ready });
+            facts(&json!({ "status": { "containerStatuses": [status], "conditions": [called] } })).is_node_silent
+        };
+        assert!(is_silent("False", true) && is_silent("Unknown", true));
+        assert!(!is_silent("False", false) && !is_silent("True", true));
+        assert!(
+            !facts(&json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } })).is_node_silent
+        );
+        assert!(facts(&json!({ "status": { "reason": "NodeLost" } })).is_node_silent);
+    }
+
+    #[test]
     fn the_epoch_is_no_time_at_which_a_container_started_or_ended() {
         let ended = |started: &str, finished: &str| {
             let state = json!({ "terminated": { "exitCode": 128, "startedAt": started, "finishedAt": finished } });

@@ -147,10 +147,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::types::GoDuration;
 
-    #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
     /// The pod of attempt 3, segment 2, from this template and segment.
     fn rendered(template: Value, segment: Value, status: Value) -> Pod {
+        rendered_for(template, segment, status, 90)
+    }
+
+    /// Likewise, for a slice of this length.
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
+    fn rendered_for(template: Value, segment: Value, status: Value, slice_seconds: i64) -> Pod {
         let task: LongTask = serde_json::from_value(json!({
             "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
             "metadata": { "name": "t", "namespace": "n", "generation": 4, "labels": { "own": "not copied" } },
@@ -164,7 +170,7 @@ mod tests {
             "creationTime": "2026-11-24T10:00:00Z",
         }))
         .expect("an attempt");
-        pod(&task, "task-uid", &status, &attempt, 90)
+        pod(&task, "task-uid", &status, &attempt, slice_seconds)
     }
 
     fn two_containers() -> Value {
@@ -224,10 +230,12 @@ mod tests {
 
     #[test]
     fn the_longest_deadline_is_what_the_api_server_takes() {
-        let segment = json!({ "startTimeout": "99999h99999h99999h" });
+        let longest = "99999h99999h99999h";
+        let slice_seconds = longest.parse::<GoDuration>().expect("a duration").as_secs();
+        let segment = json!({ "startTimeout": longest });
         let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
-        let longest = spec(&rendered(template.clone(), segment, json!({}))).active_deadline_seconds;
-        assert!(longest.is_some_and(|seconds| seconds <= i64::from(i32::MAX)));
+        let longest = spec(&rendered_for(template, segment, json!({}), slice_seconds)).active_deadline_seconds;
+        assert_eq!(longest, Some(i64::from(i32::MAX)));
     }
 
     #[test]

@@ -388,7 +388,8 @@ async fn a_create_of_which_nobody_knows_the_fate_may_arrive_late() {
         Server::answering([stored(), (504, json!({ "metadata": {}, "status": "Failure", "code": 504 })), not_found()]);
     let context = server.context(Leadership::sole());
     tokio::time::advance(std::time::Duration::from_mins(1)).await;
-    assert!(execute(&context, &task(), creating()).await.is_err());
+    let result = execute(&context, &task(), creating()).await;
+    assert!(matches!(result, Err(Error::Call { .. })), "{result:?}");
     let late = context.late_creates.of(&ObjectKey::of(&task()));
     assert_eq!(late, crate::task::plan::LateCreates::Of(vec!["import-1".into()]));
 }
