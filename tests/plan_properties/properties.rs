@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use longtask::{
     api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase},
     task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
@@ -74,7 +75,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
             Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
             }),
-            Step::DeleteTask => {}
+            Step::DeleteTask => after.task.metadata.deletion_timestamp = Some(Time(world.now)),
             Step::RestoreLabel(pod) => change(&mut after, &pod.uid, |pod| pod.has_task_label = true),
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
         }
