@@ -1,5 +1,6 @@
 //! The import rule: each room uses only the rooms that its row allows. What decides does no I/O and reads no clock, a
-//! kind never imports another kind, and no modules import each other in a circle.
+//! kind never imports another kind, and no modules import each other in a circle. And the rule of the plan: what writes
+//! its draft answers nothing.
 //!
 //! Read from the tokens of the source, so that neither formatting nor an alias nor a macro hides a path.
 
@@ -159,6 +160,45 @@ fn a_violation_is_caught_however_it_is_written() {
 }
 
 #[test]
+fn what_writes_the_draft_of_a_plan_answers_nothing() {
+    let mut violations = Vec::new();
+    for (file, module) in sources(Path::new("src"), &[]) {
+        if module.starts_with(&["task".into(), "plan".into()]) {
+            let text = fs::read_to_string(&file).expect("readable");
+            violations.extend(writers_that_answer(&text).into_iter().map(|name| format!("{file}: {name}")));
+        }
+    }
+    assert!(violations.is_empty(), "these take the draft or the status by &mut and return something: {violations:#?}");
+}
+
+#[test]
+fn a_question_that_acts_is_caught_however_it_is_written() {
+    for source in [
+        "fn must_wait(draft: &mut Draft<'_>) -> bool { true }",
+        "pub(super) fn record<'a>(seen: &Observed<'a>, draft: &mut Draft<'a>) -> Verdict { todo() }",
+        "fn count(class: Class, status: &mut LongTaskStatus) -> i64 { 1 }",
+        "fn with<F: Fn(u8) -> u8>(draft: & /* here */ mut super::draft::Draft<'_>, f: F) -> Option<()> { None }",
+        "impl Draft<'_> { fn step(&mut self, step: Step) -> bool { true } }",
+        "impl<'a> Draft<'a> { fn step(self: &mut Self) -> bool { true } }",
+        "mod inner { fn f() { fn g(d: &mut Draft<'_>) -> bool { true } } }",
+        "fn f(draft: &'a mut Draft<'a>) -> bool { true }",
+    ] {
+        assert_eq!(writers_that_answer(source).len(), 1, "{source}");
+    }
+    for source in [
+        "fn wait(draft: &mut Draft<'_>) { draft.set_phase(Phase::Waiting); }",
+        "fn must_wait(draft: &Draft<'_>) -> Option<Timestamp> { None }",
+        "fn update(draft: &mut Draft<'_>, update: impl FnOnce(&mut CurrentAttempt) -> bool) { }",
+        "fn update(draft: &mut Draft<'_>) where F: Fn() -> bool { }",
+        "impl Draft<'_> { fn finish(mut self) -> Plan { plan } fn of(seen: &Observed) -> Self { seen } }",
+        "impl Other { fn next(&mut self) -> bool { true } }",
+        "fn f() -> bool { let write = |draft: &mut Draft<'_>| draft.guard(); true }",
+    ] {
+        assert_eq!(writers_that_answer(source), [""; 0], "{source}");
+    }
+}
+
+#[test]
 fn what_is_allowed_is_not_caught() {
     for (module, source) in [
         ("task::plan::limits", "use super::{draft, steps::Step}; use crate::{api::task::LongTask, task::render};"),
@@ -207,6 +247,68 @@ fn violations_in(module: &[String], source: &str) -> Vec<String> {
     };
     let used = paths_in(module, source);
     used.iter().filter(|path| !is_allowed(path)).map(|path| format!("{room} may not use {path}")).collect()
+}
+
+/// The functions in a source that take a `Draft`, or the status in it, by `&mut` and return something.
+fn writers_that_answer(source: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_writers_that_answer(source.parse().expect("Rust"), false, &mut found);
+    found
+}
+
+fn collect_writers_that_answer(tokens: TokenStream, is_of_draft: bool, found: &mut Vec<String>) {
+    let tokens: Vec<_> = tokens.into_iter().collect();
+    let mut is_in_draft = is_of_draft;
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) => collect_writers_that_answer(group.stream(), is_in_draft, found),
+            token if is_word(token, "impl") => {
+                let head: Vec<_> = tokens[at..].iter().take_while(|token| !is_braced(token)).collect();
+                is_in_draft = is_of_draft || head.iter().any(|token| is_word(token, "Draft"));
+            }
+            token if is_word(token, "fn") => {
+                let [name, rest @ ..] = &tokens[at + 1..] else { continue };
+                let [TokenTree::Group(parameters), behind, ..] = behind_generics(rest) else { continue };
+                if is_mark(behind, '-') && takes_draft_by_mut(parameters.stream(), is_in_draft) {
+                    found.push(name.to_string());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What stands behind the generics of a function. The arrow of a closure's type can be in them.
+fn behind_generics(tokens: &[TokenTree]) -> &[TokenTree] {
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let is_arrow = at > 0 && is_mark(&tokens[at - 1], '-');
+        match token {
+            token if is_mark(token, '<') => depth += 1,
+            token if is_mark(token, '>') && !is_arrow => depth -= 1,
+            _ if depth == 0 => return &tokens[at..],
+            _ => {}
+        }
+    }
+    &[]
+}
+
+/// Whether one of the parameters is a `&mut` of the draft or the status, or of `self` where that is the draft.
+fn takes_draft_by_mut(parameters: TokenStream, is_of_draft: bool) -> bool {
+    let tokens: Vec<_> = parameters.into_iter().collect();
+    tokens.split(|token| is_mark(token, ',')).any(|parameter| {
+        let is_by_mut = parameter.iter().enumerate().any(|(at, token)| {
+            // Between the two a lifetime may be.
+            is_mark(token, '&') && parameter[at + 1..].iter().take(3).any(|token| is_word(token, "mut"))
+        });
+        let is_named = parameter.iter().any(|token| is_word(token, "Draft") || is_word(token, "LongTaskStatus"));
+        let is_self = is_of_draft && parameter.iter().any(|token| is_word(token, "self"));
+        is_by_mut && (is_named || is_self)
+    })
+}
+
+fn is_braced(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace)
 }
 
 /// The room that a path of this crate is in: the innermost on the list.

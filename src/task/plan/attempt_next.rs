@@ -88,3 +88,49 @@ fn has_old_pod(draft: &Draft<'_>) -> Option<Next> {
 fn must_wait(draft: &Draft<'_>) -> Option<jiff::Timestamp> {
     draft.status.next_attempt_time.filter(|next| *next > draft.now)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        api::task::{LongTask, LongTaskStatus},
+        task::plan::observed::Observed,
+    };
+
+    /// What comes next at 10:00:00, with these changes of the specification and the status.
+    fn next(spec: &Value, status: &Value) -> String {
+        let mut whole = json!({ "template": { "spec": { "containers": [{ "name": "main" }] } } });
+        whole.as_object_mut().expect("a spec").extend(spec.as_object().expect("fields").clone());
+        let task = json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t" }, "spec": whole,
+        });
+        let mut task: LongTask = serde_json::from_value(task).expect("a task");
+        let status: LongTaskStatus = serde_json::from_value(status.clone()).expect("a status");
+        task.status = Some(LongTaskStatus { segment: 3, ..status });
+        let seen = Observed::of(&task, "uid", Vec::new());
+        decide(&Draft::of(&seen, "2026-11-24T10:00:00Z".parse().expect("a time"))).to_string()
+    }
+
+    #[test]
+    fn the_first_question_that_has_an_answer_decides() {
+        let held = json!([{ "type": "Suspended", "status": "True", "reason": "Held", "message": "",
+                            "lastTransitionTime": "2026-11-24T09:00:00Z" }]);
+        let deadline = json!({ "deadline": "2026-11-24T10:00:00Z" });
+        let everything = json!({ "cancel": true, "suspend": true, "limits": deadline });
+        let later = json!({ "nextAttemptTime": "2026-11-24T10:01:00Z" });
+        for (spec, status, expected) in [
+            (everything.clone(), json!({ "phase": "Failed", "conditions": held }), "rest"),
+            (everything, json!({ "conditions": held }), "cancel"),
+            (json!({ "suspend": true, "limits": deadline }), json!({ "conditions": held }), "fail: DeadlinePassed"),
+            (json!({ "suspend": true }), json!({ "conditions": held }), "stay held"),
+            (json!({ "suspend": true, "limits": { "segments": 2 } }), later.clone(), "suspend"),
+            (json!({ "limits": { "segments": 2 } }), later.clone(), "fail: SegmentLimitReached"),
+            (json!({}), later, "wait until 2026-11-24T10:01:00Z"),
+            (json!({}), json!({ "nextAttemptTime": "2026-11-24T10:00:00Z" }), "start an attempt"),
+        ] {
+            assert_eq!(next(&spec, &status), expected, "{spec} {status}");
+        }
+    }
+}

@@ -21,8 +21,9 @@ pub(super) fn suspend(draft: &mut Draft<'_>) {
 pub(super) fn resume_when_asked(draft: &mut Draft<'_>) {
     let status = &draft.status;
     let is_suspended = is_condition_true(&status.conditions, ConditionType::Suspended) && !status.is_held();
+    let is_under_way = status.live_attempt().is_some();
     let has_ended = status.phase.is_some_and(Phase::is_terminal);
-    if !is_suspended || has_ended || draft.spec.suspend || draft.spec.cancel {
+    if !is_suspended || is_under_way || has_ended || draft.spec.suspend || draft.spec.cancel {
         return;
     }
     count_pause(draft);
