@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use longtask::{
     api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase},
     task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
-    types::set_condition,
+    types::{mark_false, mark_true},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
@@ -140,7 +140,11 @@ proptest! {
                 (ConditionType::Suspended, phase == Phase::Suspended),
             ];
             for (type_, holds) in of_phase {
-                set_condition(&mut status.conditions, type_, holds, "Because", "", world.now);
+                if holds {
+                    mark_true(&mut status.conditions, type_, "Because", "", world.now);
+                } else {
+                    mark_false(&mut status.conditions, type_, "Because", "", world.now);
+                }
             }
         }
         if let Some(after) = plan(&world.observed(), world.now).status {
@@ -175,7 +179,7 @@ fn named(plan: &Plan) -> impl Iterator<Item = String> {
         Step::RestoreLabel(_) => "restore label".to_owned(),
         Step::ReleasePod(_) => "release pod".to_owned(),
     });
-    let phase = plan.status.as_ref().and_then(|status| status.phase).map(|phase| phase.as_str().to_owned());
+    let phase = plan.status.as_ref().and_then(|status| status.phase).map(|phase| phase.to_string());
     steps.chain(phase)
 }
 

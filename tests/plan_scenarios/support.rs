@@ -11,7 +11,7 @@ use longtask::{
         AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
     },
     task::plan::{Cause, EventReason, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
-    types::set_condition,
+    types::{mark_false, mark_true},
 };
 use serde_json::{Map, Value, json};
 use strum::{IntoEnumIterator, VariantNames};
@@ -97,7 +97,11 @@ impl Given {
             for (type_, holds) in
                 [(ConditionType::Reconciling, goes_on), (ConditionType::Stalled, phase == Phase::Failed)]
             {
-                set_condition(&mut status.conditions, type_, holds, "Given", "", t("09:30:00"));
+                if holds {
+                    mark_true(&mut status.conditions, type_, "Given", "", t("09:30:00"));
+                } else {
+                    mark_false(&mut status.conditions, type_, "Given", "", t("09:30:00"));
+                }
             }
         })
     }
