@@ -152,7 +152,7 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
             let segment = &mut spec.segment;
             (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) =
                 (spans.0, spans.1, spans.2, spans.3);
-            spec.ttl_after_finished = spans.4;
+            (spec.ttl_after_finished, spec.ttl_after_failed) = (spans.4, spans.4);
             spec
         })
         .boxed()

@@ -35,6 +35,14 @@ fn an_edit_that_makes_no_other_pod_does_not_wait_for_the_next_attempt() {
 }
 
 #[test]
+fn an_edit_that_makes_no_other_pod_leaves_one_alone_that_cannot_start() {
+    let created = given().at("10:00:00").then();
+    let stuck = created.each_pod(|pod| pod.scheduled("10:00:01").waiting("ErrImagePull", "not found"));
+    let edited = stuck.at("10:00:05").then().edited(json!({ "podHistoryLimit": 2 }));
+    edited.at("10:00:06").expect_without(&["stop", "delete"]);
+}
+
+#[test]
 fn a_pod_without_the_memory_that_a_rule_now_gives_is_outdated_only_by_an_edit() {
     let rules = json!([{ "name": "oom", "onReasons": ["OOMKilled"], "action": "Retry", "memory": { "factor": 2, "max": "1Gi" } }]);
     let stuck = given().spec(json!({ "failurePolicy": { "rules": rules } })).creating(1).status(|status| {
