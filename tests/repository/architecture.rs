@@ -4,7 +4,11 @@
 //!
 //! Read from the tokens of the source, so that neither formatting nor an alias nor a macro hides a path.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
@@ -90,6 +94,30 @@ fn every_room_is_on_the_list() {
             "there is no room {room}"
         );
     }
+}
+
+#[test]
+fn the_page_on_the_architecture_has_the_same_list() {
+    let page = fs::read_to_string("docs/architecture.md").expect("the page");
+    let (_, section) = page.split_once("\n## Rooms\n").expect("a section on rooms");
+    let rows =
+        section.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+    let written: BTreeMap<_, _> = rows
+        .filter_map(|row| {
+            let (room, rest) = row.trim_matches('|').split_once(" | ")?;
+            let (_, may_use) = rest.rsplit_once(" | ")?;
+            Some((quoted(room).pop_first()?.trim_end_matches(".rs").to_owned(), quoted(may_use)))
+        })
+        .filter(|(room, _)| room != "main")
+        .collect();
+    let as_path = |room: &str| room.replace("::", "/");
+    let listed: BTreeMap<_, BTreeSet<_>> = ROOMS
+        .iter()
+        .filter(|(room, ..)| *room != "task")
+        .map(|(room, _, may_use)| (as_path(room), may_use.iter().map(|room| as_path(room)).collect()))
+        .collect();
+    assert_eq!(written, listed);
 }
 
 #[test]
