@@ -13,6 +13,7 @@ mod budgets;
 mod carry_out;
 mod charge;
 mod checkpoint_stale;
+mod cut;
 mod draft;
 mod edits;
 mod failure_policy;

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::{
+    cut::{Cut, has_ended_untouched, is_evicted_by_kubelet, is_out_of_time, unready_since},
     kubelet,
     observed::{Cause, ContainerEnd, FailedInit, MainContainer, PodFacts},
     waits,
@@ -22,12 +23,8 @@ const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The container runtime's own word for a container that was gone when it came back: the machine has booted again. The
 /// exit code, 255, is made up; the times and the report are not.
 const LOST_BY_RUNTIME: &str = "Unknown";
-/// The kubelet's own word for a pod that used up its time.
-const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// How long a pod that should be gone may be held by our finalizer before it counts as gone.
 pub(super) const HELD_SECONDS: i64 = 60;
-/// How long the kubelet may take from the end of the containers to its delete of the pod: a second, mostly.
-const LAST_DELETE_SECONDS: i64 = 5;
 /// How long the kubelet may take, once everything has stopped, to publish how the main container ended.
 const LAST_WORD_SECONDS: i64 = 20;
 
@@ -260,36 +257,12 @@ impl Facts<'_> {
         })
     }
 
+    fn cut(&self) -> Option<Timestamp> {
+        Cut { attempt: self.attempt, pod: self.pod?, end: self.end }.moment()
+    }
+
     fn has_run(&self) -> bool {
         self.attempt.started_at.is_some() || self.pod.is_some_and(PodFacts::has_main_run)
-    }
-
-    /// The moment at which stopping began, as well as it can be known. The first cause counts: a pod that ended at its
-    /// deadline may have been deleted since.
-    fn cut(&self) -> Option<Timestamp> {
-        let pod = self.pod?;
-        [self.taken_away_at(pod), self.told_to_stop_at(pod)].into_iter().flatten().min()
-    }
-
-    /// By whoever came first: a pod that is on its way out can still be evicted, or lose its node.
-    fn taken_away_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        [self.disrupted_at(pod), self.deleted_at(pod)].into_iter().flatten().min()
-    }
-
-    /// When somebody asked for the pod's deletion. The last delete, of the kubelet or of the garbage collector, sets the
-    /// grace to 0 and the time to now, so that the time of the request is lost. What came first is told by the pod then;
-    /// where it does not tell, the request came a full grace earlier at the most, and what the kubelet takes to tell of the
-    /// end.
-    fn deleted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let deletion = pod.deletion.filter(|_| !has_ended_untouched(pod))?;
-        if deletion.grace > 0 {
-            return Some(after(deletion.at, deletion.grace.saturating_neg()));
-        }
-        let earliest = after(deletion.at, pod.grace.saturating_add(LAST_DELETE_SECONDS).saturating_neg());
-        match pod.ended_before_deletion {
-            Some(false) => Some(self.end.and_then(|end| end.finished_at).map_or(earliest, |end| end.min(earliest))),
-            Some(true) | None => Some(earliest),
-        }
     }
 
     /// The init container that failed by itself, and was not ended with the pod.
@@ -297,23 +270,6 @@ impl Facts<'_> {
         let failed = self.pod?.failed_init.as_ref()?;
         let is_first = failed.finished_at.zip(self.cut()).is_none_or(|(finished, cut)| finished < cut);
         is_first.then_some(failed)
-    }
-
-    fn disrupted_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let disruption = pod.disruption.as_ref().filter(|_| !has_ended_untouched(pod))?;
-        // The kubelet publishes its own evictions only with the terminal phase: always before the container's end. By
-        // then, somebody else may have claimed the condition.
-        let is_late = disruption.reason == "TerminationByKubelet" || is_evicted_by_kubelet(pod);
-        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_late);
-        Some(finished_at.map_or(disruption.at, |finished_at| finished_at.min(disruption.at)))
-    }
-
-    /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline: one that had passed
-    /// before, on a node that nobody heard of, is told by the kubelet's own word only.
-    fn told_to_stop_at(&self, pod: &PodFacts) -> Option<Timestamp> {
-        let Some(stop) = &self.attempt.stop else { return pod.deadline() };
-        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_out_of_time(pod));
-        Some(finished_at.map_or(stop.request_time, |finished_at| finished_at.min(stop.request_time)))
     }
 
     /// When an attempt whose end nobody saw is taken to have ended: at the cut, after its slice and grace at the most.
@@ -380,34 +336,6 @@ impl Facts<'_> {
 /// The cluster's words, with its reason where that has no name of ours.
 fn told(words: &Cause) -> String {
     if waits::is_stage(&words.reason) { words.message.clone() } else { kubelet::told(&words.reason, &words.message) }
-}
-
-/// When the pod stopped being ready. That is all that tells when an eviction for the pod's own storage limit began: it
-/// comes without the condition of a disruption.
-fn unready_since(pod: &PodFacts) -> Option<Timestamp> {
-    let ready = pod.conditions.iter().find(|condition| condition.type_ == "Ready" && condition.status == "False");
-    ready.and_then(|condition| condition.changed_at)
-}
-
-/// The kubelet says that it took the pod away itself.
-fn is_evicted_by_kubelet(pod: &PodFacts) -> bool {
-    pod.words.as_ref().is_some_and(|words| words.reason == "Evicted")
-}
-
-/// The kubelet says that the pod has used up its time.
-fn is_out_of_time(pod: &PodFacts) -> bool {
-    pod.words.as_ref().is_some_and(|words| words.reason == DEADLINE_EXCEEDED)
-}
-
-/// Whether the pod tells that it had ended before its kubelet knew of any deletion: the deletion began nothing then, nor did
-/// an eviction that works by one. The kubelet's own eviction needs none; and where the garbage collector wrote the end, the
-/// kubelet has told of none.
-fn has_ended_untouched(pod: &PodFacts) -> bool {
-    let disruption = pod.disruption.as_ref().map(|disruption| disruption.reason.as_str());
-    // Somebody else may have claimed the condition while the kubelet evicted the pod.
-    let is_by_kubelet = disruption.is_some() && is_evicted_by_kubelet(pod);
-    let needs_no_deletion = is_by_kubelet || matches!(disruption, Some("TerminationByKubelet" | "DeletionByPodGC"));
-    pod.ended_before_deletion == Some(true) && !needs_no_deletion
 }
 
 /// Who took the pod away, if somebody did.
