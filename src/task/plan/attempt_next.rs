@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::task::{LongTask, LongTaskStatus},
+        api::task::{LongTask, LongTaskStatus, Run},
         task::plan::observed::Observed,
     };
 
@@ -108,7 +108,8 @@ mod tests {
         });
         let mut task: LongTask = serde_json::from_value(task).expect("a task");
         let status: LongTaskStatus = serde_json::from_value(status.clone()).expect("a status");
-        task.status = Some(LongTaskStatus { segment: 3, ..status });
+        let run = Run { number: 1, ..Run::default() };
+        task.status = Some(LongTaskStatus { run, segment: 3, ..status });
         let seen = Observed::of(&task, "uid", Vec::new());
         decide(&Draft::of(&seen, "2026-11-24T10:00:00Z".parse().expect("a time"))).to_string()
     }
