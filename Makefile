@@ -157,9 +157,9 @@ mutants: ## change the rules of the plan one at a time, and see that a test noti
 
 IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
 
-# What each stage of `make test` waits for. Stories on the cluster wait for what keeps all cores busy, but for the
-# simulation, which takes only what others leave (`nice`); and the chart is tested on a machine that is quiet.
-STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,deny chart:e2e,simulation
+# What each stage of `make test` waits for. The simulation takes only what the others leave (`nice`). The stories on the
+# cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
+STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,simulation,deny chart:e2e
 
 .PHONY: test ci e2e chart images demo
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
