@@ -37,6 +37,25 @@ pub struct Settings {
     pub lease: Option<LeaseSettings>,
 }
 
+impl Settings {
+    /// Those of an operator that works at once and keeps to itself.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            scope: Scope::AllNamespaces,
+            context: None,
+            api_qps: None,
+            concurrency: NonZeroU16::MIN,
+            task_metrics: 0,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin_listen: None,
+            log: LogSettings { format: LogFormat::Text, filter: "off".into() },
+            traces: None,
+            lease: None,
+        }
+    }
+}
+
 /// The namespaces whose tasks an operator works on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Scope {

@@ -91,31 +91,16 @@ impl OperatorContext {
     /// A context with an API server that never answers.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
-        use std::{convert::Infallible, future, net::Ipv4Addr, num::NonZeroU16};
+        use std::{convert::Infallible, future};
 
-        use crate::{
-            cli::{LogFormat, LogSettings},
-            telemetry::metrics::Registry,
-        };
+        use crate::telemetry::metrics::Registry;
 
         let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
             future::pending::<Result<http::Response<kube::client::Body>, Infallible>>()
         });
-        let settings = Settings {
-            scope: Scope::AllNamespaces,
-            context: None,
-            api_qps: None,
-            concurrency: NonZeroU16::MIN,
-            task_metrics: 0,
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            admin_listen: None,
-            log: LogSettings { format: LogFormat::Text, filter: "off".into() },
-            traces: None,
-            lease: None,
-        };
         Self {
             client: Client::new(silent, "default"),
-            settings,
+            settings: Settings::for_tests(),
             metrics: RuntimeMetrics::register(&mut Registry::new()),
             traces: Traces::off(),
             health: Health::new(),

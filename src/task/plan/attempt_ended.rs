@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    actions::Meaning,
     backoff::{delay_after_interruption, delay_before_jitter, delay_before_retry},
     blocked,
     budgets::{self, Class},
@@ -21,8 +22,8 @@ use super::{
 };
 use crate::{
     api::task::{
-        Action, AttemptReason, AttemptState, ConditionReason, ConditionType, CurrentAttempt, EndedAttempt,
-        FailureReason, LastFailure, OnExhausted, Outcome, Phase, PhaseReason, Reason, Rule,
+        AttemptReason, AttemptState, ConditionReason, ConditionType, CurrentAttempt, EndedAttempt, FailureReason,
+        LastFailure, OnExhausted, Outcome, Phase, PhaseReason, Reason, Rule,
     },
     types::{time::after, truncate},
 };
@@ -129,16 +130,16 @@ fn success(ending: &Ending) -> Option<Then> {
 
 /// What is decided without counting: a rule says Fail or Hold, or the program that it is no use and no rule knows better.
 fn decree(ended: &Ended, rule: Option<&Rule>) -> Option<Then> {
-    match rule.map(|rule| (rule.action, &rule.name)) {
-        Some((Action::Fail, name)) => {
+    match rule.map(|rule| (Meaning::of(rule), &rule.name)) {
+        Some((Meaning::Fail, name)) => {
             Some(Then::Fail(FailureReason::FailedByRule, format!("rule {name}: {}", ended.why())))
         }
-        Some((Action::Hold, name)) => Some(Then::Hold(format!("rule {name}: {}", ended.why()))),
+        Some((Meaning::Hold, name)) => Some(Then::Hold(format!("rule {name}: {}", ended.why()))),
         None if ended.ending.reason == Some(AttemptReason::Permanent) => {
             let message = format!("{} reported a permanent error: {}", ended.what(), ended.ending.words);
             Some(Then::Fail(FailureReason::PermanentError, message))
         }
-        Some((Action::Retry | Action::Ignore | Action::Rollback | Action::StartOver, _)) | None => None,
+        Some((Meaning::TryAgain { .. }, _)) | None => None,
     }
 }
 

@@ -1,13 +1,12 @@
 //! The failure policy: what an attempt's end is charged with, and what follows when that was too much.
 
 use super::{
+    actions::{Bound, Meaning},
     budgets::{self, Class},
     draft::Draft,
 };
-use crate::api::task::{Action, FailureReason, LongTaskStatus, Rule, RuleCounter};
+use crate::api::task::{FailureReason, LongTaskStatus, Rule, RuleCounter};
 
-/// How often a rule that drops checkpoints may act without a limit of its own.
-const DROPS_ALLOWED: i32 = 3;
 /// What an attempt's end is charged with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Charge<'a> {
@@ -25,7 +24,7 @@ impl<'a> Charge<'a> {
     /// What one more of the class is charged with: by the rule, where that has a limit of its own or charges no budget; else
     /// by its class.
     pub(super) fn of(class: Class, rule: Option<&'a Rule>, draft: &Draft<'_>) -> Self {
-        let Some((own, limit)) = rule.and_then(|rule| Some((rule, own_limit(rule)?))) else {
+        let Some((own, Bound::Rule(limit))) = rule.map(|rule| (rule, Meaning::of(rule).bound())) else {
             let in_a_row = budgets::in_a_row(class, &draft.status).saturating_add(1);
             let exhausted = budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets);
             return Self { class, rule, in_a_row, exhausted };
@@ -38,24 +37,13 @@ impl<'a> Charge<'a> {
 
     /// Counts it.
     pub(super) fn count(&self, status: &mut LongTaskStatus) {
-        match self.rule.filter(|rule| own_limit(rule).is_some()) {
+        match self.rule.filter(|rule| Meaning::of(rule).bound() != Bound::Budget) {
             Some(rule) => {
                 budgets::count_total(self.class, status);
                 count(rule, status);
             }
             None => budgets::count(self.class, status),
         }
-    }
-}
-
-/// How a rule bounds its own retries, `Some(None)` being not at all; none when the budget of the class does.
-#[expect(clippy::option_option, reason = "said above")]
-fn own_limit(rule: &Rule) -> Option<Option<i32>> {
-    match rule.action {
-        Action::Retry => rule.limit.map(Some),
-        Action::Ignore => Some(rule.limit),
-        Action::Rollback | Action::StartOver => Some(Some(rule.limit.unwrap_or(DROPS_ALLOWED))),
-        Action::Fail | Action::Hold => None,
     }
 }
 
@@ -81,8 +69,5 @@ pub(super) fn reset_by_progress(draft: &mut Draft<'_>) {
 }
 
 fn is_reset_by_progress(rule: &Rule, by_default: bool) -> bool {
-    rule.reset_on_progress.unwrap_or(match rule.action {
-        Action::Rollback | Action::StartOver => false,
-        Action::Retry | Action::Ignore | Action::Fail | Action::Hold => by_default,
-    })
+    rule.reset_on_progress.unwrap_or(by_default && Meaning::of(rule).drops().is_none())
 }

@@ -3,6 +3,7 @@
 //! Pure, total and synchronous: no clock, no I/O, no randomness. The same observation at the same time always gives
 //! the same plan.
 
+mod actions;
 mod attempt_active;
 mod attempt_create;
 mod attempt_ended;

@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use super::{draft::Draft, edits, observed::PodFacts};
+use super::{
+    actions::{Drops, Meaning},
+    draft::Draft,
+    edits,
+    observed::PodFacts,
+};
 use crate::{
-    api::task::{Action, LongTaskStatus, MemoryGrowth, Rule},
+    api::task::{LongTaskStatus, MemoryGrowth, Rule},
     task::render,
     types::MemorySize,
 };
@@ -33,13 +38,11 @@ enum Dropped {
 impl<'a> Changes<'a> {
     /// What the rule changes. `pod` is what the attempt ended with, `node` where it was.
     pub(super) fn by(rule: &'a Rule, pod: Option<&PodFacts>, node: Option<&str>, status: &LongTaskStatus) -> Self {
-        let dropped = match rule.action {
-            Action::Retry | Action::Ignore | Action::Fail | Action::Hold => None,
-            Action::Rollback => Some(
-                status.checkpoint_history.first().map_or(Dropped::All, |earlier| Dropped::Latest(earlier.sequence)),
-            ),
-            Action::StartOver => Some(Dropped::All),
-        };
+        let earlier = status.checkpoint_history.first();
+        let dropped = Meaning::of(rule).drops().map(|drops| match drops {
+            Drops::Latest => earlier.map_or(Dropped::All, |earlier| Dropped::Latest(earlier.sequence)),
+            Drops::All => Dropped::All,
+        });
         let memory = rule.memory.as_ref().and_then(|growth| grown(pod, growth));
         let avoided = node.filter(|_| rule.avoid_node == Some(true)).map(str::to_owned);
         Self { rule: &rule.name, dropped, memory, avoided }
