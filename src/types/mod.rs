@@ -14,4 +14,4 @@ pub use conditions::{find_condition, is_condition_true, mark_false, mark_true};
 pub use decimal::Decimal;
 pub use duration::GoDuration;
 pub use memory::{MemorySize, NotAMemorySize};
-pub(crate) use text::truncate;
+pub(crate) use text::{counted, truncate};

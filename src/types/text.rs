@@ -1,4 +1,9 @@
-//! Texts of limited length.
+//! Texts of limited length, and numbers in texts.
+
+/// A number and its noun, such as `1 attempt` or `2 attempts`.
+pub(crate) fn counted(number: i64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
 
 /// The longest beginning of `text` that has at most `limit` bytes when written as JSON.
 pub(crate) fn truncate(text: &str, limit: usize) -> &str {

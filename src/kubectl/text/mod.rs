@@ -13,8 +13,3 @@ pub(super) mod events;
 pub(super) mod log;
 pub(super) mod status;
 pub(super) mod top;
-
-/// A number and its noun.
-fn counted(number: i64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    counted,
     next::next,
     style::{BOLD, BUSY, DIM, WARNING, of_outcome, of_phase, paint},
     table::{Cell, table},
@@ -17,7 +16,7 @@ use crate::{
         AttemptState, Checkpoint, ConditionType, CurrentAttempt, EndedAttempt, LongTask, LongTaskStatus, Outcome,
         Phase, Progress,
     },
-    types::{find_condition, time::seconds_between},
+    types::{counted, find_condition, time::seconds_between},
 };
 
 /// The facts that `status` tells, as `-o json` prints them.

@@ -1,14 +1,10 @@
 //! What comes next when no attempt runs: the questions, in their order. They only read the draft.
 
-use super::{
-    draft::Draft,
-    finish::{counted, limit_message},
-    limits,
-    next::Next,
-    observed::PodFacts,
-    outcome,
+use super::{draft::Draft, finish::limit_message, limits, next::Next, observed::PodFacts, outcome};
+use crate::{
+    api::task::{Phase, PhaseReason},
+    types::counted,
 };
-use crate::api::task::{Phase, PhaseReason};
 
 /// What comes next when no attempt is under way: the first question that has an answer.
 pub(super) fn decide(draft: &Draft<'_>) -> Next {
@@ -31,7 +27,9 @@ pub(super) fn decide_create(draft: &Draft<'_>) -> Next {
 
 /// Whether an attempt whose pod does not exist is not wanted any more.
 pub(super) fn is_unwanted(draft: &Draft<'_>) -> bool {
-    draft.spec.cancel || draft.spec.suspend || is_out_of_time(draft).is_some()
+    draft.spec.cancel
+        || draft.spec.suspend
+        || limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some()
 }
 
 /// Whether the API server refuses the pod. A refusal of the pod from before an edit says nothing about the one after it.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::task::{ConditionReason, ConditionType, FailureReason, Limit, LongTaskStatus, Phase, Reason},
-    types::{is_condition_true, time::after, truncate},
+    types::{counted, is_condition_true, time::after, truncate},
 };
 
 /// How much of a message is said again, in bytes.
@@ -76,12 +76,6 @@ pub(super) fn expires_at(draft: &Draft<'_>) -> Option<Timestamp> {
     let phase = draft.status.phase.filter(|_| draft.status.live_attempt().is_none())?;
     let (ttl, ended_at) = draft.spec.ttl_after(phase).zip(draft.status.completion_time)?;
     Some(after(ended_at, ttl.as_secs()))
-}
-
-/// A number and its noun.
-pub(super) fn counted(number: i64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 /// Ends the run in a terminal phase.
