@@ -9,15 +9,15 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
 };
 use kube::{
-    Api, Resource,
-    api::{ObjectMeta, PostParams},
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    lab::{Lab, PATIENCE},
+    lab::{Lab, PATIENCE, RUN_LABEL, has_run_ended, is_not_found, this_run},
     outage::Undo,
 };
 
@@ -54,7 +54,7 @@ pub(crate) async fn refuse<'a>(lab: &'a Lab, writes: &Writes<'_>, reason: &str, 
     let allows = format!(
         "request.resource.resource == 'leases' ? request.name != '{name}' : !request.name.startsWith('{named}')"
     );
-    let policy = json!({ "metadata": { "name": name }, "spec": {
+    let policy = json!({ "metadata": metadata(&name), "spec": {
         "failurePolicy": "Fail",
         "matchConstraints": {
             "namespaceSelector": only_in(lab), "resourceRules": [rule(group, operations, resource), rule_of_probe()],
@@ -62,7 +62,7 @@ pub(crate) async fn refuse<'a>(lab: &'a Lab, writes: &Writes<'_>, reason: &str, 
         "validations": [{ "expression": allows, "message": words, "reason": reason }],
     } });
     let binding = json!({
-        "metadata": { "name": name }, "spec": { "policyName": name, "validationActions": ["Deny"] },
+        "metadata": metadata(&name), "spec": { "policyName": name, "validationActions": ["Deny"] },
     });
     create::<ValidatingAdmissionPolicy>(lab, policy).await;
     create::<ValidatingAdmissionPolicyBinding>(lab, binding).await;
@@ -81,7 +81,7 @@ pub(crate) async fn ask_webhook<'a>(lab: &'a Lab, address: &str, timeout_seconds
             "clientConfig": { "url": format!("https://{address}/check") },
         })
     };
-    let configuration = json!({ "metadata": { "name": name }, "webhooks": [
+    let configuration = json!({ "metadata": metadata(&name), "webhooks": [
         webhook("pods.example.com", address, timeout_seconds, rule("", &["CREATE"], "pods")),
         webhook("probe.example.com", NOBODY, 1, rule_of_probe()),
     ] });
@@ -90,12 +90,40 @@ pub(crate) async fn ask_webhook<'a>(lab: &'a Lab, address: &str, timeout_seconds
     Obstacle { lab, name, undo }
 }
 
+/// Takes away what runs of the tests left behind that were killed: it would hold their namespaces and pods for ever, and
+/// stories that look at the whole cluster would see them.
+pub(super) async fn remove_obstacles_of_killed_runs(client: &Client) {
+    remove_left_behind::<ValidatingAdmissionPolicyBinding>(client).await;
+    remove_left_behind::<ValidatingAdmissionPolicy>(client).await;
+    remove_left_behind::<ValidatingWebhookConfiguration>(client).await;
+}
+
+async fn remove_left_behind<K>(client: &Client)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let obstacles: Api<K> = Api::all(client.clone());
+    let of_tests = ListParams::default().labels(RUN_LABEL);
+    for left in obstacles.list(&of_tests).await.expect("list obstacles") {
+        let run = left.labels().get(RUN_LABEL).map_or("", String::as_str);
+        if has_run_ended(run) {
+            println!("left behind by {run}, and removed: {}", left.name_any());
+            let deleted = obstacles.delete(&left.name_any(), &DeleteParams::default()).await;
+            assert!(deleted.is_ok() || is_not_found(deleted.as_ref().err()), "remove an obstacle: {deleted:?}");
+        }
+    }
+}
+
 /// Where nobody listens.
 pub(crate) const NOBODY: &str = "127.0.0.1:9";
 
 /// Short: it stands in the API server's words, of which a condition keeps a part.
 fn short_name(lab: &Lab) -> String {
     format!("e2e-{}", lab.namespace.rsplit('-').next().unwrap_or_default())
+}
+
+fn metadata(name: &str) -> Value {
+    json!({ "name": name, "labels": { RUN_LABEL: this_run() } })
 }
 
 fn only_in(lab: &Lab) -> Value {

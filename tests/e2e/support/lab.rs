@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use super::{
+    admission::remove_obstacles_of_killed_runs,
     journal::Journal,
     operator::OperatorProcess,
     outage::has_local_cluster,
@@ -45,7 +46,7 @@ pub(super) const PATIENCE: u32 = 3;
 /// How long the pods of a story that is over may take to go.
 const CLOSING_LIMIT: Duration = Duration::from_secs(20);
 
-/// Label of a story's namespace: the run of the tests that it belongs to.
+/// Label of a story's namespace and obstacles: the run of the tests that they belong to.
 pub(crate) const RUN_LABEL: &str = "longtask.dev/e2e";
 
 /// Stories that disturb or measure the whole cluster have it for themselves.
@@ -307,6 +308,7 @@ async fn connect() -> Client {
 
 async fn install_definition(client: &Client) {
     refuse_another_operator(client).await;
+    remove_obstacles_of_killed_runs(client).await;
     let definition: CustomResourceDefinition = serde_saphyr::from_str(DEFINITION).expect("the definition parses");
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = definition.name_any();
@@ -348,7 +350,19 @@ fn namespace_name() -> String {
 
 /// Names this run of the tests: what an earlier one left behind is none of its business.
 pub(crate) fn this_run() -> String {
-    format!("run-{}", process::id())
+    format!("run-{}-{}", machine(), process::id())
+}
+
+/// Whether this names a run that was on this machine and is not any more.
+pub(super) fn has_run_ended(run: &str) -> bool {
+    let process = run.strip_prefix(&format!("run-{}-", machine()));
+    process.is_some_and(|process| !Path::new("/proc").join(process).exists())
+}
+
+/// The machine as it is since it was booted, in a few letters.
+fn machine() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a Linux machine");
+    boot.chars().filter(char::is_ascii_hexdigit).take(8).collect()
 }
 
 pub(crate) fn is_not_found(error: Option<&kube::Error>) -> bool {
