@@ -93,6 +93,10 @@ async fn written(client: &Client) -> BTreeMap<String, u64> {
             after.split('"').next().unwrap_or_default().to_owned()
         };
         let (verb, resource) = (label("verb"), label("resource"));
+        if verb == "DELETE" && label("scope") == "namespace" {
+            // Of a whole collection: so a namespace is emptied that somebody has deleted.
+            continue;
+        }
         let target = match (resource.as_str(), label(",subresource").as_str()) {
             ("longtasks", "status") => "longtasks/status",
             ("pods", "") => "pods",
