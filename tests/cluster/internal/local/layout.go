@@ -21,10 +21,11 @@ const (
 	// AdminKubeconfig is all that a client needs: certificates are inside.
 	AdminKubeconfig = stateDir + "/admin.kubeconfig"
 
-	nodeName = "local"
-	bridge   = "lt0"
-	nodeIP   = "10.98.0.1"
-	podCIDR  = "10.98.0.0/16" // not podman's 10.88.0.0/16
+	nodeName  = "local"
+	bridge    = "lt0"
+	bridgeMAC = "0a:58:0a:62:00:01" // of the node's address, as the CNI plugins make them
+	nodeIP    = "10.98.0.1"
+	podCIDR   = "10.98.0.0/16" // not podman's 10.88.0.0/16
 	// The kubelet takes the first addresses for granted; pods start above.
 	firstPodIP  = "10.98.1.1"
 	serviceCIDR = "10.96.0.0/16"

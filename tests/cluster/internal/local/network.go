@@ -21,7 +21,10 @@ func ensureBridge() error {
 	if err := command("ip", "address", "replace", nodeIP+"/16", "dev", bridge); err != nil {
 		return err
 	}
-	if err := command("ip", "link", "set", bridge, "up"); err != nil {
+	// With an Ethernet address of its own. Else the bridge has the lowest of its
+	// links', and another one when a pod comes or goes: what pods send to the node is
+	// lost then until they notice, after half a minute.
+	if err := command("ip", "link", "set", bridge, "address", bridgeMAC, "up"); err != nil {
 		return err
 	}
 	return os.WriteFile(ipForward, []byte("1"), 0o644)
