@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# One static binary and nothing else: no shell, no libc, no package to patch.
+# Two static binaries, the operator's and the agent's, and nothing else: no shell, no libc, no package to patch.
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 COPY . .
@@ -9,11 +9,11 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(rustc -vV | sed -n 's/^host: //p')" \
-    && cargo build --locked --release --bin longtask --target "$target" \
-    && cp "target/$target/release/longtask" /longtask
+    && cargo build --locked --release --workspace --bin longtask --bin longtask-agent --target "$target" \
+    && cp "target/$target/release/longtask" "target/$target/release/longtask-agent" /
 
 FROM scratch
-COPY --from=build /longtask /longtask
+COPY --from=build /longtask /longtask-agent /
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/longtask"]

@@ -83,7 +83,7 @@ install-plugin: ## build the program and install it as a plugin of kubectl below
 lint: $(TOOL) typos ## check format, spelling and lints, warnings denied
 	cargo fmt --check
 	tests/pins.sh
-	cargo clippy --locked --all-targets --quiet -- --deny warnings
+	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
 	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/collector ./cmd/pause
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
@@ -99,10 +99,10 @@ typos: ## check spelling
 	@! command -v typos > /dev/null || typos
 
 doc: ## build the documentation of the code, private items too, warnings denied: target/doc
-	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to have it
-	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked
+	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked --workspace
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
 	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; $(CARGO_INSTALL) cargo-deny; }
@@ -130,7 +130,7 @@ generate: tools ## write the files that are generated: definition, chart, manife
 	UPDATE_SNAPSHOTS=1 cargo test --quiet --locked --test chart as_committed
 
 unit: ## run the tests that need no cluster
-	cargo test --locked --quiet
+	cargo test --locked --workspace --quiet
 	tests/release_check_test.sh
 	$(MAKE) --no-print-directory -C examples test
 	cd tests/cluster && go test ./internal/... ./cmd/cluster

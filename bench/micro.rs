@@ -136,7 +136,7 @@ fn pods(criterion: &mut Criterion) {
     let status = life.started.task.status.clone().expect("a status");
     let attempt = status.current_attempt.clone().expect("an attempt");
     criterion.bench_function("render the pod of an attempt", |bencher| {
-        bencher.iter(|| render::pod(black_box(&life.new.task), "task-uid", &status, &attempt, 600));
+        bencher.iter(|| render::pod(black_box(&life.new.task), "task-uid", &status, &attempt, 600, None));
     });
     criterion.bench_function("the facts of a pod", |bencher| bencher.iter(|| PodFacts::of(black_box(&life.ended_pod))));
 }

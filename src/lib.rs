@@ -43,10 +43,11 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
-pub mod contract;
 pub mod kubectl;
 pub mod operator;
 pub mod runtime;
 pub mod task;
 pub mod telemetry;
 pub mod types;
+
+pub use longtask_contract as contract;

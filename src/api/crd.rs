@@ -1,10 +1,11 @@
 //! The CustomResourceDefinition: the types' own schema, made fit for an API server.
 
 use k8s_openapi::{
-    api::core::v1::PodSpec, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::{PodSpec, ResourceRequirements},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::CustomResourceExt;
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::task::LongTask;
@@ -55,11 +56,7 @@ pub enum CannotPrint {
 /// With them the definition has 353 kB, and a plain `kubectl apply` of more than 262,144 bytes fails on the annotation
 /// that it leaves behind. Only labels and annotations of the metadata are there: a pod's name is the operator's.
 pub(super) fn template_schema(generator: &mut SchemaGenerator) -> Schema {
-    let mut pod_spec = generator.subschema_for::<PodSpec>().to_value();
-    if let Some(name) = pod_spec["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        pod_spec = generator.definitions().get(name).cloned().unwrap_or_default();
-    }
-    inline_definitions(&mut pod_spec, generator);
+    let mut pod_spec = inlined::<PodSpec>(generator);
     drop_descriptions(&mut pod_spec);
     merge_lists_as_core_does(&mut pod_spec);
     let text_map = json!({ "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 200 });
@@ -71,6 +68,21 @@ pub(super) fn template_schema(generator: &mut SchemaGenerator) -> Schema {
             "spec": pod_spec,
         },
     })
+}
+
+/// The schema of a container's resources: core's own, without its descriptions.
+pub(super) fn resources_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut resources = inlined::<ResourceRequirements>(generator);
+    drop_descriptions(&mut resources);
+    // The owner's description of the field stays.
+    resources.try_into().unwrap_or_default()
+}
+
+/// The schema of a type, with the schemas of all types in it in its place.
+fn inlined<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    let mut schema = generator.subschema_for::<T>().to_value();
+    inline_definitions(&mut schema, generator);
+    schema
 }
 
 /// A JSON object whose fields are the program's own.
@@ -167,6 +179,7 @@ fn merge_lists_as_core_does(pod_spec: &mut Value) {
         container["ports"]["x-kubernetes-list-type"] = json!("atomic");
     }
     merge_by(&mut properties["volumes"], &["name"]);
+    properties["volumes"]["maxItems"] = json!(200);
 }
 
 fn merge_by(list: &mut Value, keys: &[&str]) {

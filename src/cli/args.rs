@@ -193,6 +193,45 @@ pub struct RunArgs {
     #[arg(long, env = "LONGTASK_OPERATOR_TASK_METRICS", value_name = "N", default_value = "0")]
     pub(super) task_metrics: u16,
 
+    /// Take reports of programs here while they run; only while leading. Without --reports-address, nowhere.
+    #[arg(
+        long,
+        env = "LONGTASK_OPERATOR_REPORTS_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:8443",
+        help_heading = "Reports"
+    )]
+    pub(super) reports_listen: SocketAddr,
+
+    /// The addresses at which agents in task pods reach --reports-listen, the best one first.
+    ///
+    /// Such as 10.0.0.7:8443,longtask-reports.longtask-system.svc:8443. Without one, tasks with `reporting.mode` Live are
+    /// read when their attempts end.
+    #[arg(
+        long,
+        env = "LONGTASK_OPERATOR_REPORTS_ADDRESS",
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        help_heading = "Reports"
+    )]
+    pub(super) reports_address: Vec<String>,
+
+    /// The image with the agent, `longtask-agent`, for the pods of tasks with `reporting.mode` Live. Default: none.
+    #[arg(long, env = "LONGTASK_OPERATOR_AGENT_IMAGE", value_name = "IMAGE", help_heading = "Reports")]
+    pub(super) agent_image: Option<String>,
+
+    /// Write at most this many statuses per second for reports, of all tasks together.
+    ///
+    /// With more programs that report, each is written less often: 1500 every 30 seconds, 10000 every 200.
+    #[arg(
+        long,
+        env = "LONGTASK_OPERATOR_LIVE_WRITES",
+        value_name = "N",
+        default_value = "50",
+        help_heading = "Reports"
+    )]
+    pub(super) live_writes: NonZeroU32,
+
     /// Serve /livez, /readyz and /metrics here.
     #[arg(long, env = "LONGTASK_OPERATOR_LISTEN", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub(super) listen: SocketAddr,

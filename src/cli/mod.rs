@@ -7,5 +7,7 @@ mod settings;
 
 pub use self::{
     args::{Cli, Command, LogFormat, Output, RunArgs, SimulateArgs},
-    settings::{Environment, LeaseSettings, LogSettings, Scope, Settings, SettingsError, TraceSettings},
+    settings::{
+        Environment, LeaseSettings, LogSettings, ReportSettings, Scope, Settings, SettingsError, TraceSettings,
+    },
 };

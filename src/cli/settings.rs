@@ -25,6 +25,12 @@ pub struct Settings {
     pub concurrency: NonZeroU16,
     /// The most tasks whose figures are shown by name.
     pub task_metrics: u16,
+    /// Where reports are taken; none where they are not.
+    pub reports: Option<ReportSettings>,
+    /// The image with the agent, if there is one.
+    pub agent_image: Option<String>,
+    /// The most status writes for reports in a second, of all tasks together.
+    pub live_writes: NonZeroU32,
     /// Where health and metrics are served.
     pub listen: SocketAddr,
     /// Where the log filter can be changed, if anywhere.
@@ -47,6 +53,9 @@ impl Settings {
             api_qps: None,
             concurrency: NonZeroU16::MIN,
             task_metrics: 0,
+            reports: None,
+            agent_image: None,
+            live_writes: NonZeroU32::MIN,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin_listen: None,
             log: LogSettings { format: LogFormat::Text, filter: "off".into() },
@@ -63,6 +72,17 @@ pub enum Scope {
     AllNamespaces,
     /// One.
     Namespace(String),
+}
+
+/// Where reports are taken.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ReportSettings {
+    /// Where the operator listens while it leads.
+    pub listen: SocketAddr,
+    /// Where agents reach that, the best address first.
+    pub addresses: Vec<String>,
+    /// The namespace with the Secret of the certificate authority; none means the client's own.
+    pub namespace: Option<String>,
 }
 
 /// What is logged, and how.
@@ -172,6 +192,10 @@ impl RunArgs {
             api_qps,
             concurrency,
             task_metrics,
+            reports_listen,
+            reports_address,
+            agent_image,
+            live_writes,
             listen,
             admin_listen,
             log_format,
@@ -180,6 +204,7 @@ impl RunArgs {
             trace_one_reconcile_in: one_reconcile_in,
             lease,
         } = self;
+        let addresses: Vec<_> = reports_address.into_iter().filter(|address| !address.is_empty()).collect();
         let by_reader = if around.terminal { LogFormat::Text } else { LogFormat::Json };
         Ok(Settings {
             scope: given(namespace).map_or(Scope::AllNamespaces, Scope::Namespace),
@@ -187,6 +212,13 @@ impl RunArgs {
             api_qps: kube_api_qps.or(api_qps),
             concurrency,
             task_metrics,
+            reports: (!addresses.is_empty()).then_some(ReportSettings {
+                listen: reports_listen,
+                addresses,
+                namespace: given(lease.lease_namespace.clone()),
+            }),
+            agent_image: given(agent_image),
+            live_writes,
             listen,
             admin_listen,
             log: LogSettings { format: log_format.unwrap_or(by_reader), filter: log },

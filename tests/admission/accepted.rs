@@ -7,6 +7,11 @@ use crate::{
 
 /// What is special, and what stands below `spec`.
 const ACCEPTED: &[(&str, &str)] = &[
+    (
+        "live reports",
+        "reporting: {mode: Live, interval: 5s}\nsegment: {duration: 6h, heartbeatTimeout: 30m}\ncheckpoint: {staleAfter: 20m}",
+    ),
+    ("the resources of an agent", "reporting: {mode: Live}\nagent: {resources: {limits: {cpu: 50m, memory: 64Mi}}}"),
     ("nothing but a template", ""),
     ("the shortest segment", "segment: {duration: 5s, gracePeriod: 1s, startTimeout: 1s, schedulingTimeout: 1s}"),
     ("a duration of three terms", "segment: {duration: 1h30m15s}"),

@@ -107,6 +107,38 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "checkpoint: {source: External, staleAfter: 9h}",
         "spec.checkpoint.staleAfter: Invalid value: needs source Report",
     ),
+    (
+        "staleness within the interval of live reports",
+        "reporting: {mode: Live, interval: 1m}\ncheckpoint: {staleAfter: 1m}",
+        "spec.checkpoint.staleAfter: Invalid value: must be longer than reporting.interval",
+    ),
+    (
+        "a heartbeat that nobody hears",
+        "segment: {heartbeatTimeout: 30m}",
+        "spec.segment.heartbeatTimeout: Invalid value: needs reporting.mode Live: silence is seen only while reports come",
+    ),
+    (
+        "a heartbeat below 30s",
+        "reporting: {mode: Live}\nsegment: {heartbeatTimeout: 29s}",
+        "spec.segment.heartbeatTimeout: Invalid value: \"29s\": must be a duration",
+    ),
+    ("reports more often than every 5s", "reporting: {interval: 4s}", "at least 5s and at most 1h"),
+    ("a mode that does not exist", "reporting: {mode: Always}", "spec.reporting.mode: Unsupported value: \"Always\""),
+    (
+        "a container of the operator's name",
+        "template: {spec: {containers: [{name: longtask-agent, image: i}]}}",
+        "longtask-agent and longtask-restore are the operator's names",
+    ),
+    (
+        "an init container of the operator's name",
+        "template: {spec: {containers: [{name: main, image: i}], initContainers: [{name: longtask-restore, image: i}]}}",
+        "longtask-agent and longtask-restore are the operator's names",
+    ),
+    (
+        "a volume of the operator's name",
+        "template: {spec: {containers: [{name: main, image: i}], volumes: [{name: longtask, emptyDir: {}}]}}",
+        "longtask, longtask-token and longtask-checkpoints are the operator's names",
+    ),
     ("a duration with spaces", "segment: {duration: 1h 30m}", "must be a duration such as 90s, 15m or 1h30m"),
     ("an empty duration", "segment: {duration: ''}", "must be a duration such as 90s"),
     ("a text without unit", "segment: {duration: '90'}", "must be a duration such as 90s"),

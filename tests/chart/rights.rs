@@ -10,9 +10,8 @@ use super::{
     table::{self, Place},
 };
 
-fn documented() -> BTreeSet<String> {
-    table::documented(&[Place::Watched, Place::Own])
-}
+const WITHOUT_REPORTS: [Place; 2] = [Place::Watched, Place::Own];
+const EVERYWHERE: [Place; 4] = [Place::Watched, Place::Own, Place::ClusterForReports, Place::OwnForReports];
 
 /// The rules of a role as lines like those of the table.
 fn rights(role: &Value) -> BTreeSet<String> {
@@ -50,12 +49,14 @@ fn operator_rights(objects: &[Value]) -> BTreeSet<String> {
 
 #[test]
 fn the_operator_may_do_what_the_table_says_and_no_more() {
-    assert_eq!(operator_rights(&objects(&rendered(&[]))), documented());
+    assert_eq!(operator_rights(&objects(&rendered(&[]))), table::documented(&EVERYWHERE));
+    let without = objects(&rendered(&["reports.enabled=false"]));
+    assert_eq!(operator_rights(&without), table::documented(&WITHOUT_REPORTS));
 }
 
 #[test]
 fn no_right_is_a_wildcard() {
-    for right in documented() {
+    for right in table::documented(&EVERYWHERE) {
         assert!(!right.contains('*'), "{right}");
     }
 }
@@ -63,7 +64,7 @@ fn no_right_is_a_wildcard() {
 #[test]
 fn with_one_namespace_no_right_reaches_beyond_it() {
     let objects = objects(&rendered(&["watch.namespace=team-a"]));
-    assert_eq!(operator_rights(&objects), documented());
+    assert_eq!(operator_rights(&objects), table::documented(&WITHOUT_REPORTS));
     assert!(objects.iter().all(|object| !object["kind"].as_str().unwrap_or_default().starts_with("ClusterRole")));
     assert_eq!(named(&objects, "Role", "longtask")["metadata"]["namespace"], "team-a");
     assert_eq!(named(&objects, "RoleBinding", "longtask")["metadata"]["namespace"], "team-a");

@@ -9,6 +9,10 @@ pub(crate) enum Place {
     Watched,
     /// In the namespace of the release.
     Own,
+    /// In the cluster, where reports are taken.
+    ClusterForReports,
+    /// In the namespace of the release, where reports are taken.
+    OwnForReports,
 }
 
 /// The rights, such as `get longtask.dev/longtasks`, that hold in one of these places. Each has its reason.
@@ -23,6 +27,8 @@ pub(crate) fn documented(places: &[Place]) -> BTreeSet<String> {
         let place = match place {
             "watched namespaces" => Place::Watched,
             "own namespace" => Place::Own,
+            "the cluster, for reports" => Place::ClusterForReports,
+            "own namespace, for reports" => Place::OwnForReports,
             _ => panic!("a place: {row}"),
         };
         (place, right.trim_matches('`').to_owned())

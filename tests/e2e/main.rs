@@ -17,6 +17,7 @@ mod finished;
 mod fuzzed;
 mod interruptions;
 mod leader;
+mod live;
 mod operator_killed;
 mod outages;
 mod plugin;

@@ -7,11 +7,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use longtask::{
     api::task::{
         AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
-        OnExhausted, Phase, Progress, RequestedStop, Rule, StopReason,
+        OnExhausted, Phase, Progress, RecordedReport, ReportingMode, RequestedStop, Rule, StopReason,
     },
-    task::plan::{
-        Cause, ContainerEnd, Deletion, Disruption, FailedInit, MainContainer, Observed, PodFacts, PodPhase, Refusal,
-        Start, StartStage,
+    contract::{
+        agent::{Header, HeldBack, LastWord},
+        report::{Report, Via},
+    },
+    task::{
+        plan::{
+            AgentFacts, Cause, ContainerEnd, Deletion, Disruption, FailedInit, Live, LiveReport, MainContainer,
+            Observed, PodFacts, PodPhase, Refusal, Start, StartStage,
+        },
+        render::AgentConfig,
     },
     types::GoDuration,
 };
@@ -25,6 +32,7 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Arc<PodFacts>>,
     pub(crate) foreign: Vec<Arc<PodFacts>>,
     pub(crate) refusal: Option<Refusal>,
+    pub(crate) live: Live,
     pub(crate) now: Timestamp,
 }
 
@@ -34,6 +42,8 @@ impl World {
         let mut seen = Observed::of(&self.task, "task-uid", self.pods.clone());
         seen.foreign.clone_from(&self.foreign);
         seen.refusal.clone_from(&self.refusal);
+        // Only a report of the attempt under way is shown to the plan.
+        seen.live = self.live.clone();
         seen
     }
 }
@@ -48,8 +58,8 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             words().prop_map(Refusal::Rejected),
         ],
     );
-    (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, moments()).prop_map(
-        |((spec, status, generation, deleted), mut pods, foreign, refusal, now)| {
+    (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, lives(), moments()).prop_map(
+        |((spec, status, generation, deleted), mut pods, foreign, refusal, live, now)| {
             let mut task = LongTask::new("t", spec);
             task.metadata.uid = Some("task-uid".into());
             task.metadata.generation = Some(generation);
@@ -58,7 +68,7 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             pods.sort_by_key(|pod| pod.attempt);
             pods.dedup_by_key(|pod| pod.attempt);
             let pods = pods.into_iter().map(Arc::new).collect();
-            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, now }
+            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, live, now }
         },
     )
 }
@@ -133,9 +143,11 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()), option::of(durations()));
+    let live = (any::<bool>(), durations(), option::of(durations()));
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
-    (limits, budgets, flags, sizes, spans, delays, policies())
-        .prop_map(|(limits, budgets, (suspend, cancel, reset, external), (pods, history), spans, delays, policy)| {
+    (limits, budgets, flags, sizes, (spans, live), delays, policies())
+        .prop_map(|(limits, budgets, flags, (pods, history), (spans, live), delays, policy)| {
+            let (suspend, cancel, reset, external) = flags;
             let mut spec: LongTaskSpec = serde_json::from_value(json!({
                 "template": { "spec": { "containers": [{ "name": "main" }] } },
                 "suspend": suspend, "cancel": cancel, "podHistoryLimit": pods,
@@ -152,6 +164,9 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
             let segment = &mut spec.segment;
             (segment.duration, segment.grace_period, segment.start_timeout, segment.scheduling_timeout) =
                 (spans.0, spans.1, spans.2, spans.3);
+            spec.segment.heartbeat_timeout = live.2;
+            spec.reporting.interval = live.1;
+            spec.reporting.mode = if live.0 { ReportingMode::Live } else { ReportingMode::AtExit };
             (spec.ttl_after_finished, spec.ttl_after_failed) = (spans.4, spans.4);
             spec
         })
@@ -239,25 +254,63 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
         StopReason::StartTimeout,
         StopReason::SchedulingTimeout,
         StopReason::Limit,
+        StopReason::Hung,
     ]);
     let stops = option::weighted(0.3, (reasons, times()));
     let limits = option::weighted(0.2, select(vec![Limit::ActiveTime, Limit::WallTime, Limit::Deadline]));
-    (attempts(), numbers(), states, option::of(times()), limits, stops, 0..4_i64, times())
-        .prop_map(|(number, segment, state, started_at, cut_by, stop, generation, creation_time)| CurrentAttempt {
-            number,
-            segment,
-            state,
-            pod_name: format!("t-{number}"),
-            pod_uid: (state != AttemptState::Creating).then(|| format!("pod-{number}")),
-            node_name: None,
-            generation,
-            template_hash: (generation > 1).then(|| "a-digest".into()),
-            creation_time,
-            started_at,
-            cut_by,
-            stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
+    let recorded = (0..6_i64, times(), option::of(times()));
+    let recorded = recorded.prop_map(|(revision, record_time, progress_time)| RecordedReport {
+        revision,
+        record_time,
+        progress_time,
+    });
+    let times_of = (option::of(times()), times());
+    (attempts(), numbers(), states, times_of, limits, stops, 0..4_i64, option::weighted(0.3, recorded))
+        .prop_map(|(number, segment, state, (started_at, creation_time), cut_by, stop, generation, report)| {
+            CurrentAttempt {
+                number,
+                segment,
+                state,
+                pod_name: format!("t-{number}"),
+                pod_uid: (state != AttemptState::Creating).then(|| format!("pod-{number}")),
+                node_name: None,
+                generation,
+                template_hash: (generation > 1).then(|| "a-digest".into()),
+                creation_time,
+                started_at,
+                cut_by,
+                stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
+                report,
+            }
         })
         .boxed()
+}
+
+/// What is known of agents, and the newest report.
+fn lives() -> BoxedStrategy<Live> {
+    let report = (0..6_i64, times(), numbers(), option::of(numbers()), option::of(times()), reports());
+    let report = report.prop_map(|(revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, lines)| {
+        let report = Report::read(&lines, Via::Agent);
+        Arc::new(LiveReport { revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, report })
+    });
+    (any::<bool>(), option::of(times()), 0..400_i64, option::of(report))
+        .prop_map(|(has_agent, listening_since, pace_seconds, report)| {
+            let agent = has_agent.then(|| Arc::new(AgentConfig { image: "longtask:1".into(), reports: None }));
+            Live { agent, listening_since, pace_seconds, report }
+        })
+        .boxed()
+}
+
+/// The agent beside a program, and what it left behind.
+fn agents() -> BoxedStrategy<AgentFacts> {
+    let held_back = option::weighted(0.3, 0..6_i64);
+    let words = (0..6_i64, option::of(times()), held_back, reports()).prop_map(|(revision, time, held_back, lines)| {
+        let result = held_back.map(|revision| HeldBack { bytes: 9000, revision });
+        let header = Header { revision, checkpoint_time: time, result, ..Header::default() };
+        Arc::new(LastWord { header, lines })
+    });
+    let facts = (any::<bool>(), option::of(words));
+    facts.prop_map(|(has_ended, last_word)| AgentFacts { has_ended, last_word }).boxed()
 }
 
 fn checkpoints() -> impl Strategy<Value = Checkpoint> {
@@ -362,10 +415,16 @@ fn pods() -> BoxedStrategy<PodFacts> {
         trouble,
         ends,
         (times(), option::of(times())),
-        (main_containers(), select(vec![None, Some("100Mi"), Some("1Gi")]), starts(), option::of(any::<bool>())),
+        (
+            main_containers(),
+            select(vec![None, Some("100Mi"), Some("1Gi")]),
+            starts(),
+            option::of(any::<bool>()),
+            (option::weighted(0.4, agents()), prop::bool::weighted(0.1)),
+        ),
     )
         .prop_map(|(attempt, has_finalizer, has_node, phase, bounds, trouble, ends, times, rest)| {
-            let (main, memory, (start, other_unended), ended_before_deletion) = rest;
+            let (main, memory, (start, other_unended), ended_before_deletion, (agent, is_main_lost)) = rest;
             PodFacts {
                 name: format!("t-{attempt}"),
                 uid: format!("pod-{attempt}"),
@@ -403,6 +462,8 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 is_node_silent: ended_before_deletion == Some(true),
                 start,
                 main,
+                is_main_lost,
+                agent,
             }
         })
         .boxed()

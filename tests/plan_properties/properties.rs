@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use longtask::{
-    api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase},
-    task::plan::{Deletion, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+    api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase, StopReason},
+    contract::report::Report,
+    task::plan::{Deletion, LiveReport, Plan, PodFacts, PodPhase, Refusal, Step, plan},
     types::{mark_false, mark_true},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -124,6 +125,32 @@ proptest! {
             }
         }
         prop_assert_eq!(&longtask::task::plan::plan(&seen, world.now), &plan, "the same plan again");
+    }
+
+    #[test]
+    fn a_report_that_is_not_newer_than_what_is_recorded_changes_nothing_while_the_program_runs(mut world in worlds()) {
+        let recorded = world.task.status.as_ref().and_then(|status| status.live_attempt()?.report.clone());
+        let is_old = world.live.report.as_ref().is_none_or(|live| Some(live.revision) <= recorded.as_ref().map(|report| report.revision));
+        prop_assume!(is_old);
+        let goes_on = |plan: &Plan| plan.status.as_ref().is_none_or(|status| status.live_attempt().is_some());
+        let with = plan(&world.observed(), world.now);
+        world.live.report = world.live.report.map(|live| {
+            let report = Report { quiet: live.report.quiet, ..Report::default() };
+            Arc::new(LiveReport { report, ..(*live).clone() })
+        });
+        let without = plan(&world.observed(), world.now);
+        if goes_on(&with) && goes_on(&without) {
+            prop_assert_eq!(with.status, without.status);
+        }
+    }
+
+    #[test]
+    fn no_attempt_is_stopped_for_want_of_a_message_from_its_agent(mut world in worlds()) {
+        world.live.report = None;
+        let plan = plan(&world.observed(), world.now);
+        let asked = plan.status.as_ref().and_then(|status| status.current_attempt.as_ref()?.stop.as_ref());
+        let before = world.task.status.as_ref().and_then(|status| status.current_attempt.as_ref()?.stop.as_ref());
+        prop_assert!(asked.is_none_or(|stop| stop.reason != StopReason::Hung || Some(stop) == before));
     }
 
     #[test]

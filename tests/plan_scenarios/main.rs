@@ -11,6 +11,7 @@ mod edits;
 mod kstatus;
 mod life;
 mod limits;
+mod live;
 mod outcomes;
 mod pauses;
 mod pods;

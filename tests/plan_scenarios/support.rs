@@ -10,8 +10,15 @@ use longtask::{
     api::task::{
         AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
     },
-    task::plan::{Cause, EventReason, LateCreates, Observed, Plan, PodFacts, Refusal, RefusedStep, Step, Wake, plan},
-    types::{mark_false, mark_true},
+    contract::report::{Report, Via},
+    task::{
+        plan::{
+            Cause, EventReason, LateCreates, Live, LiveReport, Observed, Plan, PodFacts, Refusal, RefusedStep, Step,
+            Wake, plan,
+        },
+        render::{AgentConfig, ReportServer},
+    },
+    types::{GoDuration, mark_false, mark_true},
 };
 use serde_json::{Map, Value, json};
 use strum::{IntoEnumIterator, VariantNames};
@@ -40,7 +47,16 @@ pub(crate) fn given() -> Given {
         refused_steps: Vec::new(),
         late_creates: LateCreates::None,
         out_of_sight: Vec::new(),
+        live: Live::default(),
     }
+}
+
+/// A task whose program reports while it runs, to an operator that has listened since 09:00:00.
+pub(crate) fn given_live() -> Given {
+    let reports = ReportServer { addresses: vec!["10.0.0.7:8443".into()], certificate_authority: "PEM".into() };
+    let agent = AgentConfig { image: "longtask:1".into(), reports: Some(reports) };
+    let live = Live { agent: Some(Arc::new(agent)), listening_since: Some(t("09:00:00")), ..Live::default() };
+    Given { live, ..given() }.spec(json!({ "reporting": { "mode": "Live" } }))
 }
 
 /// What is so before the plan is made.
@@ -55,9 +71,34 @@ pub(crate) struct Given {
     refused_steps: Vec<RefusedStep>,
     late_creates: LateCreates,
     out_of_sight: Vec<String>,
+    live: Live,
 }
 
 impl Given {
+    /// The agent has posted this by then; the program gave its last sign of life so many seconds before.
+    pub(crate) fn posted(mut self, revision: i64, at: &str, silent_seconds: i64, lines: &[Value]) -> Self {
+        let lines = text_of(lines);
+        let report = Report::read(&lines, Via::Agent);
+        let checkpoint_time = report.checkpoint.is_some().then(|| t(at));
+        let quiet_seconds = report.quiet.map(GoDuration::as_secs);
+        let receipt_time = t(at);
+        self.live.report = Some(Arc::new(LiveReport {
+            revision,
+            receipt_time,
+            silent_seconds,
+            quiet_seconds,
+            checkpoint_time,
+            report,
+        }));
+        self
+    }
+
+    /// What the operator knows of agents otherwise.
+    pub(crate) fn live(mut self, change: impl FnOnce(&mut Live)) -> Self {
+        change(&mut self.live);
+        self
+    }
+
     /// Changes the specification, field by field, within the same generation.
     pub(crate) fn spec(mut self, changes: Value) -> Self {
         merge(&mut self.spec, changes);
@@ -130,6 +171,7 @@ impl Given {
                 started_at,
                 cut_by: None,
                 stop: None,
+                report: None,
             });
         })
     }
@@ -242,6 +284,7 @@ impl Given {
         seen.refusal.clone_from(&self.refusal);
         seen.refused_steps.clone_from(&self.refused_steps);
         seen.late_creates.clone_from(&self.late_creates);
+        seen.live = self.live.clone();
         plan(&seen, now)
     }
 
@@ -294,6 +337,11 @@ impl Given {
             }
         }
     }
+}
+
+/// Lines of a report as their text.
+fn text_of(lines: &[Value]) -> String {
+    lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect()
 }
 
 fn given_status(given: &Given) -> LongTaskStatus {
@@ -388,6 +436,11 @@ impl Planned {
         self.after
     }
 
+    /// Likewise, to go on from it in more ways than one.
+    pub(crate) fn then_clone(&self) -> Given {
+        self.after.clone()
+    }
+
     /// The status after it.
     pub(crate) fn status(&self) -> LongTaskStatus {
         self.after.status.clone().unwrap_or_default()
@@ -469,8 +522,17 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
         ("next", time(status.next_attempt_time)),
         ("result", some(status.result.as_ref().map(ToString::to_string))),
     ];
-    let conditions =
-        ["Complete", "Failed", "Finished", "Suspended", "Blocked", "CheckpointStale", "AttemptOverdue", "WriteRefused"];
+    let conditions = [
+        "Complete",
+        "Failed",
+        "Finished",
+        "Suspended",
+        "Blocked",
+        "CheckpointStale",
+        "AttemptOverdue",
+        "ReportsMissing",
+        "WriteRefused",
+    ];
     facts.extend(conditions.map(|name| {
         let condition = status.conditions.iter().find(|condition| condition.type_ == name);
         // That a condition does not hold, and never did, is one.
@@ -596,6 +658,36 @@ impl PodBuilder {
         let statuses =
             json!([{ "name": name, "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
         self.merged(json!({ "status": { "containerStatuses": statuses } }))
+    }
+
+    /// An agent is beside the program, and runs.
+    pub(crate) fn with_agent(self) -> Self {
+        let agent = json!({ "name": "longtask-agent", "image": "longtask:1", "restartPolicy": "Always" });
+        let pod = self.merged(json!({ "spec": { "containers": [{ "name": "main" }], "initContainers": [agent] } }));
+        pod.agent(json!({ "running": { "startedAt": t("10:00:00") } }))
+    }
+
+    /// The agent has ended, and left this.
+    pub(crate) fn agent_left(self, header: Value, lines: &[Value]) -> Self {
+        let lines = text_of(lines);
+        let mut first = json!({ "bytes": lines.len() });
+        merge(&mut first, header);
+        let message = format!("{}\n{lines}", json!({ "agent": first }));
+        self.agent(json!({ "terminated": { "exitCode": 0, "message": message, "reason": "Completed" } }))
+    }
+
+    fn agent(self, state: Value) -> Self {
+        let status = json!([{ "name": "longtask-agent", "image": "longtask:1", "imageID": "", "ready": true,
+                              "restartCount": 0, "started": true, "state": state }]);
+        self.merged(json!({ "status": { "initContainerStatuses": status } }))
+    }
+
+    /// The kubelet waits to start the main container, of which it has lost track after it had run.
+    pub(crate) fn main_lost(mut self) -> Self {
+        self = self.waiting("PodInitializing", "");
+        self.0["status"]["containerStatuses"][0]["lastState"] =
+            json!({ "terminated": { "exitCode": 137, "reason": "ContainerStatusUnknown" } });
+        self
     }
 
     /// What the runtime called the main container's end.

@@ -37,8 +37,9 @@ const IMPURE: [&str; 17] = [
 ///
 /// Kinds meet in objects, not in calls: a kind's row never names the rooms of another kind, only `api`.
 const ROOMS: [(&str, bool, &[&str]); 14] = [
-    ("types", true, &[]),
-    ("contract", true, &["types"]),
+    ("types", true, &["contract"]),
+    // A package of its own, which the agent shares.
+    ("contract", true, &[]),
     ("api", true, &["types"]),
     ("clock", false, &[]),
     ("cli", false, &[]),
@@ -52,7 +53,7 @@ const ROOMS: [(&str, bool, &[&str]); 14] = [
     (
         "task::controller",
         false,
-        &["api", "cli", "clock", "runtime", "task::plan", "task::render", "telemetry", "types"],
+        &["api", "cli", "clock", "contract", "runtime", "task::plan", "task::render", "telemetry", "types"],
     ),
     ("kubectl", false, &["api", "clock", "contract", "types"]),
     ("operator", false, &["cli", "runtime", "task::controller", "telemetry"]),
@@ -61,8 +62,7 @@ const ROOMS: [(&str, bool, &[&str]); 14] = [
 #[test]
 fn every_room_uses_only_what_is_left_of_it() {
     let mut violations = Vec::new();
-    for (file, module) in sources(Path::new("src"), &[]) {
-        let text = fs::read_to_string(&file).expect("readable");
+    for Source { file, module, text } in all_sources() {
         violations.extend(violations_in(&module, &text).into_iter().map(|violation| format!("{file}: {violation}")));
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));
@@ -70,13 +70,10 @@ fn every_room_uses_only_what_is_left_of_it() {
 
 #[test]
 fn the_text_of_the_plugin_is_made_without_io() {
-    let texts: Vec<_> = sources(Path::new("src"), &[])
-        .into_iter()
-        .filter(|(_, module)| module.starts_with(&["kubectl".into(), "text".into()]))
-        .collect();
-    assert!(texts.len() > 3, "{texts:?}");
-    for (file, module) in texts {
-        let text = fs::read_to_string(&file).expect("readable");
+    let mut texts = all_sources();
+    texts.retain(|source| source.module.starts_with(&["kubectl".into(), "text".into()]));
+    assert!(texts.len() > 3, "{}", texts.len());
+    for Source { file, module, text } in texts {
         let used = paths_in(&module, &text);
         let hits: Vec<_> = used.iter().filter(|path| IMPURE.iter().any(|forbidden| reaches(path, forbidden))).collect();
         assert!(hits.is_empty(), "{file} uses {hits:?}");
@@ -85,14 +82,13 @@ fn the_text_of_the_plugin_is_made_without_io() {
 
 #[test]
 fn every_room_is_on_the_list() {
-    for (file, module) in sources(Path::new("src"), &[]) {
+    let sources = all_sources();
+    for Source { file, module, .. } in &sources {
         assert!(room_of(&module.join("::")).is_some(), "{file} is in no room on the list");
     }
     for (room, ..) in ROOMS {
-        assert!(
-            sources(Path::new("src"), &[]).iter().any(|(_, module)| module.join("::") == room),
-            "there is no room {room}"
-        );
+        let is_in = |source: &Source| room_of(&source.module.join("::")).is_some_and(|(of, ..)| of == room);
+        assert!(sources.iter().any(is_in), "there is no room {room}");
     }
 }
 
@@ -122,14 +118,13 @@ fn the_page_on_the_architecture_has_the_same_list() {
 
 #[test]
 fn modules_do_not_import_each_other_in_a_circle() {
-    let sources = sources(Path::new("src"), &[]);
-    let modules: Vec<String> = sources.iter().map(|(_, module)| module.join("::")).collect();
+    let sources = all_sources();
+    let modules: Vec<String> = sources.iter().map(|source| source.module.join("::")).collect();
     let imports: HashMap<&str, Vec<&str>> = sources
         .iter()
         .zip(&modules)
-        .map(|((file, path), module)| {
-            let text = fs::read_to_string(file).expect("readable");
-            let used = paths_in(path, &text);
+        .map(|(Source { module: path, text, .. }, module)| {
+            let used = paths_in(path, text);
             let mut imported: Vec<_> = used.iter().filter_map(|path| module_of(path, &modules)).collect();
             imported.retain(|imported| imported != module);
             (module.as_str(), imported)
@@ -148,8 +143,7 @@ fn a_circle_is_found() {
 
 #[test]
 fn the_environment_is_read_in_one_place() {
-    for (file, module) in sources(Path::new("src"), &[]) {
-        let text = fs::read_to_string(&file).expect("readable");
+    for Source { file, module, text } in all_sources() {
         let reads = paths_in(&module, &text).iter().any(|path| reaches(path, "std::env"));
         assert!(!reads || module == ["cli", "settings"], "{file} uses std::env");
     }
@@ -190,9 +184,8 @@ fn a_violation_is_caught_however_it_is_written() {
 #[test]
 fn what_writes_the_draft_of_a_plan_answers_nothing() {
     let mut violations = Vec::new();
-    for (file, module) in sources(Path::new("src"), &[]) {
+    for Source { file, module, text } in all_sources() {
         if module.starts_with(&["task".into(), "plan".into()]) {
-            let text = fs::read_to_string(&file).expect("readable");
             violations.extend(writers_that_answer(&text).into_iter().map(|name| format!("{file}: {name}")));
         }
     }
@@ -244,6 +237,27 @@ fn what_is_allowed_is_not_caught() {
 
 fn words(path: &str) -> Vec<String> {
     path.split("::").map(Into::into).collect()
+}
+
+/// A source file.
+struct Source {
+    file: String,
+    /// The path of its module, from the root of the program.
+    module: Vec<String>,
+    text: String,
+}
+
+/// Every source file of the program, and of the package `contract`, which it knows as a module of its own.
+fn all_sources() -> Vec<Source> {
+    let read = |(file, module)| {
+        let text = fs::read_to_string(&file).expect("readable");
+        Source { file, module, text }
+    };
+    let own = sources(Path::new("src"), &[]).into_iter().map(read);
+    let contract = sources(Path::new("contract/src"), &["contract".to_owned()]).into_iter().map(read);
+    // Its root is not the program's.
+    own.chain(contract.map(|source| Source { text: source.text.replace("crate::", "crate::contract::"), ..source }))
+        .collect()
 }
 
 /// Every source file below `folder`, with the path of its module.

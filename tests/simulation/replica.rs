@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU16,
+    num::{NonZeroU16, NonZeroU32},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -117,6 +117,9 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
         api_qps: None,
         concurrency: NonZeroU16::new(32).expect("not zero"),
         task_metrics: 0,
+        reports: None,
+        agent_image: None,
+        live_writes: NonZeroU32::MIN,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         admin_listen: None,
         log: LogSettings { format: LogFormat::Text, filter: "off".into() },

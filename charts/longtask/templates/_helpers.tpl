@@ -33,6 +33,11 @@
 {{- end }}
 {{- end }}
 
+{{- /* Who posts reports is told by TokenReviews, which no Role can allow. */ -}}
+{{- define "longtask.takesReports" -}}
+{{- if and .Values.reports.enabled (not .Values.watch.namespace) }}true{{ end }}
+{{- end }}
+
 {{- define "longtask.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -19,6 +19,8 @@ pub enum ConditionType {
     CheckpointStale,
     /// A pod runs past every limit that should have ended it.
     AttemptOverdue,
+    /// With `reporting.mode` Live: no reports arrive. The program runs on, and is read when its attempt ends.
+    ReportsMissing,
     /// The API server refuses a write that the task needs: to stop a pod, to delete or to release it.
     WriteRefused,
     /// Work goes on; for GitOps tools.
@@ -31,7 +33,11 @@ impl ConditionType {
     /// Those that somebody may have to look after while the task goes on.
     pub fn troubles() -> impl Iterator<Item = Self> {
         Self::iter().filter(|type_| match type_ {
-            Self::Blocked | Self::CheckpointStale | Self::AttemptOverdue | Self::WriteRefused => true,
+            Self::Blocked
+            | Self::CheckpointStale
+            | Self::AttemptOverdue
+            | Self::ReportsMissing
+            | Self::WriteRefused => true,
             Self::Complete | Self::Failed | Self::Finished | Self::Suspended | Self::Reconciling | Self::Stalled => {
                 false
             }
@@ -103,6 +109,14 @@ pub enum ConditionReason {
     PodDoesNotEnd,
     /// No checkpoint was recorded for too long.
     NoCheckpoint,
+    /// The agent in the pod has never been heard of.
+    NeverHeard,
+    /// The agent in the pod is not heard of any more.
+    Silent,
+    /// The operator was installed without what live reports need.
+    NotConfigured,
+    /// Reports arrive.
+    Heard,
     /// By the user's `spec.suspend`.
     SuspendedByUser,
     /// By the failure policy, for a human.
@@ -182,6 +196,7 @@ impl ConditionReason {
             | Self::TakenBack => &[Type::WriteRefused],
             Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],
             Self::NoCheckpoint => &[Type::CheckpointStale],
+            Self::NeverHeard | Self::Silent | Self::NotConfigured => &[Type::ReportsMissing],
             Self::SuspendedByUser | Self::Held => &[Type::Suspended],
             Self::Completed => &[Type::Complete, Type::Finished],
             Self::Cancelled => &[Type::Finished],
@@ -198,6 +213,7 @@ impl ConditionReason {
             | Self::TokenTakenBack
             | Self::NotWatched
             | Self::Recent
+            | Self::Heard
             | Self::Done
             | Self::CreationRefused => &[],
         }

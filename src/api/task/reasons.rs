@@ -66,6 +66,10 @@ pub enum AttemptReason {
     Permanent,
     /// Failed: out of memory.
     OOMKilled,
+    /// Failed: the program gave no sign of life for `segment.heartbeatTimeout`.
+    Hung,
+    /// Failed: the program ended well, and its result did not reach the operator before its pod ended.
+    ResultLost,
     /// Interrupted by an eviction by the API, a taint or the kubelet; or failed, or not started, by the pod's own limit
     /// of local storage.
     Evicted,
@@ -151,7 +155,7 @@ impl AttemptReason {
     /// The outcomes that it can come with.
     pub fn outcomes(self) -> &'static [Outcome] {
         match self {
-            Self::Error | Self::Permanent | Self::OOMKilled => &[Outcome::Failed],
+            Self::Error | Self::Permanent | Self::OOMKilled | Self::Hung | Self::ResultLost => &[Outcome::Failed],
             Self::Evicted => &[Outcome::Interrupted, Outcome::Failed, Outcome::StartFailed],
             Self::Preempted | Self::Deleted | Self::Rejected | Self::NodeLost | Self::Unknown => {
                 &[Outcome::Interrupted]
@@ -231,6 +235,8 @@ pub enum StopReason {
     Limit,
     /// The pod could not be scheduled or started, and the task has been edited since it was made.
     Outdated,
+    /// The program gave no sign of life for `segment.heartbeatTimeout`.
+    Hung,
 }
 
 /// A limit of `spec.limits` that can cut a segment short.

@@ -2,7 +2,7 @@
 #![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::types::{
     Decimal, GoDuration,
     cel::{forbidden, rule_at},
     decimal::factor_from_1_to_10,
-    duration::{duration_between, longest_not_below_shortest, stale_after_rule},
+    duration::{duration_between, longest_not_below_shortest, stale_after_live_rule, stale_after_rule},
 };
 
 /// The value of `spec.managedBy` that this operator answers to, and its default.
@@ -126,8 +126,18 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     ),
     rule_at(
         ".checkpoint.staleAfter",
-        &stale_after_rule(),
+        &format!("(has(self.reporting.mode) && self.reporting.mode == 'Live') || {}", stale_after_rule()),
         "must be longer than segment.duration and segment.gracePeriod together: checkpoints are recorded when an attempt ends",
+    ),
+    rule_at(
+        ".checkpoint.staleAfter",
+        &stale_after_live_rule(),
+        "must be longer than reporting.interval",
+    ),
+    rule_at(
+        ".segment.heartbeatTimeout",
+        "!has(self.segment.heartbeatTimeout) || (has(self.reporting.mode) && self.reporting.mode == 'Live')",
+        "needs reporting.mode Live: silence is seen only while reports come",
     ),
     rule_at(
         ".managedBy",
@@ -138,9 +148,20 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 #[serde(rename_all = "camelCase")]
 pub struct LongTaskSpec {
     /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, a change of
-    /// `schedulingTimeout` at once. A pod that cannot start is replaced if the edit would lead to a different pod.
+    /// `schedulingTimeout` or `heartbeatTimeout` at once. A pod that cannot start is replaced if the edit would lead to a
+    /// different pod.
     #[serde(default)]
     pub segment: Segment,
+
+    /// How what the program reports reaches the status. A change of `mode` takes effect at the next attempt, one of
+    /// `interval` at once.
+    #[serde(default)]
+    pub reporting: Reporting,
+
+    /// The container `longtask-agent`, which the operator adds to the pods of a task whose `reporting.mode` is Live.
+    /// Changes take effect at the next attempt.
+    #[serde(default, skip_serializing_if = "AgentSpec::is_default")]
+    pub agent: AgentSpec,
 
     /// Bounds of a run. Each is optional. When one is reached, the task fails, and the reason names it. Changes take
     /// effect at once: a new limit can cut short the segment that is running.
@@ -235,6 +256,21 @@ pub struct LongTaskSpec {
             "!has(self.spec.initContainers) || self.spec.initContainers.all(c, (!has(c.restartPolicy) || c.restartPolicy == 'Always') && !has(c.restartPolicyRules))",
             "an init container may set restartPolicy only to Always, which makes it a sidecar, and no restartPolicyRules",
         ),
+        rule_at(
+            ".spec.containers",
+            "self.spec.containers.all(c, !(c.name in ['longtask-agent', 'longtask-restore']))",
+            "longtask-agent and longtask-restore are the operator's names: choose another",
+        ),
+        rule_at(
+            ".spec.initContainers",
+            "!has(self.spec.initContainers) || self.spec.initContainers.all(c, !(c.name in ['longtask-agent', 'longtask-restore']))",
+            "longtask-agent and longtask-restore are the operator's names: choose another",
+        ),
+        rule_at(
+            ".spec.volumes",
+            "!has(self.spec.volumes) || self.spec.volumes.all(v, !(v.name in ['longtask', 'longtask-token', 'longtask-checkpoints']))",
+            "longtask, longtask-token and longtask-checkpoints are the operator's names: choose another",
+        ),
         forbidden(
             ".spec.ephemeralContainers",
             "!has(self.spec.ephemeralContainers)",
@@ -255,6 +291,11 @@ pub struct LongTaskSpec {
 }
 
 impl LongTaskSpec {
+    /// Whether reports are to be read while the program runs.
+    pub fn is_live(&self) -> bool {
+        self.reporting.mode == ReportingMode::Live
+    }
+
     /// Whether this operator is the one to run the task.
     pub fn is_managed_by_us(&self) -> bool {
         self.managed_by == MANAGED_BY_US
@@ -269,6 +310,9 @@ impl LongTaskSpec {
         }
     }
 }
+
+/// The longest that an agent waits with a sign that it is there, in seconds.
+const LONGEST_KEEP_ALIVE: i64 = 300;
 
 fn three() -> i32 {
     3
@@ -307,6 +351,14 @@ pub struct Segment {
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub scheduling_timeout: Option<GoDuration>,
 
+    /// How long the program may be silent while it runs: then it counts as hung, and is stopped. The attempt has failed with
+    /// reason Hung, and the next one resumes from the last checkpoint. Any line in the report file is a sign of life, and so
+    /// is a touch of it; `{"quiet": "2h"}` announces a longer silence. Needs `reporting.mode` Live. A program is never
+    /// stopped because reports do not arrive. Default: no limit. At least 30s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("30s", None)]))]
+    pub heartbeat_timeout: Option<GoDuration>,
+
     /// Exit codes of the main container that mean "checkpointed, run me again": a new segment follows, and no failure
     /// is counted. The default is 75 (EX_TEMPFAIL of sysexits.h). Up to 20 codes from 1 to 255. Changes take effect when
     /// the running attempt ends.
@@ -321,6 +373,15 @@ pub struct Segment {
     pub container: Option<String>,
 }
 
+impl Segment {
+    /// How many seconds an agent waits at most with a sign that it is there: a quarter of what the program may be silent
+    /// for, so that a hang is seen soon, from 5 to 300.
+    pub fn keep_alive_seconds(&self) -> i64 {
+        self.heartbeat_timeout
+            .map_or(LONGEST_KEEP_ALIVE, |timeout| (timeout.as_secs() / 4).clamp(5, LONGEST_KEEP_ALIVE))
+    }
+}
+
 impl Default for Segment {
     fn default() -> Self {
         Self {
@@ -328,9 +389,58 @@ impl Default for Segment {
             grace_period: GoDuration::from_secs(30),
             start_timeout: GoDuration::from_mins(10),
             scheduling_timeout: None,
+            heartbeat_timeout: None,
             continue_exit_codes: vec![75],
             container: None,
         }
+    }
+}
+
+/// How what the program reports reaches the status.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Reporting {
+    /// AtExit: what the program reports is read when its attempt ends. Live: also while it runs, by a container
+    /// `longtask-agent` that the operator adds to the pod. The program is the same in both modes. Default AtExit. Changes
+    /// take effect at the next attempt.
+    pub mode: ReportingMode,
+
+    /// With mode Live, the shortest time between two writes of the status for reports. Default 30s, 5s to 1h. Takes effect
+    /// at once.
+    #[schemars(extend("x-kubernetes-validations" = [duration_between("5s", Some("1h"))]))]
+    pub interval: GoDuration,
+}
+
+impl Default for Reporting {
+    fn default() -> Self {
+        Self { mode: ReportingMode::AtExit, interval: GoDuration::from_secs(30) }
+    }
+}
+
+/// When reports are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReportingMode {
+    /// When an attempt ends.
+    AtExit,
+    /// Also while it runs.
+    Live,
+}
+
+/// The container `longtask-agent`.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentSpec {
+    /// Its resources, as of any container. Default: requests of 10m CPU and 32Mi of memory and a limit of 64Mi of memory;
+    /// where the template's pod is Guaranteed, limits of 50m and 64Mi that are its requests as well, so that the pod stays
+    /// so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::api::crd::resources_schema")]
+    pub resources: Option<ResourceRequirements>,
+}
+
+impl AgentSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -385,7 +495,8 @@ pub struct CheckpointPolicy {
 
     /// Sets the condition CheckpointStale, with an event, when no checkpoint has been recorded for that long. Time for
     /// which the user suspended the task does not count. Must exceed `segment.duration` and `segment.gracePeriod`
-    /// together, since checkpoints are recorded when an attempt ends. Default: never. Takes effect at once.
+    /// together, since checkpoints are recorded when an attempt ends; with `reporting.mode` Live it must exceed
+    /// `reporting.interval`. Default: never. Takes effect at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub stale_after: Option<GoDuration>,

@@ -114,12 +114,13 @@ pub struct LongTaskStatus {
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub recent_attempts: Vec<EndedAttempt>,
 
-    /// What the program reported as its result: JSON of up to 3 KiB, or 1 KiB where the pod has more than three containers.
+    /// What the program reported as its result: JSON of up to 16 KiB with `reporting.mode` Live; else of up to 3 KiB, or
+    /// 1 KiB where the pod has more than three containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::any_object_schema")]
     pub result: Option<Value>,
 
-    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, WriteRefused, Reconciling, Stalled.
+    /// The task's conditions: Complete, Failed, Finished, Suspended, Blocked, CheckpointStale, AttemptOverdue, ReportsMissing, WriteRefused, Reconciling, Stalled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -277,6 +278,25 @@ pub struct CurrentAttempt {
     /// The operator's request that it stop, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<RequestedStop>,
+
+    /// What was recorded of its reports while it ran, with `reporting.mode` Live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<RecordedReport>,
+}
+
+/// What was recorded of an attempt's reports while it ran.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedReport {
+    /// The revision of the newest report that was recorded. It grows with everything that the program reports.
+    pub revision: i64,
+
+    /// When it was recorded.
+    pub record_time: Timestamp,
+
+    /// When a report of this attempt was last recorded that is progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_time: Option<Timestamp>,
 }
 
 /// How far an attempt is.
@@ -319,7 +339,7 @@ pub struct Checkpoint {
     /// The number of the segment in which it was reported.
     pub segment: i64,
 
-    /// When the operator recorded it: at the end of the attempt.
+    /// When the operator recorded it: at the end of the attempt, or while it ran with `reporting.mode` Live.
     pub record_time: Timestamp,
 
     /// The checkpoint itself, up to 1 KiB of JSON.

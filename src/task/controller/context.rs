@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
-use super::{late_creates::LateCreates, metrics::TaskMetrics, pod_index::PodIndex, spans::Sampler};
+use super::{
+    late_creates::LateCreates, metrics::TaskMetrics, pod_index::PodIndex, reports::LiveReports, spans::Sampler,
+};
 use crate::{
     api::task::LongTask,
     clock::Clock,
@@ -29,6 +31,7 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     pub(super) metrics: TaskMetrics,
     pub(super) pods: PodIndex,
+    pub(super) live: LiveReports,
     pub(super) backoffs: Backoffs,
     pub(super) queue_depth: QueueDepth,
     pub(super) written: Arc<MutationCache<LongTask>>,
@@ -46,12 +49,14 @@ impl Context {
         leadership: Leadership,
         metrics: TaskMetrics,
         pods: PodIndex,
+        live: LiveReports,
         events: Events,
     ) -> Self {
         Self {
             clock: operator.clock.clone(),
             metrics,
             pods,
+            live,
             backoffs: Backoffs::default(),
             queue_depth: QueueDepth::new(&operator.metrics),
             written: Arc::default(),

@@ -24,6 +24,9 @@ pub(super) struct TaskMetrics {
     pub(super) tasks: Family<PhaseLabels, Gauge>,
     pub(super) tasks_with_condition: Family<ConditionLabels, Gauge>,
     pub(super) oldest_checkpoint_age: Gauge,
+    pub(super) live_pods: Gauge,
+    pub(super) live_pace: Gauge,
+    pub(super) reports: Family<ReportLabels, Counter>,
     /// Figures of single tasks, by name.
     pub(super) figures: Page,
 }
@@ -89,6 +92,17 @@ impl TaskMetrics {
                 "Time since the last checkpoint of the unfinished task that has waited longest for one",
                 Gauge::default(),
             ),
+            live_pods: registry.register(
+                "live_pods",
+                "Pods whose agents have posted reports to this operator",
+                Gauge::default(),
+            ),
+            live_pace: registry.register_seconds(
+                "live_pace",
+                "Shortest time between two status writes of one task for its reports, so that all together are not too many",
+                Gauge::default(),
+            ),
+            reports: registry.register("reports", "Reports that agents posted, by what became of them", Family::default()),
             figures: registry.page("/metrics/tasks"),
         }
     }
@@ -103,6 +117,7 @@ impl TaskMetrics {
         self.phase_duration.get_or_create(&PhaseLabels { phase: "Running" }).observe(1.0);
         self.tasks.get_or_create(&PhaseLabels { phase: "Running" }).set(1);
         self.tasks_with_condition.get_or_create(&ConditionLabels { condition: "Blocked" }).set(1);
+        self.reports.get_or_create(&ReportLabels { result: "accepted" }).inc();
     }
 }
 
@@ -138,4 +153,9 @@ pub(super) struct PhaseLabels {
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 pub(super) struct ConditionLabels {
     pub(super) condition: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub(super) struct ReportLabels {
+    pub(super) result: &'static str,
 }

@@ -13,6 +13,7 @@ mod pod_index;
 mod publish;
 mod reconcile;
 mod refusal;
+mod reports;
 mod spans;
 mod status_metrics;
 mod sweep;
@@ -59,7 +60,7 @@ impl KindController for TaskController {
     }
 
     fn calls(&self) -> &'static [&'static str] {
-        &["longtasks", "longtasks/status", "pods"]
+        &["longtasks", "longtasks/status", "pods", "secrets", "tokenreviews"]
     }
 
     fn run(
@@ -81,13 +82,14 @@ async fn run(metrics: TaskMetrics, operator: OperatorContext, leadership: Leader
     let index = PodIndex::new();
     let (events, publisher) = events::queue(&operator);
     status_metrics::init_series(&metrics);
-    let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), index.clone(), events));
     let (tasks, touched_tasks) = watches::watched_tasks(&operator);
+    let (live, reported, taking_reports) = reports::set_up(&operator, &metrics, index.clone(), tasks.clone()).await;
+    let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), index.clone(), live.clone(), events));
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
     let queue_depth = context.queue_depth.clone();
-    let touched_pods =
-        watches::watched_pods(&operator, index.clone()).inspect(move |task| queue_depth.add(ObjectKey::from(task)));
+    let touched_pods = stream::select(watches::watched_pods(&operator, index.clone()), reported)
+        .inspect(move |task| queue_depth.add(ObjectKey::from(task)));
     let queue_depth = context.queue_depth.clone();
     let (missing, mut missing_tasks) = mpsc::unbounded_channel();
 
@@ -114,14 +116,14 @@ async fn run(metrics: TaskMetrics, operator: OperatorContext, leadership: Leader
     let orphans = orphans::release_orphans(context, stream::poll_fn(move |cx| missing_tasks.poll_recv(cx)));
     let sweeps = async {
         become_ready(&tasks, &index, &operator).await;
-        sweep::sweep(tasks, index, &operator, &metrics, to_sweep).await;
+        sweep::sweep(tasks, index, live, &operator, &metrics, to_sweep).await;
     };
     // In a fixed order, so that a simulation of it can be repeated.
     let work = async {
         select! {
             biased;
             () = reconciles => {}
-            ((), ()) = async { join!(orphans, sweeps) } => {}
+            ((), (), ()) = async { join!(orphans, sweeps, taking_reports) } => {}
         }
     };
     publisher.publish_during(work).await;

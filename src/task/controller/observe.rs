@@ -29,7 +29,8 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
         None => CurrentPod::None,
     };
     let late_creates = context.late_creates.of(&key);
-    Ok(Observed { task, uid, pods, foreign, current, refusal: None, refused_steps: Vec::new(), late_creates })
+    let live = context.live.of(&current);
+    Ok(Observed { task, uid, pods, foreign, current, refusal: None, refused_steps: Vec::new(), late_creates, live })
 }
 
 async fn sight(

@@ -4,7 +4,7 @@
 //! the pods of one task.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -99,6 +99,21 @@ impl PodIndex {
         if is_behind && known.lists == lists {
             put(&mut known.pods, pod);
         }
+    }
+
+    /// A pod by its name and UID, and the task that it is of.
+    pub(super) fn find(&self, namespace: &str, name: &str, uid: &str) -> Option<(ObjectKey, Arc<PodFacts>)> {
+        let (task, _) = name.rsplit_once('-')?;
+        let task = ObjectKey { namespace: namespace.to_owned(), name: task.to_owned() };
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let pod = &known.pods.get(&task)?.get(name)?.facts;
+        (pod.uid == uid).then(|| (task.clone(), Arc::clone(pod)))
+    }
+
+    /// The UIDs of all pods.
+    pub(super) fn uids(&self) -> HashSet<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.pods.values().flat_map(BTreeMap::values).map(|entry| entry.facts.uid.clone()).collect()
     }
 
     /// Every task that has a pod held by our finalizer.

@@ -11,6 +11,7 @@ use tracing::warn;
 use super::{
     metrics::{ConditionLabels, PhaseLabels, TaskMetrics},
     pod_index::PodIndex,
+    reports::LiveReports,
     task_metrics::{self, TaskFigures},
     watches::Guarded,
 };
@@ -30,6 +31,7 @@ const MAX_SILENCE: Duration = Duration::from_mins(5);
 pub(super) async fn sweep(
     tasks: Store<Guarded>,
     pods: PodIndex,
+    live: LiveReports,
     operator: &OperatorContext,
     metrics: &TaskMetrics,
     missing: UnboundedSender<ObjectKey>,
@@ -48,6 +50,9 @@ pub(super) async fn sweep(
         let age = oldest_checkpoint(&all, operator.clock.now());
         metrics.oldest_checkpoint_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         show_tasks(&all, usize::from(operator.settings.task_metrics), metrics);
+        live.retain(&pods.uids());
+        metrics.live_pods.set(i64::try_from(live.pods()).unwrap_or(i64::MAX));
+        metrics.live_pace.set(live.pace());
         for task in pods.tasks_with_held_pods() {
             if tasks.get(&task.to_ref()).is_none() {
                 // The receiver ends only with us.
@@ -139,7 +144,7 @@ mod tests {
     use serde_json::json;
     use tokio::sync::mpsc;
 
-    use super::*;
+    use super::{super::reports::ReportsFrom, *};
     use crate::telemetry::metrics::Registry;
 
     fn task_with(conditions: &[(&str, &str)]) -> Arc<Guarded> {
@@ -166,7 +171,8 @@ mod tests {
     async fn an_operator_that_does_not_sweep_any_more_is_not_well() {
         let (operator, metrics) = (OperatorContext::for_tests(), TaskMetrics::register(&mut Registry::new()));
         let ((tasks, _writer), (missing, _receiver)) = (reflector::store(), mpsc::unbounded_channel());
-        let sweeping = sweep(tasks, PodIndex::new(), &operator, &metrics, missing);
+        let live = LiveReports::new(ReportsFrom::default());
+        let sweeping = sweep(tasks, PodIndex::new(), live, &operator, &metrics, missing);
         time::timeout(2 * MAX_SILENCE, sweeping).await.expect_err("it never ends");
         assert_eq!(operator.health.complaints(), [""; 0]);
         time::advance(MAX_SILENCE).await;
@@ -181,7 +187,8 @@ mod tests {
             task_with(&[("CheckpointStale", "False")]),
         ];
         let counted: HashMap<_, _> = by_trouble(&tasks).collect();
-        let expected = [("Blocked", 1), ("WriteRefused", 2), ("AttemptOverdue", 1), ("CheckpointStale", 0)];
+        let expected =
+            [("Blocked", 1), ("WriteRefused", 2), ("AttemptOverdue", 1), ("CheckpointStale", 0), ("ReportsMissing", 0)];
         assert_eq!(counted, expected.into());
     }
 }

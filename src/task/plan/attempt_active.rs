@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     blocked::{self, block, is_same_trouble, show_progress, unblock},
     draft::Draft,
-    edits, limits,
+    edits, heartbeat, limits, live_report,
     observed::{Cause, MainContainer, PodFacts},
     outcome::last_word_due,
     overdue,
@@ -32,7 +32,10 @@ pub(super) fn sync_active(draft: &mut Draft<'_>, pod: &PodFacts) {
     edits::know_what_it_was_made_from(draft, pod);
     let Some(attempt) = draft.status.current_attempt.clone() else { return };
     match main_started_at(pod) {
-        Some(started_at) => main_runs(draft, &attempt, pod, started_at),
+        Some(started_at) => {
+            main_runs(draft, &attempt, pod, started_at);
+            live_report::record(draft);
+        }
         None => main_waits(draft, &attempt, pod),
     }
     if last_word_due(&attempt, pod, draft.now).is_some() {
@@ -66,6 +69,7 @@ pub(super) fn moments(draft: &Draft<'_>, pod: &PodFacts) -> Vec<Option<Timestamp
         started_at.filter(|_| !is_asked && is_lowering_refused(draft)).map(|start| slice_end(draft, pod, start)),
         overdue,
         removed,
+        live_report::moment(draft),
         draft.seen.is_out_of_sight(pod).then(|| after(draft.now, LOOK_AGAIN)),
     ]
 }
@@ -177,8 +181,8 @@ fn reason_to_stop(draft: &Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -
     if draft.spec.suspend {
         return Some(StopReason::Suspend);
     }
-    if started_at(attempt, pod).is_some() {
-        return None;
+    if let Some(started_at) = started_at(attempt, pod) {
+        return heartbeat::hung_for(draft, started_at).map(|_| StopReason::Hung);
     }
     if does_not_get_on(draft, pod) && edits::outdates(draft, attempt, pod) {
         // The edit may be the cure: waiting for its timeout would help nobody.
@@ -258,7 +262,8 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         | StopReason::MainEnded
         | StopReason::TimeLimit
         | StopReason::Limit
-        | StopReason::Outdated => None,
+        | StopReason::Outdated
+        | StopReason::Hung => None,
     };
     if let Some(cause) = &waited_for {
         show_what_took_too_long(draft, cause);
@@ -279,6 +284,10 @@ fn request_stop(draft: &mut Draft<'_>, pod: &PodFacts, reason: StopReason) {
         StopReason::TimeLimit => "its segment's time is used up, and its deadline cannot be lowered",
         StopReason::Limit => "a limit of the task is reached",
         StopReason::Outdated => "it does not start, and the task has been edited since",
+        StopReason::Hung => {
+            let silent = main_started_at(pod).and_then(|started_at| heartbeat::hung_for(draft, started_at));
+            &heartbeat::words(silent, draft.spec.segment.heartbeat_timeout, &draft.status)
+        }
     };
     let number = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
     draft.pod_event(

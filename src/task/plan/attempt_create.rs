@@ -105,6 +105,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
         started_at: None,
         cut_by: None,
         stop: None,
+        report: None,
     };
     modifiers::forget_outdone_memory(draft);
     edits::waits_no_more(draft);
@@ -133,7 +134,8 @@ pub(super) fn create(draft: &mut Draft<'_>) {
     let duration = draft.spec.segment.duration.as_secs();
     let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
     let slice_seconds = seconds_between(draft.now, slice.end);
-    let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds);
+    let agent = draft.seen.live.agent.as_deref();
+    let pod = render::pod(draft.seen.task, draft.seen.uid, &draft.status, attempt, slice_seconds, agent);
     draft.step(Step::CreatePod(Box::new(pod)));
 }
 

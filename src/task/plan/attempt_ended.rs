@@ -11,21 +11,24 @@ use super::{
     budgets::{self, Class},
     charge::{self, Charge},
     draft::Draft,
-    failure_policy, finish, limits,
+    failure_policy, finish, heartbeat, limits,
     modifiers::Changes,
     next::Next,
     observed::{Cause, PodFacts},
     outcome::{self, Ending},
-    progress::{self, Gain},
+    progress::{self, Gain, Merging},
     steps::{EventReason, PodRef, Why},
     suspension,
 };
 use crate::{
     api::task::{
         AttemptReason, AttemptState, ConditionReason, ConditionType, CurrentAttempt, EndedAttempt, FailureReason,
-        LastFailure, OnExhausted, Outcome, Phase, PhaseReason, Reason, Rule,
+        LastFailure, LongTaskStatus, OnExhausted, Outcome, Phase, PhaseReason, Reason, Rule,
     },
-    types::{time::after, truncate},
+    types::{
+        time::{after, seconds_between},
+        truncate,
+    },
 };
 
 /// How many ended attempts stay in status.
@@ -77,8 +80,14 @@ impl Ended {
     pub(super) fn of(draft: &Draft<'_>, pod: Option<Arc<PodFacts>>) -> Option<Self> {
         let attempt = draft.status.current_attempt.clone()?;
         let shown = blocked::shown(draft);
-        let ending = outcome::ending(&attempt, pod.as_deref(), &draft.spec.segment, shown.as_ref(), draft.now);
-        let gain = progress::gain(&draft.status, &ending.report);
+        let live = draft.seen.live.report.as_deref();
+        let segment = &draft.spec.segment;
+        let mut ending = outcome::ending(&attempt, pod.as_deref(), live, segment, shown.as_ref(), draft.now);
+        if ending.reason == Some(AttemptReason::Hung) {
+            let silent = ending.started_at.and_then(|started_at| heartbeat::hung_for(draft, started_at));
+            ending.words = heartbeat::words(silent, segment.heartbeat_timeout, &draft.status);
+        }
+        let gain = progress::gain_of_attempt(&draft.status, &attempt, &ending.report);
         Some(Self { attempt, pod, ending, gain })
     }
 
@@ -199,7 +208,8 @@ fn delay(ended: &Ended, charge: Option<Charge<'_>>, draft: &Draft<'_>) -> Delay 
 pub(super) fn record(draft: &mut Draft<'_>, ended: &Ended) {
     let Ended { attempt, ending, gain, .. } = ended;
     draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
-    progress::merge(&mut draft.status, attempt, ending, &draft.spec.checkpoint, draft.now);
+    let when = Merging { now: draft.now, active_seconds: draft.status.active_seconds, is_at_end: true };
+    progress::merge(&mut draft.status, attempt, &ending.report, &draft.spec.checkpoint, when);
     if gain.is_progress || budgets::is_external_progress(ending, *gain, draft.spec) {
         charge::reset_by_progress(draft);
     }
@@ -236,7 +246,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, ended: &Ended, verdict: &Verdict<'_>
 }
 
 fn record_attempt(draft: &mut Draft<'_>, ended: &Ended) {
-    let Ended { attempt, pod, ending, gain } = ended;
+    let Ended { attempt, pod, ending, .. } = ended;
     let node_name = ended.node().map(str::to_owned);
     let reason = ending.reason_word();
     draft.update_attempt(|attempt| {
@@ -257,8 +267,9 @@ fn record_attempt(draft: &mut Draft<'_>, ended: &Ended) {
     let is_a_try = ending.outcome != Outcome::Stopped || ending.started_at.is_some();
     status.totals.attempts = status.totals.attempts.saturating_add(i64::from(is_a_try));
     let was_in_vain = matches!(ending.outcome, Outcome::Failed | Outcome::Interrupted);
-    if was_in_vain && !gain.has_new_checkpoint {
-        status.totals.work_lost_seconds = status.totals.work_lost_seconds.saturating_add(ending.active_seconds());
+    if was_in_vain {
+        let lost = work_lost_seconds(ended, status);
+        status.totals.work_lost_seconds = status.totals.work_lost_seconds.saturating_add(lost);
     }
     status.recent_attempts.insert(
         0,
@@ -286,6 +297,22 @@ fn record_attempt(draft: &mut Draft<'_>, ended: &Ended) {
             node_name,
             time: ending.finished_at,
         });
+    }
+}
+
+/// The running time whose work has to be done again: since its last checkpoint where an agent tells when that was, else all
+/// of it or none.
+fn work_lost_seconds(ended: &Ended, status: &LongTaskStatus) -> i64 {
+    let Ended { attempt, pod, ending, gain } = ended;
+    let has_agent = pod.as_ref().is_some_and(|pod| pod.agent.is_some()) || attempt.report.is_some();
+    let own = status.checkpoint.as_ref().filter(|checkpoint| checkpoint.attempt == attempt.number);
+    match own.filter(|_| has_agent) {
+        Some(checkpoint) => {
+            let since = ending.checkpoint_time.unwrap_or(checkpoint.record_time);
+            seconds_between(since, ending.finished_at).clamp(0, ending.active_seconds())
+        }
+        None if gain.has_new_checkpoint => 0,
+        None => ending.active_seconds(),
     }
 }
 

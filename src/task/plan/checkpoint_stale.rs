@@ -41,7 +41,9 @@ pub(super) fn due(draft: &Draft<'_>) -> Option<Timestamp> {
 /// From when the age counts: the last checkpoint, the start of the run or the end of a pause, whichever was last.
 fn counted_since(draft: &Draft<'_>) -> Option<Timestamp> {
     let recorded = draft.status.checkpoint.as_ref().map(|checkpoint| checkpoint.record_time);
+    // One that waits for its write is as good as recorded.
+    let reported = draft.seen.live.report.as_ref().and_then(|live| live.checkpoint_time);
     let resumed = find_condition(&draft.status.conditions, ConditionType::Suspended)
         .map(|suspended| suspended.last_transition_time.0);
-    [recorded, resumed, draft.status.run.start_time].into_iter().flatten().max()
+    [recorded, reported, resumed, draft.status.run.start_time].into_iter().flatten().max()
 }

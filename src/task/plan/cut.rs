@@ -58,11 +58,13 @@ impl Cut<'_> {
     }
 
     /// By the operator, or by the deadline that it set. A requested stop rewrites the deadline: one that had passed
-    /// before, on a node that nobody heard of, is told by the kubelet's own word only.
+    /// before, on a node that nobody heard of, is told by the kubelet's own word only. Beside an agent that word says nothing
+    /// of the main container: it may have ended before, and the agent been at work.
     fn told_to_stop_at(&self) -> Option<Timestamp> {
         let pod = self.pod;
         let Some(stop) = &self.attempt.stop else { return pod.deadline() };
-        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| is_out_of_time(pod));
+        let says_of_main = is_out_of_time(pod) && pod.agent.is_none();
+        let finished_at = self.end.and_then(|end| end.finished_at).filter(|_| says_of_main);
         Some(finished_at.map_or(stop.request_time, |finished_at| finished_at.min(stop.request_time)))
     }
 }

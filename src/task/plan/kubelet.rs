@@ -7,6 +7,9 @@ use k8s_openapi::api::core::v1::PodStatus;
 use super::observed::Cause;
 use crate::api::task::{AttemptReason, Outcome};
 
+/// The kubelet's own word for a container of which it lost track: it says nothing about how that ended.
+pub(super) const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
+
 /// Where a word is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {

@@ -19,8 +19,11 @@ mod draft;
 mod edits;
 mod failure_policy;
 mod finish;
+mod heartbeat;
 mod kubelet;
+mod last_words;
 mod limits;
+mod live_report;
 mod modifiers;
 mod moments;
 mod next;
@@ -32,6 +35,7 @@ mod pod_conditions;
 mod pod_facts;
 mod progress;
 mod refused;
+mod reports_missing;
 mod restart;
 mod start;
 mod steps;
@@ -50,8 +54,8 @@ use self::{
 pub use self::{
     kubelet::is_refusal,
     observed::{
-        Cause, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit, LateCreates, MainContainer,
-        Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
+        AgentFacts, Cause, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit, LateCreates,
+        Live, LiveReport, MainContainer, Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
     },
     refused::{event_of_status as refused_status_event, event_without_status as refused_event},
     steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake, Why},
@@ -94,6 +98,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let next = decided.unwrap_or_else(|| attempt_next::decide(&draft));
     carry_out::carry_out(&mut draft, &next);
     checkpoint_stale::watch_checkpoint_age(&mut draft);
+    reports_missing::watch_reports(&mut draft);
     pod_cleanup::clean_up(&mut draft);
     refused::show(&mut draft);
     let wake = moments::wake(&draft, &next);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     attempt_active, checkpoint_stale, draft::Draft, finish, limits, next::Next, observed::Refusal, pod_cleanup,
-    refused, steps::Wake,
+    refused, reports_missing, steps::Wake,
 };
 use crate::types::time::after;
 
@@ -16,7 +16,12 @@ const CREATED: i64 = 30;
 
 /// When to plan again: at the first of the moments to come.
 pub(super) fn wake(draft: &Draft<'_>, next: &Next) -> Wake {
-    let always = [finish::expires_at(draft), checkpoint_stale::due(draft), refused::tried_again_at(draft)];
+    let always = [
+        finish::expires_at(draft),
+        checkpoint_stale::due(draft),
+        reports_missing::due(draft),
+        refused::tried_again_at(draft),
+    ];
     let moments = of_next(draft, next).into_iter().chain(always).flatten().chain(pod_cleanup::names_free_at(draft));
     moments.filter(|moment| *moment > draft.now).min().into()
 }

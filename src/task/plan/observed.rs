@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use super::steps::Step;
 use crate::{
     api::task::{ConditionReason, LongTask, LongTaskStatus, Reason},
-    contract::report::Report,
+    contract::{
+        agent::LastWord,
+        report::{Reader, Report, Via},
+    },
+    task::render::AgentConfig,
     types::MemorySize,
 };
 
@@ -31,6 +35,39 @@ pub struct Observed<'a> {
     pub refused_steps: Vec<RefusedStep>,
     /// Which creates that nobody waits for any more may still arrive at the API server.
     pub late_creates: LateCreates,
+    /// What is known of agents and their reports.
+    pub live: Live,
+}
+
+/// What is known of agents and their reports.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// What agents are told; none where the operator was installed without an image for them.
+    pub agent: Option<Arc<AgentConfig>>,
+    /// Since when this operator has taken reports; none when it takes none.
+    pub listening_since: Option<Timestamp>,
+    /// The seconds between two status writes of one task for its reports, so that those of all tasks together are not too
+    /// many.
+    pub pace_seconds: i64,
+    /// The newest report of the pod of the attempt under way.
+    pub report: Option<Arc<LiveReport>>,
+}
+
+/// The newest word of a program that runs, as its agent posted it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveReport {
+    /// Grows with everything new.
+    pub revision: i64,
+    /// When it came.
+    pub receipt_time: Timestamp,
+    /// For how many seconds the program had given no sign of life by then.
+    pub silent_seconds: i64,
+    /// For how many seconds it said that it would be silent, if it did.
+    pub quiet_seconds: Option<i64>,
+    /// When it reported its newest checkpoint.
+    pub checkpoint_time: Option<Timestamp>,
+    /// What it reported.
+    pub report: Report,
 }
 
 /// A step that the API server does not let happen: it was read again, and is not done.
@@ -165,6 +202,19 @@ pub struct PodFacts {
     pub is_node_silent: bool,
     /// The main container.
     pub main: MainContainer,
+    /// Whether the kubelet has lost track of the main container after it had run.
+    pub is_main_lost: bool,
+    /// The agent beside the program, if the pod has one.
+    pub agent: Option<AgentFacts>,
+}
+
+/// The agent beside the program.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AgentFacts {
+    /// Whether it has ended for good, and said its last word if it could.
+    pub has_ended: bool,
+    /// What it left behind when it ended last.
+    pub last_word: Option<Arc<LastWord>>,
 }
 
 /// How far the start of a pod is.
@@ -296,10 +346,25 @@ impl Cause {
 }
 
 impl ContainerEnd {
-    /// What the program reported.
+    /// What the program reported in its termination message.
     pub fn report(&self) -> Report {
         let read = if self.may_be_log { Report::read_file_or_log } else { Report::read };
-        read(&self.message, self.containers)
+        read(&self.message, self.via())
+    }
+
+    /// What it reported, over what an agent has read before. Beside an agent, what may be the log is the log.
+    pub(super) fn report_over(&self, before: Reader) -> Report {
+        if self.may_be_log {
+            let mut report = before.report();
+            let said = [report.text.as_str(), self.message.trim()];
+            report.text = said.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+            return report;
+        }
+        before.take_message(&self.message, self.via())
+    }
+
+    fn via(&self) -> Via {
+        Via::TerminationMessage { containers: self.containers }
     }
 }
 
@@ -322,6 +387,7 @@ impl<'a> Observed<'a> {
             refusal: None,
             refused_steps: Vec::new(),
             late_creates: LateCreates::None,
+            live: Live::default(),
         }
     }
 

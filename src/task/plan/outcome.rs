@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::{
     cut::{Cut, has_ended_untouched, is_evicted_by_kubelet, is_out_of_time, unready_since},
     kubelet,
-    observed::{Cause, ContainerEnd, FailedInit, MainContainer, PodFacts},
+    last_words::LastWords,
+    observed::{Cause, ContainerEnd, FailedInit, LiveReport, MainContainer, PodFacts},
     waits,
 };
 use crate::{
@@ -18,8 +19,6 @@ use crate::{
     types::time::{after, seconds_between},
 };
 
-/// The kubelet's own word for a container of which it lost track.
-const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The container runtime's own word for a container that was gone when it came back: the machine has booted again. The
 /// exit code, 255, is made up; the times and the report are not.
 const LOST_BY_RUNTIME: &str = "Unknown";
@@ -39,6 +38,8 @@ pub(super) struct Ending {
     /// The program's or the cluster's own words.
     pub(super) words: String,
     pub(super) report: Report,
+    /// When the newest checkpoint was reported, as far as an agent tells.
+    pub(super) checkpoint_time: Option<Timestamp>,
 }
 
 impl Ending {
@@ -66,7 +67,9 @@ pub(super) fn has_ended(pod: &PodFacts, now: Timestamp) -> bool {
 /// with its exit code and report, in an update of its own right after.
 pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Timestamp) -> Option<Timestamp> {
     let is_lost = pod.disruption.as_ref().is_some_and(|disruption| disruption.reason == "DeletionByPodGC");
-    if !pod.is_terminal() || running_since(pod).is_none() || is_lost {
+    // The end of an agent beside it has never been seen to come later; of a pod that the kubelet evicted, nothing more comes.
+    let is_agent_due = pod.agent.as_ref().is_some_and(|agent| !agent.has_ended) && !is_evicted_by_kubelet(pod);
+    if !pod.is_terminal() || (running_since(pod).is_none() && !is_agent_due) || is_lost {
         return None;
     }
     let stopping_began = [
@@ -80,19 +83,22 @@ pub(super) fn last_word_due(attempt: &CurrentAttempt, pod: &PodFacts, now: Times
     Some(after(stopping_began, pod.grace.saturating_add(LAST_WORD_SECONDS))).filter(|due| *due > now)
 }
 
-/// How an attempt ended; `pod` is none when it is gone. `shown` is the last reason of `Blocked`: a deleted pod no longer
-/// has it.
+/// How an attempt ended; `pod` is none when it is gone, `live` is what its agent has posted last. `shown` is the last reason
+/// of `Blocked`: a deleted pod no longer has it.
 pub(super) fn ending(
     attempt: &CurrentAttempt,
     pod: Option<&PodFacts>,
+    live: Option<&LiveReport>,
     segment: &Segment,
     shown: Option<&Cause>,
     now: Timestamp,
 ) -> Ending {
     let left = pod.and_then(recorded_end);
     let end = left.filter(|end| end.reason != LOST_BY_RUNTIME);
-    let report = left.map(ContainerEnd::report).unwrap_or_default();
-    let facts = Facts { attempt, pod, end, report: &report, segment, shown };
+    let words = LastWords::of(attempt, pod, live);
+    let report = words.report(left);
+    let is_result_lost = words.is_result_lost();
+    let facts = Facts { attempt, pod, end, report: &report, is_result_lost, segment, shown };
     let Classified { outcome, reason } = facts.classify();
     let started_at = left.and_then(|end| end.started_at).or(attempt.started_at).or_else(|| pod.and_then(running_since));
     Ending {
@@ -102,6 +108,7 @@ pub(super) fn ending(
         started_at,
         finished_at: left.and_then(|end| end.finished_at).unwrap_or_else(|| facts.presumed_end(started_at, now)),
         words: facts.words(outcome),
+        checkpoint_time: words.checkpoint_time(),
         report,
     }
 }
@@ -109,7 +116,7 @@ pub(super) fn ending(
 /// What the main container left behind, unless the kubelet made it up.
 fn recorded_end(pod: &PodFacts) -> Option<&ContainerEnd> {
     match &pod.main {
-        MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(end),
+        MainContainer::Ended(end) if end.reason != kubelet::STATUS_UNKNOWN => Some(end),
         MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
     }
 }
@@ -144,13 +151,22 @@ struct Facts<'a> {
     /// How the main container ended, if that is known.
     end: Option<&'a ContainerEnd>,
     report: &'a Report,
+    /// The program has reported a result that did not reach the operator.
+    is_result_lost: bool,
     segment: &'a Segment,
     shown: Option<&'a Cause>,
 }
 
 impl Facts<'_> {
-    /// The table: the first row that fits.
+    /// How it ended. What was done in vain is not done: the next attempt reports its result again.
     fn classify(&self) -> Classified {
+        let classified = self.by_table();
+        let is_in_vain = classified.outcome == Outcome::Completed && self.is_result_lost;
+        if is_in_vain { Classified::of(Outcome::Failed, AttemptReason::ResultLost) } else { classified }
+    }
+
+    /// The table: the first row that fits.
+    fn by_table(&self) -> Classified {
         self.done()
             .or_else(|| self.permanent_error())
             .or_else(|| self.over_its_storage_limit())
@@ -200,6 +216,7 @@ impl Facts<'_> {
             StopReason::Suspend | StopReason::Cancel | StopReason::Limit | StopReason::Outdated => {
                 Some(Classified::of(Outcome::Stopped, AttemptReason::Stop(reason)))
             }
+            StopReason::Hung => Some(Classified::of(Outcome::Failed, AttemptReason::Hung)),
         }
     }
 
@@ -288,6 +305,10 @@ impl Facts<'_> {
         };
         let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(told);
         let cluster = || shown.or_else(|| self.pod.map(|pod| self.cluster_words(pod))).unwrap_or_default();
+        if outcome == Outcome::Failed && self.is_result_lost && self.by_table().outcome == Outcome::Completed {
+            return "the program ended well, and its result did not reach the operator: the next attempt has to report it again"
+                .into();
+        }
         match outcome {
             Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded | Outcome::Stopped => String::new(),
             Outcome::StartFailed | Outcome::Interrupted => {
@@ -300,7 +321,7 @@ impl Facts<'_> {
     /// The reason of a start that failed, from the container that decided.
     fn start_failure(&self, pod: &PodFacts) -> AttemptReason {
         let container = match &pod.main {
-            MainContainer::Ended(end) if end.reason != STATUS_UNKNOWN => Some(&end.reason),
+            MainContainer::Ended(end) if end.reason != kubelet::STATUS_UNKNOWN => Some(&end.reason),
             MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,
         };
         let init = self.failed_init().map(|failed| &failed.words);
@@ -313,7 +334,7 @@ impl Facts<'_> {
         let lost = "the container runtime lost track of it: its node has probably booted again".to_owned();
         let container = match &pod.main {
             MainContainer::Ended(end) if end.reason == LOST_BY_RUNTIME => Some(lost),
-            MainContainer::Ended(end) if end.started_at.is_none() && end.reason != STATUS_UNKNOWN => {
+            MainContainer::Ended(end) if end.started_at.is_none() && end.reason != kubelet::STATUS_UNKNOWN => {
                 Some(kubelet::told(&end.reason, &end.message))
             }
             MainContainer::Ended(_) | MainContainer::Waiting | MainContainer::Running { .. } => None,

@@ -1,14 +1,20 @@
 //! From a pod to the few facts about it that decide.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodStatus},
+    api::core::v1::{
+        Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition, PodStatus,
+    },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 
 use super::{
     kubelet,
-    observed::{Cause, ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, PodFacts, PodPhase},
+    observed::{
+        AgentFacts, Cause, ConditionFacts, ContainerEnd, Deletion, Disruption, MainContainer, PodFacts, PodPhase,
+    },
     pod_conditions::{condition, turned_at, words},
     start,
 };
@@ -17,8 +23,16 @@ use crate::{
         labels,
         task::{AttemptReason, CurrentAttempt},
     },
+    contract::agent::{self, LastWord},
     types::{MemorySize, time::after},
 };
+
+impl AgentFacts {
+    /// Whether the program has reported anything: then it has run.
+    fn has_heard(&self) -> bool {
+        self.last_word.as_ref().is_some_and(|word| word.header.revision > 0)
+    }
+}
 
 impl PodFacts {
     /// The facts of a pod of ours; none when it cannot be told which task and attempt it is of.
@@ -70,6 +84,8 @@ impl PodFacts {
             ended_before_deletion: ended_before_deletion(pod, status),
             other_unended: other_unended(pod, status),
             is_node_silent: is_node_silent(status),
+            is_main_lost: is_main_lost(pod, status),
+            agent: agent_facts(pod, status),
             node,
             main,
         })
@@ -96,7 +112,8 @@ impl PodFacts {
     /// Whether its main container has ever run, as far as the pod tells.
     pub fn has_main_run(&self) -> bool {
         match &self.main {
-            MainContainer::Waiting => false,
+            // Of a pod that the kubelet evicted, the main container's end can be lost, for ever.
+            MainContainer::Waiting => self.is_main_lost || self.agent.as_ref().is_some_and(AgentFacts::has_heard),
             MainContainer::Running { .. } => true,
             MainContainer::Ended(end) => end.started_at.is_some(),
         }
@@ -201,14 +218,16 @@ fn ended_before_deletion(pod: &Pod, status: &PodStatus) -> Option<bool> {
 }
 
 /// A container that keeps the pod from its end once the main one has ended: one that has not ended, started or not, or a
-/// sidecar or a debugger that runs.
+/// sidecar or a debugger that runs. Beside an agent no sidecar: the agent may have to finish what it is at, and the kubelet
+/// stops all of them by itself.
 fn other_unended(pod: &Pod, status: &PodStatus) -> Option<String> {
     let main = main_name(pod)?;
     let state = |container: &ContainerStatus| container.state.clone().unwrap_or_default();
     let others = status.container_statuses.iter().flatten().filter(|container| container.name != *main);
     let mut unended = others.filter(|container| state(container).terminated.is_none());
-    let beside =
-        [&status.init_container_statuses, &status.ephemeral_container_statuses].into_iter().flatten().flatten();
+    let has_agent = agent_facts(pod, status).is_some();
+    let sidecars = status.init_container_statuses.as_ref().filter(|_| !has_agent);
+    let beside = [sidecars, status.ephemeral_container_statuses.as_ref()].into_iter().flatten().flatten();
     let mut running = beside.filter(|container| state(container).running.is_some());
     unended.next().or_else(|| running.next()).map(|container| container.name.clone())
 }
@@ -236,12 +255,43 @@ fn main_spec(pod: &Pod) -> Option<&Container> {
     }
 }
 
-fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
+fn main_status<'a>(pod: &Pod, status: &'a PodStatus) -> Option<&'a ContainerStatus> {
     let mut containers = status.container_statuses.iter().flatten();
-    let main = match main_name(pod) {
+    match main_name(pod) {
         Some(name) => containers.find(|container| container.name == *name),
         None => containers.next(),
+    }
+}
+
+/// The kubelet waits to start a container that it has started before, of which it knows nothing more.
+fn is_main_lost(pod: &Pod, status: &PodStatus) -> bool {
+    let Some(main) = main_status(pod, status) else { return false };
+    let is_waiting = main.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    is_waiting && last_end(main).is_some_and(|ended| ended.reason.as_deref() == Some(kubelet::STATUS_UNKNOWN))
+}
+
+fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    container.last_state.as_ref()?.terminated.as_ref()
+}
+
+/// The agent that the operator has put beside the program.
+fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
+    let mut init = pod.spec.as_ref()?.init_containers.iter().flatten();
+    init.find(|container| container.name == agent::CONTAINER)?;
+    let mut statuses = status.init_container_statuses.iter().flatten();
+    let Some(container) = statuses.find(|container| container.name == agent::CONTAINER) else {
+        return Some(AgentFacts::default());
     };
+    let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+    // Its words are long. Once the outcome is recorded, nobody asks for them any more.
+    let is_asked = has_outcome_finalizer(pod);
+    let words = [ended.filter(|ended| ended.reason.as_deref() != Some(kubelet::STATUS_UNKNOWN)), last_end(container)];
+    let word = words.into_iter().flatten().find_map(|ended| LastWord::read(ended.message.as_ref()?));
+    Some(AgentFacts { has_ended: ended.is_some(), last_word: word.filter(|_| is_asked).map(Arc::new) })
+}
+
+fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {
+    let main = main_status(pod, status);
     let policy = main_spec(pod).and_then(|main| main.termination_message_policy.as_deref());
     let falls_back_to_log = policy == Some("FallbackToLogsOnError");
     main.and_then(|container| container.state.as_ref())

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::outcome::Ending;
 use crate::{
     api::task::{Checkpoint, CheckpointPolicy, CurrentAttempt, LongTaskStatus, Progress},
     contract::report::{Report, ReportedCheckpoint, ReportedProgress},
@@ -33,26 +32,48 @@ pub(super) fn gain(status: &LongTaskStatus, report: &Report) -> Gain {
     }
 }
 
+/// What the report of an attempt that has ended adds, together with what was recorded of it while it ran.
+pub(super) fn gain_of_attempt(status: &LongTaskStatus, attempt: &CurrentAttempt, report: &Report) -> Gain {
+    let gain = gain(status, report);
+    let has_progressed = attempt.report.as_ref().is_some_and(|recorded| recorded.progress_time.is_some());
+    let has_recorded = status.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.attempt == attempt.number);
+    Gain {
+        is_progress: gain.is_progress || has_progressed,
+        has_new_checkpoint: gain.has_new_checkpoint || has_recorded,
+        ..gain
+    }
+}
+
 /// Whether reported work is more than the most that the run has had.
 fn rises(completed: Option<i64>, mark: Option<i64>) -> bool {
     completed.is_some_and(|completed| completed > mark.unwrap_or(0))
 }
 
-/// Merges the report of an attempt that ended. Its running time must have been charged before.
+/// When a report is merged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Merging {
+    pub(super) now: Timestamp,
+    /// Running time of the run so far, in seconds.
+    pub(super) active_seconds: i64,
+    /// Whether the attempt has ended. While it runs, the time alone is no news.
+    pub(super) is_at_end: bool,
+}
+
+/// Merges what an attempt reported.
 pub(super) fn merge(
     status: &mut LongTaskStatus,
     attempt: &CurrentAttempt,
-    ending: &Ending,
+    report: &Report,
     policy: &CheckpointPolicy,
-    now: Timestamp,
+    when: Merging,
 ) {
-    let Report { checkpoint, progress, result, .. } = &ending.report;
+    let Report { checkpoint, progress, result, .. } = report;
     if let Some(reported) = checkpoint {
-        record_checkpoint(status, reported, attempt, now);
+        record_checkpoint(status, reported, attempt, when.now);
     }
     trim_history(status, policy);
-    if let Some(reported) = progress {
-        record_progress(status, reported, now);
+    if let Some(reported) = progress.as_ref().filter(|reported| when.is_at_end || is_news(status, reported)) {
+        record_progress(status, reported, when);
     }
     if result.is_some() {
         status.result.clone_from(result);
@@ -129,7 +150,7 @@ fn trim_history(status: &mut LongTaskStatus, policy: &CheckpointPolicy) {
 }
 
 /// Records progress field by field.
-fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now: Timestamp) {
+fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, when: Merging) {
     let ReportedProgress { completed, total, unit, message } = reported.clone();
     let mut progress = status.progress.take().unwrap_or_default();
     progress.completed = completed.or(progress.completed);
@@ -138,10 +159,23 @@ fn record_progress(status: &mut LongTaskStatus, reported: &ReportedProgress, now
     progress.message = message.or(progress.message);
     progress.percent = percent(&progress);
     progress.summary = summary(&progress);
-    progress.estimated_completion_time = estimated_completion(&progress, status.active_seconds, now);
-    progress.last_update_time = Some(now);
+    progress.estimated_completion_time = estimated_completion(&progress, when.active_seconds, when.now);
+    progress.last_update_time = Some(when.now);
     status.progress = Some(progress);
     status.run.high_water = completed.max(status.run.high_water);
+}
+
+/// Whether the status does not have this progress yet.
+fn is_news(status: &LongTaskStatus, reported: &ReportedProgress) -> bool {
+    let nothing = Progress::default();
+    let known = status.progress.as_ref().unwrap_or(&nothing);
+    let is_new = |reported: &Option<String>, known: &Option<String>| reported.is_some() && reported != known;
+    let differs = |reported: Option<i64>, known: Option<i64>| reported.is_some() && reported != known;
+    differs(reported.completed, known.completed)
+        || differs(reported.total, known.total)
+        || is_new(&reported.unit, &known.unit)
+        || is_new(&reported.message, &known.message)
+        || reported.completed > status.run.high_water
 }
 
 fn percent(progress: &Progress) -> Option<i32> {
@@ -171,10 +205,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::contract::report::Report;
+    use crate::contract::report::Via;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
+    }
+
+    fn at_end(second: i64) -> Merging {
+        Merging { now: at(second), active_seconds: 0, is_at_end: true }
     }
 
     fn reported(completed: Option<i64>, total: Option<i64>) -> ReportedProgress {
@@ -188,7 +226,7 @@ mod tests {
             .into_iter()
             .map(|completed| {
                 let rises = rises(Some(completed), status.run.high_water);
-                record_progress(&mut status, &reported(Some(completed), None), at(0));
+                record_progress(&mut status, &reported(Some(completed), None), at_end(0));
                 rises
             })
             .collect();
@@ -199,10 +237,10 @@ mod tests {
     #[test]
     fn a_message_alone_keeps_the_numbers_and_is_no_progress() {
         let mut status = LongTaskStatus::default();
-        record_progress(&mut status, &reported(Some(5), Some(20)), at(0));
+        record_progress(&mut status, &reported(Some(5), Some(20)), at_end(0));
         let message =
             ReportedProgress { message: Some("file 3".into()), unit: Some("rows".into()), ..reported(None, None) };
-        record_progress(&mut status, &message, at(1));
+        record_progress(&mut status, &message, at_end(1));
         let progress = status.progress.expect("progress");
         assert_eq!((progress.summary.as_deref(), progress.percent), (Some("5/20 rows"), Some(25)));
         assert_eq!((progress.message.as_deref(), progress.last_update_time), (Some("file 3"), Some(at(1))));
@@ -249,7 +287,7 @@ mod tests {
             serde_json::from_value(fields).expect("a checkpoint")
         };
         let reported = |value: Value| {
-            Report::read(&json!({ "checkpoint": value }).to_string(), 1).checkpoint.expect("it is reported")
+            Report::read(&json!({ "checkpoint": value }).to_string(), Via::Agent).checkpoint.expect("it is reported")
         };
         let reference = json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 7 });
         assert!(is_same(&reported(reference.clone()), &recorded(reference.clone())));

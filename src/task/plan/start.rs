@@ -12,8 +12,6 @@ use crate::api::task::AttemptReason;
 
 /// The scheduler of a pod that names none.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
-/// What the kubelet says of a container of which it lost track: nothing about how it ended.
-const STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 
 /// How far the start of a pod is whose main container has not started.
 pub(super) fn stage(pod: &Pod, status: &PodStatus) -> Start {
@@ -102,7 +100,7 @@ pub(super) fn failed_init(pod: &Pod, status: &PodStatus) -> Option<FailedInit> {
 fn failed(container: &ContainerStatus) -> Option<FailedInit> {
     let ended = container.state.as_ref()?.terminated.as_ref().filter(|ended| ended.exit_code != 0)?;
     let reason = ended.reason.as_deref().filter(|reason| !matches!(*reason, "" | "Error" | "Completed"));
-    if reason == Some(STATUS_UNKNOWN) {
+    if reason == Some(kubelet::STATUS_UNKNOWN) {
         return None;
     }
     let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();

@@ -139,6 +139,8 @@ pub enum EventReason {
     RestartIgnored,
     /// The last checkpoint is older than the user wants.
     CheckpointStale,
+    /// No reports arrive of a program that is to report while it runs.
+    ReportsMissing,
     /// A finished task was edited, to no effect.
     EditIgnored,
     /// A rule of the failure policy never gets its turn.

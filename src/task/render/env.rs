@@ -6,7 +6,7 @@ use serde_json::json;
 use super::trace::traceparent;
 use crate::{
     api::task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
-    contract::env,
+    contract::{agent, env},
 };
 
 /// The kubelet's default of `terminationMessagePath`.
@@ -40,9 +40,10 @@ pub(super) fn for_every_container(
     variables
 }
 
-/// The variable that only the main container gets: where to report.
-pub(super) fn report_path(main: &Container) -> EnvVar {
-    variable(env::REPORT, main.termination_message_path.as_deref().unwrap_or(DEFAULT_REPORT))
+/// The variable that only the main container gets: where to report. Its termination message; with an agent, that one's file.
+pub(super) fn report_path(main: &Container, has_agent: bool) -> EnvVar {
+    let message = main.termination_message_path.as_deref().unwrap_or(DEFAULT_REPORT);
+    variable(env::REPORT, if has_agent { agent::REPORT_FILE } else { message })
 }
 
 /// Adds the variables that the template does not set itself. In front, so that the template's may refer to them.
@@ -72,7 +73,7 @@ fn as_reported(checkpoint: &Checkpoint) -> String {
 }
 
 /// A variable with a literal value: the kubelet expands `$(NAME)` and reads `$$` as `$`.
-fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+pub(super) fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     let value = value.into();
     let value = if value.contains('$') { value.replace('$', "$$") } else { value };
     EnvVar { name: name.to_owned(), value: Some(value), value_from: None }

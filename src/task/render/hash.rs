@@ -4,18 +4,29 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::api::task::{LongTask, Segment};
+use crate::api::task::{LongTask, ReportingMode, Segment};
 
 /// A digest of what of a task's specification its pods are made from: the template, and those fields of the segment that
 /// stand in a pod. Two specifications with the same digest make the same pod, whatever else was edited.
 ///
 /// Not part of it: what rules of the failure policy change, and what belongs to one attempt.
 pub fn template_hash(task: &LongTask) -> String {
-    let Segment { duration, grace_period, start_timeout, container, scheduling_timeout: _, continue_exit_codes: _ } =
-        &task.spec.segment;
+    let Segment {
+        duration,
+        grace_period,
+        start_timeout,
+        container,
+        scheduling_timeout: _,
+        heartbeat_timeout: _,
+        continue_exit_codes: _,
+    } = &task.spec.segment;
     let made_from = (&task.spec.template, duration, grace_period, start_timeout, container);
     // Such a value cannot fail to be written; if it did, every edit would count, as without a digest.
-    let written = serde_json::to_vec(&made_from).unwrap_or_default();
+    let mut written = serde_json::to_vec(&made_from).unwrap_or_default();
+    if task.spec.is_live() {
+        // Behind the rest: a task without an agent has the digest that it had before there were agents.
+        written.extend(serde_json::to_vec(&(ReportingMode::Live, &task.spec.agent)).unwrap_or_default());
+    }
     let digest = Sha256::digest(&written);
     digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
         // Writing into a text cannot fail.
@@ -54,6 +65,22 @@ mod tests {
         ] {
             assert_ne!(hash(&change), before, "{change}");
         }
+    }
+
+    #[test]
+    fn an_agent_and_its_resources_change_the_digest() {
+        let of = |spec: Value| {
+            let mut all = json!({ "template": { "spec": { "containers": [{ "name": "main", "image": "i:1" }] } } });
+            all.as_object_mut().expect("fields").extend(spec.as_object().expect("fields").clone());
+            template_hash(&LongTask::new("t", serde_json::from_value(all).expect("a spec")))
+        };
+        let at_exit = of(json!({}));
+        let live = of(json!({ "reporting": { "mode": "Live" } }));
+        let resources = json!({ "resources": { "limits": { "memory": "1Gi" } } });
+        assert_ne!(live, at_exit);
+        assert_ne!(of(json!({ "reporting": { "mode": "Live" }, "agent": resources })), live);
+        assert_eq!(of(json!({ "reporting": { "mode": "Live", "interval": "10s" } })), live, "it is told at each post");
+        assert_eq!(of(json!({ "reporting": { "mode": "AtExit", "interval": "10s" }, "agent": resources })), at_exit);
     }
 
     #[test]

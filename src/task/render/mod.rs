@@ -1,11 +1,13 @@
 //! The pod of an attempt, from the template and the status.
 
+mod agent;
 mod env;
 mod hash;
 mod pod;
 mod trace;
 
 pub use self::{
+    agent::{AgentConfig, ReportServer},
     hash::template_hash,
     pod::{memory_limit, pod, pod_name},
     trace::{attempt_span_id, run_span_id, span_id, trace_id, traceparent},

@@ -8,7 +8,10 @@ use k8s_openapi::{
 };
 use kube::Resource;
 
-use super::env;
+use super::{
+    agent::{self, AgentConfig},
+    env,
+};
 use crate::{
     api::{
         labels,
@@ -25,8 +28,17 @@ pub fn pod_name(task: &str, attempt: i64) -> String {
     format!("{task}-{attempt}")
 }
 
-/// The pod of an attempt that may run for `slice_seconds` once its main container runs.
-pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &CurrentAttempt, slice_seconds: i64) -> Pod {
+/// The pod of an attempt that may run for `slice_seconds` once its main container runs. It gets an agent if the task wants
+/// one and there is one.
+pub fn pod(
+    task: &LongTask,
+    uid: &str,
+    status: &LongTaskStatus,
+    attempt: &CurrentAttempt,
+    slice_seconds: i64,
+    agent: Option<&AgentConfig>,
+) -> Pod {
+    let agent = agent::of(task, agent);
     let template = &task.spec.template;
     let mut spec = template.spec.clone().unwrap_or_default();
     let main = main_container(task, &spec);
@@ -37,7 +49,7 @@ pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curren
     spec.active_deadline_seconds = Some(deadline.clamp(1, i64::from(i32::MAX)));
     spec.automount_service_account_token = Some(spec.automount_service_account_token.unwrap_or(false));
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
-        let report = (container.name == main).then(|| env::report_path(container));
+        let report = (container.name == main).then(|| env::report_path(container, agent.is_some()));
         let ours = env::for_every_container(task, uid, status, attempt);
         env::add(container, report.into_iter().chain(ours));
     }
@@ -45,7 +57,12 @@ pub fn pod(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curren
         raise_memory(container, status.memory);
     }
     avoid_nodes(&mut spec, &status.avoid_nodes);
-    Pod { metadata: metadata(task, uid, status, attempt, main), spec: Some(spec), status: None }
+    let mut metadata = metadata(task, uid, status, attempt, main.clone());
+    if let Some(config) = agent {
+        agent::add(&mut spec, &main, task, config);
+        agent::annotate(metadata.annotations.get_or_insert_default());
+    }
+    Pod { metadata, spec: Some(spec), status: None }
 }
 
 fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &CurrentAttempt, main: String) -> ObjectMeta {
@@ -170,7 +187,7 @@ mod tests {
             "creationTime": "2026-11-24T10:00:00Z",
         }))
         .expect("an attempt");
-        pod(&task, "task-uid", &status, &attempt, slice_seconds)
+        pod(&task, "task-uid", &status, &attempt, slice_seconds, None)
     }
 
     fn two_containers() -> Value {

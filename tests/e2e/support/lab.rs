@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     env, fs,
     hash::{BuildHasher, RandomState},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{self, Output},
@@ -14,7 +15,7 @@ use std::{
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
-        core::v1::{Namespace, Pod},
+        core::v1::{Namespace, Node, Pod, Secret},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
@@ -62,13 +63,26 @@ pub(crate) struct Lab {
     operator: RefCell<Option<OperatorProcess>>,
     /// How many operators were started so far.
     operators: Cell<u32>,
+    /// What operators of this story are told beside the usual.
+    arguments: RefCell<Vec<String>>,
     folder: PathBuf,
 }
+
+/// The image of the operator, with the agent.
+const OPERATOR_IMAGE: &str = "localhost/longtask:dev";
 
 /// Tells a story in a lab, beside others.
 pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
     let _beside_others = CLUSTER.read().await;
     tell_in_lab(tell).await;
+}
+
+/// Tells a story beside others, whose operator takes reports of programs that run.
+pub(crate) async fn story_of_reports(tell: impl AsyncFnOnce(&Lab)) {
+    let _beside_others = CLUSTER.read().await;
+    let lab = Lab::open().await;
+    lab.take_reports().await;
+    tell_in(lab, tell).await;
 }
 
 /// Tells a story while no other one runs.
@@ -87,7 +101,10 @@ pub(crate) async fn story_of_an_outage(tell: impl AsyncFnOnce(&Lab)) {
 }
 
 async fn tell_in_lab(tell: impl AsyncFnOnce(&Lab)) {
-    let lab = Lab::open().await;
+    tell_in(Lab::open().await, tell).await;
+}
+
+async fn tell_in(lab: Lab, tell: impl AsyncFnOnce(&Lab)) {
     lab.start_operator();
     tell(&lab).await;
     lab.close().await;
@@ -110,7 +127,16 @@ impl Lab {
         // Programs run as nonroot, and each creates its journal.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("open the folder to programs");
         let (record, recorder) = Recorder::start(&client, &namespace).await;
-        Self { client, namespace, record, recorder, operator: RefCell::default(), operators: Cell::new(0), folder }
+        Self {
+            client,
+            namespace,
+            record,
+            recorder,
+            operator: RefCell::default(),
+            operators: Cell::new(0),
+            arguments: RefCell::default(),
+            folder,
+        }
     }
 
     /// Lets everything go, and fails if the record shows that an invariant did not hold.
@@ -161,7 +187,33 @@ impl Lab {
     pub(crate) fn new_operator(&self, arguments: &[&str]) -> OperatorProcess {
         let number = self.operators.get() + 1;
         self.operators.set(number);
-        OperatorProcess::start(&self.namespace, self.log_of_operator(number), arguments)
+        let own = self.arguments.borrow();
+        let all: Vec<_> = own.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        OperatorProcess::start(&self.namespace, self.log_of_operator(number), &all)
+    }
+
+    /// Has the operators of this story take reports, at an address of the node, and keep their certificate authority in the
+    /// story's namespace.
+    async fn take_reports(&self) {
+        let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await.expect("list nodes");
+        let addresses =
+            nodes.iter().flat_map(|node| node.status.iter()).flat_map(|status| status.addresses.iter().flatten());
+        let node = addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address).next();
+        let node = node.expect("a node with an address");
+        // One that is free now. The operator waits for it should somebody take it in between.
+        let listener = TcpListener::bind((node.as_str(), 0)).expect("the node is this machine");
+        let address = listener.local_addr().expect("it listens");
+        let authority = Secret {
+            metadata: ObjectMeta { name: Some("longtask-reports-ca".into()), ..ObjectMeta::default() },
+            ..Secret::default()
+        };
+        self.api::<Secret>().create(&PostParams::default(), &authority).await.expect("make an empty Secret");
+        *self.arguments.borrow_mut() = vec![
+            format!("--agent-image={OPERATOR_IMAGE}"),
+            format!("--reports-listen={address}"),
+            format!("--reports-address={address}"),
+            format!("--lease-namespace={}", self.namespace),
+        ];
     }
 
     fn log_of_operator(&self, number: u32) -> PathBuf {

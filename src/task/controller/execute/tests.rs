@@ -17,7 +17,11 @@ use super::*;
 use crate::{
     runtime::{OperatorContext, events, leader::Leadership},
     task::{
-        controller::{metrics::TaskMetrics, pod_index::PodIndex},
+        controller::{
+            metrics::TaskMetrics,
+            pod_index::PodIndex,
+            reports::{LiveReports, ReportsFrom},
+        },
         plan::Wake,
     },
     telemetry::metrics::Registry,
@@ -47,7 +51,9 @@ impl Server {
         });
         let operator = OperatorContext { client: Client::new(service, "default"), ..OperatorContext::for_tests() };
         let (events, _publisher) = events::queue(&operator);
-        Context::new(&operator, leadership, TaskMetrics::register(&mut Registry::new()), PodIndex::new(), events)
+        let live = LiveReports::new(ReportsFrom::default());
+        let metrics = TaskMetrics::register(&mut Registry::new());
+        Context::new(&operator, leadership, metrics, PodIndex::new(), live, events)
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {

@@ -11,8 +11,22 @@ pub const LARGEST_CHECKPOINT: usize = 1024;
 const LARGEST_RESULT: usize = 3072;
 /// The most bytes that a result may have in a pod of many containers.
 const LARGEST_RESULT_OF_MANY: usize = 1024;
+/// The most bytes that a result may have that an agent takes: the largest part of a task's status.
+pub const LARGEST_LIVE_RESULT: usize = 16 * 1024;
 /// Up to so many containers get all of their 4096 bytes: the kubelet divides 12 KiB by the number of containers.
 const FEW_CONTAINERS: usize = 3;
+
+/// How a report comes. That decides how much a result may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// As the termination message of a container.
+    TerminationMessage {
+        /// How many containers its pod has, those of all sorts: they share the room that the kubelet has for messages.
+        containers: usize,
+    },
+    /// Through the agent in the pod.
+    Agent,
+}
 
 const REFERENCE: [&str; 3] = ["uri", "digest", "sizeBytes"];
 
@@ -47,9 +61,21 @@ impl ReportedCheckpoint {
     }
 }
 
-/// The most bytes that a result may have as JSON in a pod of so many containers, those of all sorts together.
-fn largest_result(containers: usize) -> usize {
-    if containers <= FEW_CONTAINERS { LARGEST_RESULT } else { LARGEST_RESULT_OF_MANY }
+/// The most bytes that a result may have as JSON, and why.
+fn largest_result(via: Via) -> (usize, String) {
+    match via {
+        Via::Agent => (LARGEST_LIVE_RESULT, "since the task's status keeps it".into()),
+        Via::TerminationMessage { containers } if containers <= FEW_CONTAINERS => {
+            (LARGEST_RESULT, "since the kubelet keeps 4096 bytes of a report".into())
+        }
+        Via::TerminationMessage { containers } => (
+            LARGEST_RESULT_OF_MANY,
+            format!(
+                "since the {containers} containers of the pod share 12 KiB for their messages; with up to \
+                 {FEW_CONTAINERS} it is {LARGEST_RESULT}"
+            ),
+        ),
+    }
 }
 
 /// The object of a checkpoint.
@@ -64,20 +90,12 @@ pub(super) fn checkpoint(value: Value) -> Result<Map<String, Value>, String> {
     Ok(fields)
 }
 
-/// The object of a result, from a pod of so many containers.
-pub(super) fn result(value: Value, containers: usize) -> Result<Map<String, Value>, String> {
+/// The object of a result that comes that way.
+pub(super) fn result(value: Value, via: Via) -> Result<Map<String, Value>, String> {
     let size = value.to_string().len();
     let fields = object(value, "{\"rows\": 5000}")?;
-    let largest = largest_result(containers);
+    let (largest, why) = largest_result(via);
     if size > largest {
-        let why = if largest == LARGEST_RESULT {
-            "since the kubelet keeps 4096 bytes of a report".to_owned()
-        } else {
-            format!(
-                "since the {containers} containers of the pod share 12 KiB for their messages; with up to \
-                 {FEW_CONTAINERS} it is {LARGEST_RESULT}"
-            )
-        };
         return Err(format!("has {size} bytes, the limit is {largest} ({why}): store it elsewhere and report where"));
     }
     Ok(fields)
@@ -140,15 +158,18 @@ mod tests {
         assert!(checkpoint(of_size(LARGEST_CHECKPOINT)).is_ok());
         assert!(checkpoint(of_size(LARGEST_CHECKPOINT + 1)).is_err());
         for (containers, largest) in [(1, 3072), (3, 3072), (4, 1024), (20, 1024)] {
-            assert!(result(of_size(largest), containers).is_ok());
-            assert!(result(of_size(largest + 1), containers).is_err());
+            let via = Via::TerminationMessage { containers };
+            assert!(result(of_size(largest), via).is_ok());
+            assert!(result(of_size(largest + 1), via).is_err());
         }
     }
 
     #[test]
     fn too_large_a_result_is_told_which_limit_holds_and_why() {
-        let refused =
-            |containers| result(json!({ "data": "x".repeat(4000) }), containers).expect_err("it is too large");
+        let refused = |containers| {
+            let result = result(json!({ "data": "x".repeat(4000) }), Via::TerminationMessage { containers });
+            result.expect_err("it is too large")
+        };
         let few = refused(1);
         assert!(few.contains("the limit is 3072 (since the kubelet keeps 4096 bytes"), "{few}");
         let many = refused(5);

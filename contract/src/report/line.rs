@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The keys of a report.
-pub(super) const KEYS: [&str; 6] = ["checkpoint", "progress", "error", "resumeAfter", "result", "done"];
+pub(super) const KEYS: [&str; 7] = ["checkpoint", "progress", "error", "resumeAfter", "result", "done", "quiet"];
 /// The kubelet keeps the last 4096 bytes of the file: the first line of a message this long may be torn.
 pub(super) const KUBELET_LIMIT: usize = 4096;
 /// How much of a line is shown where it goes wrong.
@@ -24,11 +24,20 @@ pub(super) enum Line {
     Text,
 }
 
-/// The lines of a message, as they are and what they are.
+/// The lines of a termination message, as they are and what they are.
 pub(super) fn lines(message: &str) -> impl Iterator<Item = (&str, Line)> {
+    read_lines(message, message.len() >= KUBELET_LIMIT)
+}
+
+/// Likewise of a text that begins with a line's beginning.
+pub(super) fn whole_lines(text: &str) -> impl Iterator<Item = (&str, Line)> {
+    read_lines(text, false)
+}
+
+fn read_lines(message: &str, is_cut_in_front: bool) -> impl Iterator<Item = (&str, Line)> {
     let last = message.lines().count().saturating_sub(1);
     message.lines().enumerate().map(move |(index, line)| {
-        let may_lack_its_front = index == 0 && message.len() >= KUBELET_LIMIT;
+        let may_lack_its_front = index == 0 && is_cut_in_front;
         let may_lack_its_end = index == last && !message.ends_with('\n');
         (line, Line::read(bare(line), may_lack_its_front, may_lack_its_end))
     })

@@ -1,4 +1,4 @@
-//! What a program reported: the lines of its termination message.
+//! What a program reported: the lines of its report file, or of its termination message.
 
 mod delay;
 mod fields;
@@ -9,18 +9,20 @@ use serde_json::{Map, Value};
 
 pub use self::{
     delay::Delay,
-    values::{LARGEST_CHECKPOINT, ReportedCheckpoint},
+    values::{LARGEST_CHECKPOINT, LARGEST_LIVE_RESULT, ReportedCheckpoint, Via},
 };
 use self::{
-    fields::{Fields, boolean, delay, integer, object, text},
-    line::{KEYS, Line, begins_a_report_over_lines, is_report_file, lines},
+    fields::{Fields, boolean, delay, duration, integer, object, text},
+    line::{KEYS, Line, begins_a_report_over_lines, is_report_file, lines, whole_lines},
     values::{checkpoint, name_rounded, result},
 };
-use crate::types::truncate;
+use crate::types::{GoDuration, keep_the_end, truncate};
 
 const LONGEST_UNIT: usize = 32;
 const LONGEST_TEXT: usize = 256;
 const LONGEST_CODE: usize = 64;
+/// The most bytes of text that are kept of what comes piece by piece: what a program said last explains its end.
+const LONGEST_KEPT_TEXT: usize = 2048;
 
 /// A report: field by field the last complete line that had it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,6 +39,8 @@ pub struct Report {
     pub result: Option<Value>,
     /// Whether the program said that it is done, whatever its exit code may mean.
     pub done: bool,
+    /// For how long the program may be silent, if its last line said so.
+    pub quiet: Option<GoDuration>,
     /// The text between the reports: a program that knows nothing of us explains itself there.
     pub text: String,
     /// What was reported and could not be used, or not quite, in words for the user.
@@ -72,44 +76,23 @@ pub struct ReportedError {
 impl Report {
     /// Reads a message that may be the end of the log, as [`Self::read`] does. The log is no report: a program that
     /// writes JSON there speaks to others.
-    pub fn read_file_or_log(message: &str, containers: usize) -> Self {
+    pub fn read_file_or_log(message: &str, via: Via) -> Self {
         if is_report_file(message) {
-            Self::read(message, containers)
+            Self::read(message, via)
         } else {
             Self { text: message.trim().to_owned(), ..Self::default() }
         }
     }
 
-    /// Reads a termination message from a pod of so many containers. Never fails: a torn line is skipped, what is
-    /// unusable is named in `problems`.
-    pub fn read(message: &str, containers: usize) -> Self {
-        let mut report = Self::default();
-        let (mut words, mut broken) = (Vec::new(), BrokenLines::default());
-        let mut lines = lines(message).enumerate().peekable();
-        while let Some((index, (line, what))) = lines.next() {
-            match what {
-                Line::Report(fields) => report.take(line, fields, containers),
-                Line::Torn => {}
-                Line::Broken(fault) => broken.add(index + 1, fault),
-                Line::OtherJson(fields) => {
-                    Fields::of("", fields, &KEYS, &mut report.problems);
-                    words.push(line);
-                }
-                Line::Text => {
-                    if begins_a_report_over_lines(line, lines.peek().map(|(_, (next, _))| *next)) {
-                        broken.add(index + 1, "begins a report of several lines: write the whole object on one".into());
-                    }
-                    words.push(line);
-                }
-            }
-        }
-        words.join("\n").trim().clone_into(&mut report.text);
-        report.problems.extend(broken.told());
-        report
+    /// Reads a whole message. Never fails: a torn line is skipped, what is unusable is named in `problems`.
+    pub fn read(message: &str, via: Via) -> Self {
+        let mut reader = Reader::new(via);
+        reader.take_lines(lines(message));
+        reader.report()
     }
 
     /// Takes one line over what earlier lines said.
-    fn take(&mut self, line: &str, values: Map<String, Value>, containers: usize) {
+    fn take(&mut self, line: &str, values: Map<String, Value>, via: Via) {
         let mut fields = Fields::of("", values, &KEYS, &mut self.problems);
         if fields.has("checkpoint") || fields.has("progress") {
             // The program has moved on since it said these.
@@ -127,16 +110,96 @@ impl Report {
             self.error = Some(ReportedError::of(error, fields.problems));
         }
         self.resume_after = fields.take("resumeAfter", delay).or(self.resume_after);
-        if let Some(result) = fields.take("result", |value| result(value, containers)) {
+        if let Some(result) = fields.take("result", |value| result(value, via)) {
             name_rounded("result", &result, line, fields.problems);
             self.result = Some(Value::Object(result));
         }
         self.done = fields.take("done", boolean).unwrap_or(self.done);
+        self.quiet = fields.take("quiet", duration);
     }
 }
 
+/// Reads a report piece by piece, as a program writes it.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    via: Via,
+    report: Report,
+    broken: BrokenLines,
+    /// How many lines were read.
+    lines: usize,
+}
+
+impl Reader {
+    /// Reads what comes that way.
+    pub fn new(via: Via) -> Self {
+        Self { via, report: Report::default(), broken: BrokenLines::default(), lines: 0 }
+    }
+
+    /// Goes on from a report that was read before.
+    pub fn with(report: Report) -> Self {
+        let mut reader = Self::new(Via::Agent);
+        if !report.text.is_empty() {
+            add_line(&mut reader.report.text, &report.text);
+        }
+        reader.report = Report { text: reader.report.text, ..report };
+        reader
+    }
+
+    /// Takes a whole termination message over what was read before, and ends.
+    pub fn take_message(mut self, message: &str, via: Via) -> Report {
+        (self.via, self.lines) = (via, 0);
+        self.take_lines(lines(message));
+        self.report()
+    }
+
+    /// Takes the next lines over what earlier ones said. They must be whole: only the very last one of all may lack its
+    /// newline.
+    pub fn take(&mut self, text: &str) {
+        self.take_lines(whole_lines(text));
+        keep_the_end(&mut self.report.text, LONGEST_KEPT_TEXT);
+    }
+
+    /// The report so far.
+    pub fn report(&self) -> Report {
+        let mut report = self.report.clone();
+        report.text = report.text.trim().to_owned();
+        report.problems.extend(self.broken.told());
+        report
+    }
+
+    fn take_lines<'a>(&mut self, lines: impl Iterator<Item = (&'a str, Line)>) {
+        let mut lines = lines.peekable();
+        while let Some((line, what)) = lines.next() {
+            self.lines += 1;
+            let report = &mut self.report;
+            report.quiet = None;
+            match what {
+                Line::Report(fields) => report.take(line, fields, self.via),
+                Line::Torn => {}
+                Line::Broken(fault) => self.broken.add(self.lines, fault),
+                Line::OtherJson(fields) => {
+                    Fields::of("", fields, &KEYS, &mut report.problems);
+                    add_line(&mut report.text, line);
+                }
+                Line::Text => {
+                    if begins_a_report_over_lines(line, lines.peek().map(|(next, _)| *next)) {
+                        let fault = "begins a report of several lines: write the whole object on one";
+                        self.broken.add(self.lines, fault.into());
+                    }
+                    add_line(&mut report.text, line);
+                }
+            }
+        }
+    }
+}
+
+fn add_line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
 /// The lines that cannot be read, by their faults: a program makes the same one in each line.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct BrokenLines(Vec<(String, usize, usize)>);
 
 impl BrokenLines {
@@ -147,8 +210,8 @@ impl BrokenLines {
         }
     }
 
-    fn told(self) -> impl Iterator<Item = String> {
-        self.0.into_iter().map(|(fault, first, others)| match others {
+    fn told(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(fault, first, others)| match others {
             0 => format!("line {first} {fault}"),
             others => format!("line {first}, like {others} more, {fault}"),
         })
@@ -184,10 +247,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::types::GoDuration;
+
+    const ALONE: Via = Via::TerminationMessage { containers: 1 };
 
     fn read(message: &str) -> Report {
-        Report::read(message, 1)
+        Report::read(message, ALONE)
     }
 
     #[test]
@@ -248,10 +312,52 @@ mod tests {
     fn a_result_may_be_larger_where_few_containers_share_the_room() {
         let message = json!({ "result": { "data": "x".repeat(2000) }, "done": true }).to_string();
         for (containers, is_taken) in [(1, true), (3, true), (4, false)] {
-            let report = Report::read(&message, containers);
+            let report = Report::read(&message, Via::TerminationMessage { containers });
             assert_eq!((report.result.is_some(), report.problems.is_empty()), (is_taken, is_taken), "{containers}");
             assert!(report.done);
         }
+    }
+
+    #[test]
+    fn a_report_read_piece_by_piece_is_the_same() {
+        let message =
+            "{\"checkpoint\":{\"n\":1}}\nat work\n{\"error\":{\"code\":\"X\"}}\n{'done': True}\n{\"quiet\":\"2h\"}\n";
+        let mut reader = Reader::new(ALONE);
+        for line in message.split_inclusive('\n') {
+            reader.take(line);
+        }
+        assert_eq!(reader.report(), read(message));
+        assert_eq!(reader.report().quiet, Some(GoDuration::from_hours(2)));
+        reader.take("at work\n");
+        assert_eq!(reader.report().quiet, None, "any line is a sign of life");
+    }
+
+    #[test]
+    fn of_a_long_text_the_last_lines_are_kept() {
+        let mut reader = Reader::new(Via::Agent);
+        for number in 0..1000 {
+            reader.take(&format!("line {number} ö\n"));
+        }
+        let text = reader.report().text;
+        assert!(text.len() <= LONGEST_KEPT_TEXT && text.ends_with("\nline 999 ö"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("line ")), "{text}");
+        reader.take(&format!("{}\n", "ö".repeat(LONGEST_KEPT_TEXT)));
+        assert!(reader.report().text.chars().all(|c| c == 'ö'), "a line that is too long is cut in itself");
+    }
+
+    #[test]
+    fn an_agent_takes_a_larger_result() {
+        let of = |size: usize| json!({ "result": { "data": "x".repeat(size) } }).to_string();
+        assert!(Report::read(&of(16_000), Via::Agent).result.is_some());
+        let report = Report::read(&of(LARGEST_LIVE_RESULT), Via::Agent);
+        assert!(report.result.is_none() && report.problems[0].contains("the limit is 16384"), "{:?}", report.problems);
+    }
+
+    #[test]
+    fn quiet_is_a_duration_and_not_a_point_in_time() {
+        assert_eq!(read("{\"quiet\":90}").quiet, Some(GoDuration::from_secs(90)));
+        let report = read("{\"quiet\":\"2026-11-24T10:20:00Z\"}");
+        assert!(report.quiet.is_none() && report.problems[0].starts_with("quiet is no duration"), "{report:?}");
     }
 
     #[test]
@@ -366,8 +472,8 @@ mod tests {
     #[test]
     fn of_what_may_be_the_log_only_what_is_surely_a_report_is_one() {
         let mixed = "{\"checkpoint\":{\"n\":1}}\n{\"done\":NaN}\npanic\n";
-        assert_eq!(Report::read_file_or_log(mixed, 1), Report { text: mixed.trim().into(), ..Report::default() });
+        assert_eq!(Report::read_file_or_log(mixed, ALONE), Report { text: mixed.trim().into(), ..Report::default() });
         let report = "{\"checkpoint\":{\"n\":1}}\n";
-        assert_eq!(Report::read_file_or_log(report, 1), read(report));
+        assert_eq!(Report::read_file_or_log(report, ALONE), read(report));
     }
 }

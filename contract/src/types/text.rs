@@ -1,18 +1,26 @@
 //! Texts of limited length, and numbers in texts.
 
 /// A number and its noun, such as `1 attempt` or `2 attempts`.
-pub(crate) fn counted(number: i64, noun: &str) -> String {
+pub fn counted(number: i64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The longest beginning of `text` that has at most `limit` bytes when written as JSON.
-pub(crate) fn truncate(text: &str, limit: usize) -> &str {
+pub fn truncate(text: &str, limit: usize) -> &str {
     let mut written = 0;
     let end = text.char_indices().find(|(_, c)| {
         written += written_bytes(*c);
         written > limit
     });
     end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// Cuts a text that is too long, at its front and between two lines if it has any.
+pub fn keep_the_end(text: &mut String, limit: usize) {
+    let Some(too_much) = text.len().checked_sub(limit).filter(|too_much| *too_much > 0) else { return };
+    let cut = text.ceil_char_boundary(too_much);
+    let next_line = text[cut..].find('\n').map(|newline| cut + newline + 1).filter(|next| *next < text.len());
+    text.drain(..next_line.unwrap_or(cut));
 }
 
 /// The size of a character in a JSON string: programs print control characters, which take six bytes each there.

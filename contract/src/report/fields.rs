@@ -113,6 +113,14 @@ pub(super) fn delay(value: Value) -> Result<Delay, String> {
     })
 }
 
+/// A duration, or a number of seconds.
+pub(super) fn duration(value: Value) -> Result<GoDuration, String> {
+    match delay(value) {
+        Ok(Delay::For(duration)) => Ok(duration),
+        Ok(Delay::Until(_)) | Err(_) => Err("is no duration: write one (\"2h\") or seconds (7200), not below 0".into()),
+    }
+}
+
 fn written_delay(text: &str) -> Option<Delay> {
     let duration = text.parse().map(Delay::For).ok();
     let time = || text.parse().map(Delay::Until).ok();

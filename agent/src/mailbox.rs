@@ -1,0 +1,283 @@
+//! What the program has said so far, and how long it has been silent. Pure: the time is given.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use longtask_contract::{
+    agent::{Header, HeldBack, LastWord, Post},
+    report::{Reader, Report, Via},
+    types::{
+        GoDuration,
+        time::{after, seconds_between},
+    },
+};
+
+use crate::{
+    kept::Kept,
+    report_file::{Look, Position},
+};
+
+/// The longest that one tick counts as silence. A pod that was frozen, or a node that was asleep, has not hung.
+const LONGEST_TICK: Duration = Duration::from_secs(2);
+/// The most problems of an earlier agent's time that are kept.
+const MOST_PROBLEMS: usize = 20;
+
+/// What the program has said so far.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    reader: Reader,
+    /// The report as of the newest revision.
+    report: Report,
+    revision: i64,
+    result_revision: Option<i64>,
+    checkpoint_time: Option<Timestamp>,
+    silent: Duration,
+    /// Problems that the reader does not know of.
+    problems: Vec<String>,
+}
+
+impl Mailbox {
+    /// As the agent before left it.
+    pub(crate) fn of(kept: &Kept) -> Self {
+        let mut reader = Reader::new(Via::Agent);
+        reader.take(&kept.lines);
+        Self {
+            report: reader.report(),
+            reader,
+            revision: kept.revision,
+            result_revision: kept.result_revision,
+            checkpoint_time: kept.checkpoint_time,
+            silent: Duration::ZERO,
+            problems: kept.problems.clone(),
+        }
+    }
+
+    /// What the next agent needs.
+    pub(crate) fn kept(&self, position: Position) -> Kept {
+        Kept {
+            position,
+            revision: self.revision,
+            result_revision: self.result_revision,
+            checkpoint_time: self.checkpoint_time,
+            lines: self.report.written(usize::MAX).lines + &self.quiet_line(),
+            problems: self.all_problems(),
+        }
+    }
+
+    /// Without it, the next agent would take a silence that was announced for a hang.
+    fn quiet_line(&self) -> String {
+        self.report.quiet.map(|quiet| format!("{{\"quiet\":{}}}\n", quiet.as_secs())).unwrap_or_default()
+    }
+
+    /// Counts time in which the program may have been silent.
+    pub(crate) fn wait(&mut self, elapsed: Duration) {
+        self.silent = self.silent.saturating_add(elapsed.min(LONGEST_TICK));
+    }
+
+    /// Takes what a look at the report file found.
+    pub(crate) fn take(&mut self, look: &Look, now: Timestamp) {
+        if look.is_sign_of_life || !look.lines.is_empty() {
+            self.silent = Duration::ZERO;
+        }
+        // A touch as well ends what the program said of its silence: to the reader it is an empty line.
+        if !look.lines.is_empty() {
+            self.reader.take(&look.lines);
+        } else if look.is_sign_of_life {
+            self.reader.take("\n");
+        }
+        self.problems.extend(look.problem.clone().filter(|problem| !self.problems.contains(problem)));
+        let report = self.reader.report();
+        if report != self.report || look.problem.is_some() {
+            self.adopt(report, now);
+        }
+    }
+
+    /// There is something new: a revision of its own. By the clock, so that it also grows over what an agent told that was
+    /// not kept; but never backwards, when the clock is set back.
+    fn adopt(&mut self, report: Report, now: Timestamp) {
+        self.revision = now.as_millisecond().max(self.revision.saturating_add(1));
+        if report.result != self.report.result {
+            self.result_revision = Some(self.revision);
+        }
+        if report.checkpoint != self.report.checkpoint {
+            self.checkpoint_time = Some(after(now, 0));
+        }
+        self.report = report;
+    }
+
+    /// The number of the newest word; it grows with everything new.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// What is posted.
+    pub(crate) fn post(&self, now: Timestamp) -> Post {
+        let limit = if self.report.result.is_some() { Post::LONGEST_LINES_WITH_RESULT } else { Post::LONGEST_LINES };
+        Post {
+            revision: self.revision,
+            silent_seconds: self.silent.as_secs().try_into().unwrap_or(i64::MAX),
+            quiet_seconds: self.report.quiet.map(GoDuration::as_secs),
+            checkpoint_age_seconds: self.checkpoint_time.map(|time| seconds_between(time, now).max(0)),
+            lines: self.report.written(limit).lines,
+        }
+    }
+
+    /// What is left behind as a termination message of at most `limit` bytes.
+    pub(crate) fn last_word(&self, limit: usize) -> String {
+        let header = |result| Header {
+            bytes: 0,
+            revision: self.revision,
+            checkpoint_time: self.checkpoint_time,
+            result,
+            problems: self.all_problems(),
+        };
+        // What is said of a result takes room as well.
+        let held_back = self.result().filter(|_| {
+            let word = LastWord::write(header(None), limit, |room| self.report.written(room).lines);
+            !has_result(&word)
+        });
+        LastWord::write(header(held_back), limit, |room| self.report.written(room).lines)
+    }
+
+    /// The result, if the last word has no room for it: somebody has to take it before the agent goes.
+    pub(crate) fn held_back(&self, limit: usize) -> Option<HeldBack> {
+        LastWord::read(&self.last_word(limit)).and_then(|word| word.header.result)
+    }
+
+    fn result(&self) -> Option<HeldBack> {
+        let bytes = self.report.result.as_ref()?.to_string().len();
+        Some(HeldBack { bytes, revision: self.result_revision.unwrap_or(self.revision) })
+    }
+
+    /// What could not be used: the newest may be many.
+    fn all_problems(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
+        for problem in &self.report.problems {
+            if !problems.contains(problem) {
+                problems.push(problem.clone());
+            }
+        }
+        problems.truncate(MOST_PROBLEMS);
+        problems
+    }
+}
+
+fn has_result(word: &str) -> bool {
+    LastWord::read(word).is_some_and(|word| Report::read(&word.lines, Via::Agent).result.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const LIMIT: usize = 4096;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + second).expect("in range")
+    }
+
+    fn found(lines: &str) -> Look {
+        Look { lines: lines.into(), is_sign_of_life: true, problem: None }
+    }
+
+    fn new() -> Mailbox {
+        Mailbox::of(&Kept::default())
+    }
+
+    #[test]
+    fn what_is_new_has_a_revision_of_its_own_and_what_is_not_has_none() {
+        let mut mailbox = new();
+        mailbox.take(&found("{\"progress\":{\"completed\":1}}\n"), at(1));
+        let first = mailbox.revision();
+        assert_eq!(first, at(1).as_millisecond());
+        mailbox.take(&found("{\"progress\":{\"completed\":1}}\n"), at(2));
+        mailbox.take(&Look::default(), at(3));
+        mailbox.take(&found(""), at(4));
+        assert_eq!(mailbox.revision(), first, "said again, silent, touched");
+        mailbox.take(&found("{\"progress\":{\"completed\":2}}\n"), at(-500));
+        assert_eq!(mailbox.revision(), first + 1, "the clock was set back");
+    }
+
+    #[test]
+    fn silence_ends_with_every_line_and_touch_and_a_frozen_pod_is_not_silent() {
+        let mut mailbox = new();
+        let silent = |mailbox: &Mailbox| mailbox.post(at(0)).silent_seconds;
+        for _ in 0..5 {
+            mailbox.wait(Duration::from_secs(1));
+        }
+        assert_eq!(silent(&mailbox), 5);
+        mailbox.wait(Duration::from_mins(5));
+        assert_eq!(silent(&mailbox), 7, "it was frozen for five minutes");
+        mailbox.take(&Look::default(), at(0));
+        assert_eq!(silent(&mailbox), 7);
+        mailbox.take(&found(""), at(0));
+        assert_eq!(silent(&mailbox), 0);
+        mailbox.wait(Duration::from_secs(1));
+        mailbox.take(&found("a text\n"), at(0));
+        assert_eq!(silent(&mailbox), 0);
+    }
+
+    #[test]
+    fn quiet_holds_until_the_next_sign_of_life() {
+        let mut mailbox = new();
+        let quiet = |mailbox: &Mailbox| mailbox.post(at(0)).quiet_seconds;
+        mailbox.take(&found("{\"quiet\":\"2h\"}\n"), at(0));
+        mailbox.take(&Look::default(), at(1));
+        assert_eq!(quiet(&mailbox), Some(7200));
+        mailbox.take(&found(""), at(2));
+        assert_eq!(quiet(&mailbox), None);
+    }
+
+    #[test]
+    fn the_age_of_a_checkpoint_is_that_of_the_report_with_it() {
+        let mut mailbox = new();
+        assert_eq!(mailbox.post(at(0)).checkpoint_age_seconds, None);
+        mailbox.take(&found("{\"checkpoint\":{\"n\":1}}\n"), at(10));
+        mailbox.take(&found("{\"progress\":{\"completed\":1}}\n{\"checkpoint\":{\"n\":1}}\n"), at(20));
+        assert_eq!(mailbox.post(at(25)).checkpoint_age_seconds, Some(15), "said again, it is no newer");
+        let word = LastWord::read(&mailbox.last_word(LIMIT)).expect("a last word");
+        assert_eq!(word.header.checkpoint_time, Some(at(10)));
+    }
+
+    #[test]
+    fn a_result_that_the_last_word_has_no_room_for_is_held_back_and_posted() {
+        let mut mailbox = new();
+        mailbox.take(&found("{\"result\":{\"n\":1}}\n"), at(1));
+        assert_eq!(mailbox.held_back(LIMIT), None);
+        let result = json!({ "data": "x".repeat(6000) });
+        mailbox.take(&found(&format!("{}\n", json!({ "result": result, "done": true }))), at(2));
+        let revision = mailbox.revision();
+        mailbox.take(&found("{\"progress\":{\"completed\":1}}\n"), at(3));
+        let bytes = result.to_string().len();
+        assert_eq!(mailbox.held_back(LIMIT), Some(HeldBack { bytes, revision }));
+        assert_eq!(Report::read(&mailbox.post(at(3)).lines, Via::Agent).result, Some(result));
+        assert!(mailbox.last_word(LIMIT).len() <= LIMIT);
+    }
+
+    #[test]
+    fn the_next_agent_goes_on_from_what_was_kept() {
+        let mut mailbox = new();
+        mailbox.take(
+            &found("{\"checkpoint\":{\"n\":1},\"result\":{\"n\":1}}\npanic\n{'done': True}\n{\"quiet\":60}\n"),
+            at(1),
+        );
+        let next = Mailbox::of(&mailbox.kept(Position::default()));
+        assert_eq!(next.post(at(5)), mailbox.post(at(5)));
+        assert_eq!(next.last_word(LIMIT), mailbox.last_word(LIMIT));
+        let mut next = next;
+        next.take(&Look::default(), at(9));
+        assert_eq!(next.revision(), mailbox.revision(), "nothing is new");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_in_the_last_word() {
+        let mut mailbox = new();
+        mailbox.take(&found("{'done': True}\n{\"done\":1}\n"), at(1));
+        mailbox.take(&Look { problem: Some("a line is too long".into()), ..Look::default() }, at(2));
+        let problems = LastWord::read(&mailbox.last_word(LIMIT)).expect("a last word").header.problems;
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems[0], "a line is too long");
+    }
+}

@@ -1,0 +1,248 @@
+//! Where agents post reports.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{AUTHORIZATION, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::{Semaphore, mpsc::UnboundedSender, watch},
+    task::JoinSet,
+    time::{interval, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info, warn};
+
+use super::{
+    certificates::{CannotCertify, Certificates},
+    identity::{Identities, PodIdentity, Unknown},
+    memory::{LiveReports, Taken},
+};
+use crate::{
+    api::task::{LongTask, LongTaskStatus},
+    clock::Clock,
+    contract::agent::{Answer, LONGEST_POST, Post, REPORTS_PATH},
+    task::controller::{
+        metrics::{ReportLabels, TaskMetrics},
+        pod_index::PodIndex,
+        watches::Guarded,
+    },
+};
+
+/// The most connections at a time.
+const MOST_CONNECTIONS: usize = 256;
+/// The longest that a connection lasts: each is for one post.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
+/// How often the leaf is renewed.
+const RENEWAL: Duration = Duration::from_hours(24);
+/// How soon an agent comes again that was not taken, in seconds.
+const AGAIN: &str = "5";
+
+/// Takes reports.
+pub(crate) struct ReportServer {
+    pub(crate) certificates: Certificates,
+    pub(crate) takes: Takes,
+}
+
+/// What a report is taken with.
+pub(crate) struct Takes {
+    pub(crate) identities: Identities,
+    pub(crate) pods: PodIndex,
+    pub(crate) tasks: Store<Guarded>,
+    pub(crate) live: LiveReports,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: TaskMetrics,
+    /// The tasks that have reported.
+    pub(crate) touched: UnboundedSender<ObjectRef<Guarded>>,
+}
+
+impl ReportServer {
+    /// Takes reports for as long as it is polled.
+    pub(crate) async fn serve(self, address: SocketAddr) -> Result<(), CannotCertify> {
+        let Self { certificates, takes } = self;
+        let (renewed, tls) = watch::channel(certificates.server_config(takes.clock.now())?);
+        let clock = takes.clock.clone();
+        let listener = listen(address).await;
+        info!(address = %address, "taking reports");
+        takes.live.listen(clock.now());
+        let renewing = async {
+            let mut renewals = interval(RENEWAL);
+            loop {
+                renewals.tick().await;
+                match certificates.server_config(clock.now()) {
+                    Ok(config) => renewed.send_replace(config),
+                    Err(error) => return error,
+                };
+            }
+        };
+        let app = Router::new()
+            .route(REPORTS_PATH, post(take))
+            .layer(DefaultBodyLimit::max(LONGEST_POST))
+            .with_state(Arc::new(takes));
+        select! {
+            error = renewing => Err(error),
+            () = accept(listener, tls, app) => Ok(()),
+        }
+    }
+}
+
+/// Listens, however long that takes: the port may be that of an operator that is about to end.
+async fn listen(address: SocketAddr) -> TcpListener {
+    let mut tries = interval(Duration::from_secs(5));
+    loop {
+        tries.tick().await;
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => warn!(%error, %address, "reports cannot be taken yet"),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, tls: watch::Receiver<Arc<rustls::ServerConfig>>, app: Router) {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // They end with this.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                debug!(%error, "a connection was not made");
+                continue;
+            }
+        };
+        let (tls, app) = (TlsAcceptor::from(Arc::clone(&tls.borrow())), app.clone());
+        connections.spawn(async move {
+            let _place = place;
+            match timeout(CONNECTION_LIMIT, converse(stream, tls, app)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(error, "a connection broke"),
+                Err(_) => debug!("a connection took too long"),
+            }
+        });
+    }
+}
+
+/// One post on one connection.
+async fn converse(stream: TcpStream, tls: TlsAcceptor, app: Router) -> Result<(), String> {
+    let stream = tls.accept(stream).await.map_err(|error: io::Error| error.to_string())?;
+    let serving = hyper::server::conn::http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    serving.await.map_err(|error| error.to_string())
+}
+
+async fn take(State(takes): State<Arc<Takes>>, headers: HeaderMap, body: Bytes) -> Response {
+    let verdict = takes.take(&headers, &body).await;
+    debug!(result = verdict.result(), bytes = body.len(), "a report was posted");
+    takes.metrics.reports.get_or_create(&ReportLabels { result: verdict.result() }).inc();
+    verdict.into_response()
+}
+
+/// What is answered to a post.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Accepted(Answer),
+    /// A newer one came before.
+    Stale(Answer),
+    /// Another attempt is under way.
+    Superseded,
+    UnknownPod,
+    Refused,
+    Malformed,
+    Busy,
+}
+
+impl Verdict {
+    fn result(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Stale(_) => "stale",
+            Self::Superseded => "superseded",
+            Self::UnknownPod => "unknown_pod",
+            Self::Refused | Self::Malformed => "refused",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl IntoResponse for Verdict {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Accepted(answer) | Self::Stale(answer) => Json(answer).into_response(),
+            Self::Superseded => StatusCode::GONE.into_response(),
+            Self::UnknownPod | Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, AGAIN)]).into_response(),
+            Self::Refused => StatusCode::UNAUTHORIZED.into_response(),
+            Self::Malformed => StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+}
+
+impl Takes {
+    async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Verdict {
+        let Some(token) = bearer(headers) else { return Verdict::Refused };
+        let identity = match self.identities.of(token).await {
+            Ok(identity) => identity,
+            Err(Unknown::Refused) => return Verdict::Refused,
+            Err(Unknown::Busy) => return Verdict::Busy,
+            Err(Unknown::NoAnswer(error)) => {
+                debug!(%error, "the API server does not say whose report it is");
+                return Verdict::Busy;
+            }
+        };
+        let Ok(post) = serde_json::from_slice::<Post>(body) else { return Verdict::Malformed };
+        let Some((key, pod)) = self.pods.find(&identity.namespace, &identity.name, &identity.uid) else {
+            return Verdict::UnknownPod;
+        };
+        let reference = key.to_ref();
+        let Some(task) = self.tasks.get(&reference) else { return Verdict::UnknownPod };
+        let Ok(task) = &task.0 else { return Verdict::UnknownPod };
+        if pod.owner_uid != task.metadata.uid || !is_current(task, &identity) {
+            return Verdict::Superseded;
+        }
+        let answer = self.answer(task);
+        match self.live.take(&identity.uid, &post, self.clock.now()) {
+            Taken::New => {
+                // The receiver ends only with us.
+                let _ = self.touched.send(reference);
+                Verdict::Accepted(answer)
+            }
+            Taken::Stale => Verdict::Stale(answer),
+            Taken::NoRoom => Verdict::Busy,
+        }
+    }
+
+    /// News after the interval, or later when there are many: a status is not written more often.
+    fn answer(&self, task: &LongTask) -> Answer {
+        let seconds = |seconds: i64| u32::try_from(seconds).unwrap_or(u32::MAX);
+        Answer {
+            next: seconds(task.spec.reporting.interval.as_secs().max(self.live.pace())),
+            keep_alive: seconds(task.spec.segment.keep_alive_seconds()),
+        }
+    }
+}
+
+/// Whether the pod is the one of the attempt under way, as far as the cache tells.
+fn is_current(task: &LongTask, identity: &PodIdentity) -> bool {
+    let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
+    attempt.is_some_and(|attempt| {
+        attempt.pod_name == identity.name && attempt.pod_uid.as_ref().is_none_or(|uid| *uid == identity.uid)
+    })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}

@@ -1,0 +1,82 @@
+//! The last words of an attempt: what its agent left behind and what it posted last, and the main container's own message.
+
+use jiff::Timestamp;
+
+use super::observed::{ContainerEnd, LiveReport, PodFacts};
+use crate::{
+    api::task::CurrentAttempt,
+    contract::{
+        agent::LastWord,
+        report::{Reader, Report, Via},
+    },
+};
+
+/// What is known of an attempt's reports at its end.
+pub(super) struct LastWords<'a> {
+    attempt: &'a CurrentAttempt,
+    /// What the agent left behind.
+    left: Option<&'a LastWord>,
+    /// What it posted last.
+    posted: Option<&'a LiveReport>,
+}
+
+impl<'a> LastWords<'a> {
+    pub(super) fn of(attempt: &'a CurrentAttempt, pod: Option<&'a PodFacts>, posted: Option<&'a LiveReport>) -> Self {
+        let agent = pod.and_then(|pod| pod.agent.as_ref());
+        Self { attempt, left: agent.and_then(|agent| agent.last_word.as_deref()), posted }
+    }
+
+    /// What the program reported: the agent's newest word, and the main container's own message on top.
+    pub(super) fn report(&self, end: Option<&ContainerEnd>) -> Report {
+        if self.left.is_none() && self.posted.is_none() {
+            return end.map(ContainerEnd::report).unwrap_or_default();
+        }
+        let mut reader = Reader::new(Via::Agent);
+        // Of two that are as new, the post has room for more.
+        let newest = self.left.filter(|left| Some(left.header.revision) > self.posted_revision());
+        let mut problems = Vec::new();
+        match (newest, self.posted) {
+            (Some(left), _) if self.is_news(left.header.revision) => {
+                reader.take(&left.lines);
+                problems.clone_from(&left.header.problems);
+            }
+            (None, Some(posted)) if self.is_news(posted.revision) => reader = Reader::with(posted.report.clone()),
+            _ => {}
+        }
+        let mut report = match end {
+            Some(end) => end.report_over(reader),
+            None => reader.report(),
+        };
+        // The last word had no room for it, and a result does not lapse.
+        report.result = report.result.or_else(|| self.posted.and_then(|posted| posted.report.result.clone()));
+        problems.retain(|problem| !report.problems.contains(problem));
+        report.problems.splice(0..0, problems);
+        report
+    }
+
+    /// Whether the program has reported a result that neither the last word nor any post brought to the operator.
+    pub(super) fn is_result_lost(&self) -> bool {
+        let Some(held_back) = self.left.and_then(|left| left.header.result) else { return false };
+        let known = self.recorded_revision().max(self.posted_revision());
+        known < Some(held_back.revision)
+    }
+
+    /// When the newest checkpoint was reported.
+    pub(super) fn checkpoint_time(&self) -> Option<Timestamp> {
+        let left = self.left.and_then(|left| left.header.checkpoint_time);
+        left.max(self.posted.and_then(|posted| posted.checkpoint_time))
+    }
+
+    /// Whether that is not older than what is recorded.
+    fn is_news(&self, revision: i64) -> bool {
+        Some(revision) >= self.recorded_revision()
+    }
+
+    fn recorded_revision(&self) -> Option<i64> {
+        self.attempt.report.as_ref().map(|report| report.revision)
+    }
+
+    fn posted_revision(&self) -> Option<i64> {
+        self.posted.map(|posted| posted.revision)
+    }
+}

@@ -1,0 +1,68 @@
+//! What a program reports while it runs: merged into the status from time to time.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{
+    charge,
+    draft::Draft,
+    observed::LiveReport,
+    progress::{self, Merging},
+};
+use crate::{
+    api::task::{CurrentAttempt, LongTaskStatus, RecordedReport},
+    types::time::after,
+};
+
+/// Merges the newest report, once it is due. One that says nothing new changes nothing.
+pub(super) fn record(draft: &mut Draft<'_>) {
+    let (Some(live), Some(attempt)) = (unrecorded(draft), draft.status.live_attempt().cloned()) else { return };
+    if due(draft, &attempt).is_none_or(|due| due > draft.now) {
+        return;
+    }
+    let gain = progress::gain(&draft.status, &live.report);
+    let merged = merged(draft, &attempt, live);
+    if merged == draft.status {
+        return;
+    }
+    draft.status = merged;
+    let progress_time = if gain.is_progress { Some(draft.now) } else { progress_time(&attempt) };
+    let recorded = RecordedReport { revision: live.revision, record_time: draft.now, progress_time };
+    draft.update_attempt(|attempt| attempt.report = Some(recorded));
+    if gain.is_progress {
+        charge::reset_by_progress(draft);
+    }
+}
+
+/// When the newest report is merged, if it says something new.
+pub(super) fn moment(draft: &Draft<'_>) -> Option<Timestamp> {
+    let (live, attempt) = (unrecorded(draft)?, draft.status.live_attempt()?);
+    due(draft, attempt).filter(|_| merged(draft, attempt, live) != draft.status)
+}
+
+/// The status with the report.
+fn merged(draft: &Draft<'_>, attempt: &CurrentAttempt, live: &LiveReport) -> LongTaskStatus {
+    let mut status = draft.status.clone();
+    let when = Merging { now: draft.now, active_seconds: status.active_seconds_at(draft.now), is_at_end: false };
+    progress::merge(&mut status, attempt, &live.report, &draft.spec.checkpoint, when);
+    status
+}
+
+/// When the last report was recorded that is progress of this attempt.
+pub(super) fn progress_time(attempt: &CurrentAttempt) -> Option<Timestamp> {
+    attempt.report.as_ref().and_then(|report| report.progress_time)
+}
+
+/// The newest report, if it is newer than what was recorded: one that was late must not set anything back.
+fn unrecorded<'a>(draft: &Draft<'a>) -> Option<&'a Arc<LiveReport>> {
+    let recorded = draft.status.live_attempt()?.report.as_ref().map(|report| report.revision);
+    draft.seen.live.report.as_ref().filter(|live| Some(live.revision) > recorded)
+}
+
+/// When the status may be written for reports again. First an interval after the program's start, so that one that ends
+/// soon costs no write more than without an agent.
+fn due(draft: &Draft<'_>, attempt: &CurrentAttempt) -> Option<Timestamp> {
+    let last = attempt.report.as_ref().map(|report| report.record_time).or(attempt.started_at)?;
+    Some(after(last, draft.spec.reporting.interval.as_secs().max(draft.seen.live.pace_seconds)))
+}
