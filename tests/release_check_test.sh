@@ -13,7 +13,8 @@ mkdir "$ready"
 cp --parents -r .github/workflows Cargo.toml Cargo.lock CHANGELOG.md Dockerfile README.md charts/longtask docs \
     rust-toolchain.toml tests/pins.sh tests/release_check.sh "$ready"
 cd "$ready"
-sed -i "/^name = \"longtask\"$/,+1 s/^version = .*/version = \"9.8.7\"/" Cargo.toml Cargo.lock
+sed -i "0,/^version = /s/^version = .*/version = \"9.8.7\"/" Cargo.toml
+sed -i "/^name = \"longtask\"$/,+1 s/^version = .*/version = \"9.8.7\"/" Cargo.lock
 sed -i -E "s/^(version|appVersion): .*/\1: 9.8.7/" charts/longtask/Chart.yaml
 sed -i -E "s/((longtask:|tags\/v|image\.tag=))${now//./\\.}/\19.8.7/g" README.md docs/*.md
 printf '# Changelog\n\n## [Unreleased]\n\n## [9.8.7] - 2030-01-31\n\n### Added\n\n' > CHANGELOG.md

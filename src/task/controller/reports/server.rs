@@ -1,6 +1,6 @@
 //! Where agents post reports.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{cmp::Ordering, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -27,17 +27,20 @@ use tracing::{debug, info, warn};
 
 use super::{
     certificates::{CannotCertify, Certificates},
-    identity::{Identities, PodIdentity, Unknown},
+    identity::{Identities, Unknown},
     memory::{LiveReports, Taken},
 };
 use crate::{
-    api::task::{LongTask, LongTaskStatus},
+    api::task::{AttemptState, LongTask},
     clock::Clock,
     contract::agent::{Answer, LONGEST_POST, Post, REPORTS_PATH},
-    task::controller::{
-        metrics::{ReportLabels, TaskMetrics},
-        pod_index::PodIndex,
-        watches::Guarded,
+    task::{
+        controller::{
+            metrics::{ReportLabels, TaskMetrics},
+            pod_index::PodIndex,
+            watches::Guarded,
+        },
+        plan::PodFacts,
     },
 };
 
@@ -210,8 +213,13 @@ impl Takes {
         let reference = key.to_ref();
         let Some(task) = self.tasks.get(&reference) else { return Verdict::UnknownPod };
         let Ok(task) = &task.0 else { return Verdict::UnknownPod };
-        if pod.owner_uid != task.metadata.uid || !is_current(task, &identity) {
+        if pod.owner_uid != task.metadata.uid {
             return Verdict::Superseded;
+        }
+        match standing(task, &pod) {
+            Standing::Current => {}
+            Standing::Over => return Verdict::Superseded,
+            Standing::Unknown => return Verdict::UnknownPod,
         }
         let answer = self.answer(task);
         match self.live.take(&identity.uid, &post, self.clock.now()) {
@@ -235,14 +243,75 @@ impl Takes {
     }
 }
 
-/// Whether the pod is the one of the attempt under way, as far as the cache tells.
-fn is_current(task: &LongTask, identity: &PodIdentity) -> bool {
-    let attempt = task.status.as_ref().and_then(LongTaskStatus::live_attempt);
-    attempt.is_some_and(|attempt| {
-        attempt.pod_name == identity.name && attempt.pod_uid.as_ref().is_none_or(|uid| *uid == identity.uid)
-    })
+/// What a pod is to its task.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// The one of the attempt under way.
+    Current,
+    /// Its attempt is over.
+    Over,
+    /// The cache does not know yet: it may be behind the operator's own writes.
+    Unknown,
+}
+
+fn standing(task: &LongTask, pod: &PodFacts) -> Standing {
+    let Some(latest) = task.status.as_ref().and_then(|status| status.current_attempt.as_ref()) else {
+        return Standing::Unknown;
+    };
+    let is_live = !matches!(latest.state, AttemptState::Ended | AttemptState::Withdrawn);
+    match pod.attempt.cmp(&latest.number) {
+        Ordering::Greater => Standing::Unknown,
+        Ordering::Equal if is_live && pod.is_of(latest) => Standing::Current,
+        Ordering::Equal | Ordering::Less => Standing::Over,
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn task(attempt: Value) -> LongTask {
+        serde_json::from_value(json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t" },
+            "spec": { "template": { "spec": { "containers": [] } } },
+            "status": { "currentAttempt": attempt },
+        }))
+        .expect("a task")
+    }
+
+    fn attempt(number: i64, state: &str, pod_uid: &str) -> Value {
+        json!({
+            "number": number, "segment": 1, "state": state, "podName": format!("t-{number}"), "podUID": pod_uid,
+            "generation": 1, "creationTime": "2026-11-24T10:00:00Z",
+        })
+    }
+
+    fn pod(number: i64) -> PodFacts {
+        let pod = json!({
+            "metadata": {
+                "name": format!("t-{number}"), "uid": format!("pod-{number}"),
+                "labels": { "longtask.dev/task": "t", "longtask.dev/task-uid": "task-uid" },
+            },
+            "spec": { "containers": [] },
+        });
+        PodFacts::of(&serde_json::from_value(pod).expect("a pod")).expect("one of ours")
+    }
+
+    #[test]
+    fn only_an_attempt_that_is_known_to_be_over_is_told_to_post_no_more() {
+        let of = |attempt: Value, number: i64| standing(&task(attempt), &pod(number));
+        assert_eq!(of(attempt(2, "Running", "pod-2"), 2), Standing::Current);
+        assert_eq!(of(attempt(2, "Creating", "pod-2"), 2), Standing::Current);
+        assert_eq!(of(attempt(2, "Running", "pod-2"), 1), Standing::Over);
+        assert_eq!(of(attempt(2, "Ended", "pod-2"), 2), Standing::Over);
+        assert_eq!(of(attempt(2, "Running", "another-pod"), 2), Standing::Over);
+        assert_eq!(of(attempt(2, "Ended", "pod-2"), 3), Standing::Unknown, "the cache is behind");
+        assert_eq!(of(Value::Null, 1), Standing::Unknown, "likewise");
+    }
 }
