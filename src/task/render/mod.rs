@@ -1,6 +1,8 @@
 //! The pod of an attempt, from the template and the status.
 
 mod agent;
+#[cfg(test)]
+mod agent_tests;
 mod env;
 mod hash;
 mod pod;
