@@ -33,6 +33,7 @@ fn rendered_with(spec: &Value, config: Option<&AgentConfig>) -> Value {
     serde_json::to_value(pod).expect("JSON")
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
 fn live(pod_spec: Value) -> Value {
     rendered_with(&json!({ "reporting": { "mode": "Live" }, "template": { "spec": pod_spec } }), Some(&config()))
 }

@@ -276,6 +276,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
     fn task(attempt: Value) -> LongTask {
         serde_json::from_value(json!({
             "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t" },
