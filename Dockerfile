@@ -13,8 +13,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp "target/$target/release/longtask" "target/$target/release/longtask-agent" /
 
 FROM scratch
-COPY --from=build /longtask /longtask-agent /
+# Not in the root: a task shares a volume with its agent at /longtask.
+COPY --from=build /longtask /longtask-agent /bin/
 USER 65532:65532
 EXPOSE 8080
-ENTRYPOINT ["/longtask"]
+ENTRYPOINT ["/bin/longtask"]
 CMD ["run"]

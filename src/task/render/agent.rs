@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The agent's program in the operator's image.
-const PROGRAM: &str = "/longtask-agent";
+const PROGRAM: &str = "/bin/longtask-agent";
 /// The user of the operator's image.
 const IMAGE_USER: i64 = 65532;
 /// How long a token is good for, in seconds; the kubelet renews it before.

@@ -54,7 +54,7 @@ fn the_agent_is_a_sidecar_behind_those_of_the_template_and_shares_a_volume_with_
                            "initContainers": [{ "name": "proxy", "restartPolicy": "Always" }] }));
     let agent = agent_of(&pod);
     assert_eq!((&agent["restartPolicy"], &agent["image"]), (&json!("Always"), &json!("longtask:1")));
-    let prepare = json!(["/longtask-agent", "prepare"]);
+    let prepare = json!(["/bin/longtask-agent", "prepare"]);
     assert_eq!(agent["lifecycle"]["postStart"]["exec"]["command"], prepare);
     let main = &pod["spec"]["containers"][0];
     assert_eq!(main["volumeMounts"], json!([{ "name": "longtask", "mountPath": "/longtask" }]));
