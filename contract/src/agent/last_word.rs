@@ -78,17 +78,14 @@ fn first_line(header: &Header) -> String {
 /// Keeps the first problems: a program makes the same ones again and again.
 fn keep_short(problems: &mut Vec<String>) {
     let mut room = LONGEST_PROBLEMS;
-    let fits = |problem: &String| {
+    let is_too_much = |problem: &String| {
         let size = serde_json::json!(problem).to_string().len() + 1;
-        let fits = size <= room;
+        let is_too_much = size > room;
         room = room.saturating_sub(size);
-        fits
+        is_too_much
     };
-    let kept = problems.iter().map_while({
-        let mut fits = fits;
-        move |problem| fits(problem).then(|| problem.clone())
-    });
-    *problems = kept.collect();
+    let kept = problems.iter().position(is_too_much).unwrap_or(problems.len());
+    problems.truncate(kept);
 }
 
 #[cfg(test)]
