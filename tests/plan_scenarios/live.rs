@@ -255,6 +255,14 @@ fn faults_in_reports_are_told_at_the_end() {
     assert!(planned.note("ReportIgnored").contains("line 3 is no JSON"));
 }
 
+#[test]
+fn faults_are_told_also_when_the_last_post_said_as_much_as_the_last_word() {
+    let header = json!({ "revision": 9, "problems": ["line 3 is no JSON"] });
+    let given = given_live().running(1, "10:00:00").pod(ends(75).agent_left(header, &[steps(1)]));
+    let planned = given.posted(9, "10:09:59", 0, &[steps(1)]).at("10:10:01");
+    assert!(planned.note("ReportIgnored").contains("line 3 is no JSON"));
+}
+
 // === reports that do not come
 
 #[test]

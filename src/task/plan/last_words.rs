@@ -31,15 +31,11 @@ impl<'a> LastWords<'a> {
         if self.left.is_none() && self.posted.is_none() {
             return end.map(ContainerEnd::report).unwrap_or_default();
         }
-        let mut reader = Reader::new(Via::Agent);
         // Of two that are as new, the post has room for more.
         let newest = self.left.filter(|left| Some(left.header.revision) > self.posted_revision());
-        let mut problems = Vec::new();
+        let mut reader = Reader::new(Via::Agent);
         match (newest, self.posted) {
-            (Some(left), _) if self.is_news(left.header.revision) => {
-                reader.take(&left.lines);
-                problems.clone_from(&left.header.problems);
-            }
+            (Some(left), _) if self.is_news(left.header.revision) => reader.take(&left.lines),
             (None, Some(posted)) if self.is_news(posted.revision) => reader = Reader::with(posted.report.clone()),
             _ => {}
         }
@@ -49,6 +45,8 @@ impl<'a> LastWords<'a> {
         };
         // The last word had no room for it, and a result does not lapse.
         report.result = report.result.or_else(|| self.posted.and_then(|posted| posted.report.result.clone()));
+        // Faults do not lapse either, and only the last word tells of them.
+        let mut problems = self.left.map(|left| left.header.problems.clone()).unwrap_or_default();
         problems.retain(|problem| !report.problems.contains(problem));
         report.problems.splice(0..0, problems);
         report

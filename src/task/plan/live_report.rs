@@ -50,7 +50,7 @@ fn merged(draft: &Draft<'_>, attempt: &CurrentAttempt, live: &LiveReport) -> Lon
 }
 
 /// When the last report was recorded that is progress of this attempt.
-pub(super) fn progress_time(attempt: &CurrentAttempt) -> Option<Timestamp> {
+fn progress_time(attempt: &CurrentAttempt) -> Option<Timestamp> {
     attempt.report.as_ref().and_then(|report| report.progress_time)
 }
 
