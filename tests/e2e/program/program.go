@@ -255,9 +255,19 @@ func (p *program) waitFor(path string) error {
 	}
 }
 
-// allocate takes memory and touches every page, 1 MiB at a time, without end if size is negative.
+// A container runtime looks for kills for want of memory only from shortly after the container's start: a kill before that is an
+// exit with 137 like any other (seen with containerd 1.6).
+const killsAreNoticedAfter = time.Second
+
+// allocate takes memory and touches every page, 1 MiB at a time. If size is negative it does so without end, and not before a
+// kill is called one.
 func (p *program) allocate(size int) error {
 	const piece = 1 << 20
+	if size < 0 {
+		if err := p.pause(killsAreNoticedAfter); err != nil {
+			return err
+		}
+	}
 	for taken := 0; size < 0 || taken < size; taken += piece {
 		block := make([]byte, piece)
 		for i := 0; i < len(block); i += 4096 {
