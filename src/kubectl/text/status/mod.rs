@@ -1,10 +1,13 @@
 //! Where a task stands: what it did, why it waits, what is next.
 
+mod reports;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::reports::Reports;
 use super::{
     next::next,
     style::{BOLD, BUSY, DIM, WARNING, of_outcome, of_phase, paint},
@@ -34,6 +37,7 @@ pub(in crate::kubectl) struct StatusView {
     progress: Option<Progress>,
     checkpoint: Option<Checkpoint>,
     earlier_checkpoints: Vec<i64>,
+    reports: Option<Reports>,
     active_seconds: i64,
     work_lost_seconds: i64,
     ended_attempts: i64,
@@ -76,6 +80,7 @@ impl StatusView {
             start_time: status.run.start_time,
             completion_time: status.completion_time,
             earlier_checkpoints: status.checkpoint_history.iter().map(|checkpoint| checkpoint.sequence).collect(),
+            reports: Reports::of(task, &status),
             active_seconds: status.active_seconds_at(now),
             work_lost_seconds: status.totals.work_lost_seconds,
             ended_attempts: status.totals.attempts,
@@ -132,6 +137,8 @@ impl StatusView {
         [
             ("Progress", self.progress.as_ref().and_then(|progress| progress_line(progress, self.phase, now))),
             ("Checkpoint", self.checkpoint.as_ref().map(|checkpoint| checkpoint_line(checkpoint, now))),
+            ("Reports", self.reports.as_ref().map(|reports| reports.line(now))),
+            ("Heartbeat", self.reports.as_ref().and_then(Reports::heartbeat)),
             ("Running time", ran),
             ("In a row", in_a_row),
             ("Last failure", self.last_failure.clone()),
@@ -294,214 +301,4 @@ fn why(status: &LongTaskStatus, now: Timestamp) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::types::GoDuration;
-
-    const NOW: &str = "2026-11-25T07:00:00Z";
-
-    fn task(status: &Value) -> LongTask {
-        serde_json::from_value(json!({
-            "apiVersion": "longtask.dev/v1alpha1",
-            "kind": "LongTask",
-            "metadata": { "name": "import", "namespace": "team-a" },
-            "spec": {
-                "segment": { "duration": "15m" },
-                "template": { "spec": { "containers": [{ "name": "main" }] } },
-            },
-            "status": status,
-        }))
-        .expect("a task")
-    }
-
-    fn shown(status: &Value) -> String {
-        shown_of(&task(status))
-    }
-
-    fn shown_of(task: &LongTask) -> String {
-        let now = NOW.parse().expect("a timestamp");
-        let text = StatusView::of(task, now).text(now);
-        anstream::adapter::strip_str(&text).to_string()
-    }
-
-    fn next_of(status: &Value) -> String {
-        let text = shown(status);
-        text.lines().last().and_then(|line| line.strip_prefix("Next  ")).expect("what is next").to_owned()
-    }
-
-    fn ended(number: i64, segment: i64, outcome: &str, reason: &str, times: [&str; 2]) -> Value {
-        json!({
-            "number": number, "segment": segment, "outcome": outcome, "reason": reason, "checkpointSequence": number,
-            "startedAt": format!("2026-11-25T{}Z", times[0]), "finishedAt": format!("2026-11-25T{}Z", times[1]),
-            "nodeName": "node-1", "exitCode": if outcome == "Failed" { Some(3) } else { None },
-        })
-    }
-
-    fn condition(type_: &str, reason: &str, message: &str) -> Value {
-        json!({
-            "type": type_, "status": "True", "reason": reason, "message": message,
-            "lastTransitionTime": "2026-11-25T06:58:00Z",
-        })
-    }
-
-    fn checkpoint(sequence: i64) -> Value {
-        json!({
-            "sequence": sequence, "attempt": 3, "segment": 2, "recordTime": "2026-11-25T06:56:00Z",
-            "data": { "offset": 1900 },
-        })
-    }
-
-    fn current(number: i64, state: &str) -> Value {
-        json!({
-            "number": number, "segment": 2, "state": state, "podName": format!("import-{number}"), "generation": 1,
-            "creationTime": "2026-11-25T06:59:00Z", "nodeName": "node-2",
-            "startedAt": if state == "Running" { Some("2026-11-25T06:59:10Z") } else { None },
-        })
-    }
-
-    #[test]
-    fn a_running_task_is_shown_with_its_history_and_the_end_of_its_segment() {
-        let status = json!({
-            "phase": "Running", "segment": 2, "activeSeconds": 1080, "run": { "number": 1, "startTime": "2026-11-25T06:19:00Z" },
-            "progress": {
-                "summary": "1900/5000 rows", "percent": 38, "estimatedCompletionTime": "2026-11-25T08:06:00Z",
-            },
-            "checkpoint": checkpoint(3),
-            "totals": { "attempts": 9, "workLostSeconds": 12 },
-            "consecutive": { "interruptions": 1, "failures": 2 },
-            "recentAttempts": [
-                ended(3, 2, "Interrupted", "Evicted", ["06:50:00", "06:53:00"]),
-                ended(2, 2, "Failed", "Error", ["06:35:00", "06:36:30"]),
-                ended(1, 1, "TimeLimit", "", ["06:19:05", "06:34:05"]),
-            ],
-            "currentAttempt": current(4, "Running"),
-        });
-        let expected = "\
-import  Running  run 1, segment 2, started 41m ago
-
-Progress      1900/5000 rows, 38%, done in about 66m at the pace so far
-Checkpoint    3, 4m ago, by attempt 3: {\"offset\":1900}
-Running time  18m, 9 attempts ended, 12s lost
-In a row      failures 2 (budget 6), interruptions 1
-
-SEGMENT  ATTEMPT  STARTED  RAN  OUTCOME               CHECKPOINT  NODE
-1        1        40m ago  15m  TimeLimit             1           node-1
-2        2        25m ago  90s  Failed Error, exit 3  2           node-1
-         3        10m ago  3m   Interrupted Evicted   3           node-1
-         4        50s ago  50s  Running               -           node-2
-6 attempts of this run before these: `events` may still have them
-
-Next  the time of segment 2 is up in 14m; segment 3 goes on from its checkpoint
-";
-        assert_eq!(shown(&status), expected);
-    }
-
-    #[test]
-    fn a_failed_task_says_why_and_how_to_run_it_again() {
-        let status = json!({
-            "phase": "Failed", "reason": "FailureBudgetExhausted", "segment": 1,
-            "run": { "number": 1, "startTime": "2026-11-25T06:00:00Z" }, "completionTime": "2026-11-25T06:58:00Z",
-            "conditions": [condition("Failed", "FailureBudgetExhausted", "attempt 7 was the last try")],
-            "checkpoint": checkpoint(3),
-            "lastFailure": {
-                "outcome": "Failed", "reason": "Error", "exitCode": 1, "code": "BadRow", "message": "row 7\nis bad",
-                "attempt": 7, "time": "2026-11-25T06:58:00Z",
-            },
-        });
-        let expected = "\
-import  Failed (FailureBudgetExhausted)  run 1, segment 1, ended 2m ago after 58m
-
-Checkpoint    3, 4m ago, by attempt 3: {\"offset\":1900}
-Last failure  attempt 7, 2m ago, Failed Error, exit 1, code BadRow: row 7 is bad
-
-Why   Failed (FailureBudgetExhausted, 2m ago): attempt 7 was the last try
-Next  nothing by itself; `kubectl longtask restart import` runs it again from checkpoint 3
-";
-        assert_eq!(shown(&status), expected);
-    }
-
-    #[test]
-    fn what_is_next_is_told_in_every_phase() {
-        let waiting = json!({
-            "phase": "Waiting", "segment": 2, "nextAttemptTime": "2026-11-25T07:00:40Z",
-            "currentAttempt": current(4, "Ended"),
-        });
-        let pending = json!({ "phase": "Pending", "currentAttempt": current(1, "Starting") });
-        let stop = json!({ "reason": "Suspend", "requestTime": "2026-11-25T06:59:57Z" });
-        let mut stopping = json!({ "phase": "Stopping", "currentAttempt": current(2, "Stopping") });
-        stopping["currentAttempt"]["stop"] = stop;
-        for (status, expected) in [
-            (waiting, "attempt 5 of segment 2 starts in 40s (2026-11-25T07:00:40Z), from the beginning"),
-            (pending, "attempt 1 of segment 2 runs once pod import-1 is scheduled and started"),
-            (stopping, "attempt 2 was asked to stop 3s ago (Suspend), and has 30s for its last checkpoint"),
-            (
-                json!({ "phase": "Suspended", "reason": "SuspendedByUser", "checkpoint": checkpoint(3) }),
-                "`kubectl longtask resume import` lets it go on from checkpoint 3",
-            ),
-            (
-                json!({
-                    "phase": "Suspended", "reason": "Held",
-                    "conditions": [condition("Suspended", "Held", "rule card: everything is kept")],
-                }),
-                "`kubectl longtask restart import` lets it go on from the beginning, when the cause is removed",
-            ),
-            (json!({ "phase": "Succeeded" }), "nothing: it is done"),
-            (
-                json!({ "phase": "Cancelled" }),
-                "nothing by itself; `kubectl longtask restart import` runs it again from the beginning",
-            ),
-        ] {
-            assert_eq!(next_of(&status), expected);
-        }
-        assert!(next_of(&json!({})).starts_with("the operator has not taken it up yet"));
-    }
-
-    #[test]
-    fn a_task_that_ended_says_when_it_is_deleted_and_by_which_field() {
-        for (phase, expected) in [
-            ("Succeeded", "nothing: it is done; it is deleted in 58m (ttlAfterFinished)"),
-            (
-                "Failed",
-                "nothing by itself; it is deleted in 118m (ttlAfterFailed); `kubectl longtask restart import` runs it again \
-                 from the beginning",
-            ),
-        ] {
-            let mut task = task(&json!({ "phase": phase, "completionTime": "2026-11-25T06:58:00Z" }));
-            task.spec.ttl_after_finished = Some(GoDuration::from_hours(1));
-            task.spec.ttl_after_failed = Some(GoDuration::from_hours(2));
-            let text = shown_of(&task);
-            assert!(text.ends_with(&format!("Next  {expected}\n")), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_task_that_waits_says_why() {
-        let status = json!({
-            "phase": "Waiting", "segment": 2, "nextAttemptTime": "2026-11-25T07:00:40Z",
-            "recentAttempts": [ended(3, 2, "Failed", "Error", ["06:50:00", "06:53:00"])],
-            "conditions": [condition("Blocked", "QuotaExceeded", "no room for pods; make room")],
-        });
-        let text = shown(&status);
-        assert!(text.contains("Why   Blocked (QuotaExceeded, 2m ago): no room for pods; make room\n"), "{text}");
-        assert!(text.contains("Why   attempt 3 ended with Failed Error, exit 3\n"), "{text}");
-    }
-
-    #[test]
-    fn a_task_that_the_cluster_does_not_let_stop_says_why() {
-        let status = json!({
-            "phase": "Stopping", "reason": "Suspend", "segment": 2, "currentAttempt": current(4, "Running"),
-            "conditions": [
-                condition("AttemptOverdue", "WriteRefused", "pod import-4 should have ended"),
-                condition("WriteRefused", "StopRefused", "the API server refuses to stop pod import-4"),
-            ],
-        });
-        let text = shown(&status);
-        let expected = "\
-Why   AttemptOverdue (WriteRefused, 2m ago): pod import-4 should have ended
-Why   WriteRefused (StopRefused, 2m ago): the API server refuses to stop pod import-4
-";
-        assert!(text.contains(expected), "{text}");
-    }
-}
+mod tests;
