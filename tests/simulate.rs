@@ -359,6 +359,7 @@ fn every_word_ends_an_attempt_as_it_says() {
         ("oom", "Failed", "OOMKilled"),
         ("storage", "Failed", "Evicted"),
         ("timeout", "TimeLimit", ""),
+        ("hang", "TimeLimit", ""),
         ("evict", "Interrupted", "Evicted"),
         ("pressure", "Interrupted", "Evicted"),
         ("preempt", "Interrupted", "Preempted"),
@@ -377,6 +378,65 @@ fn every_word_ends_an_attempt_as_it_says() {
     ] {
         let attempts = attempts("segment: {}", word);
         assert_eq!((words(&attempts, "outcome"), words(&attempts, "reason")), (vec![outcome], vec![reason]), "{word}");
+    }
+}
+
+#[test]
+fn a_program_that_hangs_is_stopped_when_it_has_been_silent_for_as_long_as_it_may() {
+    let live =
+        "reporting: {mode: Live}\n  segment: {duration: 1h, heartbeatTimeout: 10m}\n  retry: {backoff: {jitter: None}}";
+    expect(
+        live,
+        "hang,hang+progress@20m,timeout+progress,done",
+        r"
+BEGAN      ENDED      ATTEMPT  SEGMENT  OUTCOME               THEN                  IN A ROW
++0s        +11m       1        1        Failed Hung exit 143  retry after 10s       failures 1/6
++11m10s    +41m10s    2        1        Failed Hung exit 143  retry after 10s       failures 1/6
++41m20s    +1h41m20s  3        1        TimeLimit             next segment at once
++1h41m20s  +1h42m20s  4        2        Completed             Succeeded
+
+Succeeded after 2 segments and 4 attempts, 6120s of running time.
+Succeeded (Completed) after 4 attempts, at +1h42m20s with 1h42m of running time
+",
+    );
+}
+
+#[test]
+fn without_a_timeout_or_without_live_reports_a_program_that_hangs_runs_to_its_time_limit() {
+    let segment =
+        |fields: &str, mode: &str| format!("segment: {{duration: 2h{fields}}}\n  reporting: {{mode: {mode}}}");
+    for spec in [segment("", "Live"), segment("", "AtExit"), segment(", heartbeatTimeout: 10m", "AtExit")] {
+        expect_end(&spec, "hang+progress@30m,done", "Succeeded (Completed) after 2 attempts, at +2h1m");
+    }
+    let long = segment(", heartbeatTimeout: 100m", "Live");
+    assert_eq!(words(&attempts(&long, "hang@30m"), "outcome"), ["TimeLimit"], "its time is up before that");
+}
+
+#[test]
+fn what_a_program_reports_before_it_hangs_is_kept() {
+    let live = "reporting: {mode: Live}\n  segment: {duration: 1h, heartbeatTimeout: 10m}";
+    let attempts = attempts(live, "fail*2,hang+progress@5m,fail");
+    let failures: Vec<_> = attempts.iter().map(|attempt| attempt["consecutive"]["failures"].clone()).collect();
+    assert_eq!(failures, [1, 2, 1, 2]);
+    assert_eq!(attempts[2]["checkpoint"], 1);
+    let hung = json_lines(live, "hang", "event").into_iter().find(|event| event["reason"] == "StopRequested");
+    let note = hung.expect("it is told")["note"].as_str().unwrap_or_default().to_owned();
+    assert!(note.contains("no sign of life for 10m, segment.heartbeatTimeout is 10m"), "{note}");
+}
+
+#[test]
+fn every_other_word_means_the_same_with_live_reports() {
+    let words = Script::WORDS.into_iter().filter(|word| *word != "hang").map(|word| match word {
+        "error" => "error:X",
+        "nostart" => "nostart:CrashLoopBackOff",
+        plain => plain,
+    });
+    let scripts = words.flat_map(|word| [format!("{word}*3"), format!("fail,{word}+progress*2,{word}")]);
+    let scripts: Vec<_> = scripts.filter(|script| script.parse::<Script>().is_ok()).collect();
+    assert!(scripts.len() > 30, "{scripts:?}");
+    for script in scripts {
+        let of = |mode: &str| history(&format!("reporting: {{mode: {mode}}}"), &script).table(true);
+        assert_eq!(of("Live"), of("AtExit"), "{script}");
     }
 }
 

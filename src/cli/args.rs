@@ -83,6 +83,8 @@ The script has one word for each attempt, separated by commas:
   oom              it is killed because it is out of memory
   storage          it is evicted for going over its own limit of local storage
   timeout          it runs to its time limit
+  hang             it gives no sign of life any more: with reporting.mode Live, until segment.heartbeatTimeout;
+                   otherwise it runs to its time limit
   evict, pressure, preempt, delete, lost, unknown
                    it is interrupted: by the eviction API, by the kubelet of a node that is short of memory, by a pod of
                    higher priority, by a delete, by the loss of its node, for a reason that nobody knows

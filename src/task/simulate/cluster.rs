@@ -6,12 +6,17 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
-    pod::SimPod,
+    agent::SimAgent,
+    pod::{SimPod, later},
     script::{Edit, Fate, Word},
 };
 use crate::{
     api::task::{LongTask, LongTaskStatus, Restart, RestartFrom},
-    task::plan::{Observed, Plan, Step, plan},
+    task::{
+        plan::{CurrentPod, Live, Observed, Plan, Step, plan},
+        render::AgentConfig,
+    },
+    types::GoDuration,
 };
 
 /// The cluster.
@@ -21,6 +26,9 @@ pub(super) struct Cluster {
     pub(super) is_task_gone: bool,
     uid: String,
     pods: Vec<SimPod>,
+    agents: Arc<AgentConfig>,
+    /// When the task was applied.
+    start: Timestamp,
 }
 
 impl Cluster {
@@ -30,7 +38,8 @@ impl Cluster {
         task.metadata.uid = Some(uid.to_owned());
         task.metadata.generation = Some(1);
         task.metadata.deletion_timestamp = None;
-        Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new() }
+        let agents = SimAgent::config();
+        Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new(), agents, start: now }
     }
 
     /// The status, or none yet.
@@ -41,7 +50,18 @@ impl Cluster {
     /// The planner's answer to what is so now.
     pub(super) fn plan(&self) -> Plan {
         let pods: Vec<_> = self.pods.iter().filter_map(SimPod::facts).map(Arc::new).collect();
-        plan(&Observed::of(&self.task, &self.uid, pods), self.now)
+        let mut seen = Observed::of(&self.task, &self.uid, pods);
+        seen.live = self.live(&seen.current);
+        plan(&seen, self.now)
+    }
+
+    /// What the operator knows of the agent in that pod: it takes reports, and each of them comes through.
+    fn live(&self, current: &CurrentPod) -> Live {
+        let report = match current {
+            CurrentPod::Found(pod) => self.pods.iter().find(|one| one.has_uid(&pod.uid)).and_then(SimPod::posted),
+            CurrentPod::None | CurrentPod::Gone => None,
+        };
+        Live { agent: Some(Arc::clone(&self.agents)), listening_since: Some(self.start), pace_seconds: 0, report }
     }
 
     /// Writes the status.
@@ -76,9 +96,16 @@ impl Cluster {
         edits.into_iter().next()
     }
 
-    /// When something happens to a pod next; none when no pod runs.
+    /// When something happens to a pod next, or is heard of it; none when no pod runs.
     pub(super) fn next_moment(&self) -> Option<Timestamp> {
-        self.pods.iter().filter_map(SimPod::next_moment).min()
+        let silences = self.pods.iter().filter_map(|pod| self.silent_for_too_long_at(pod));
+        self.pods.iter().filter_map(SimPod::next_moment).chain(silences).min()
+    }
+
+    /// When the agent of a pod tells that its program has been silent for as long as it may.
+    fn silent_for_too_long_at(&self, pod: &SimPod) -> Option<Timestamp> {
+        let timeout = self.task.spec.segment.heartbeat_timeout.map(GoDuration::as_secs)?;
+        pod.silent_since().map(|since| later(since, timeout)).filter(|moment| *moment > self.now)
     }
 
     /// The user changes the specification.

@@ -4,6 +4,7 @@
 //! Nothing is decided here. A model cluster shows the planner real pod objects and does what it plans, so that the
 //! answer is the operator's own.
 
+mod agent;
 mod cluster;
 mod history;
 mod manifest;

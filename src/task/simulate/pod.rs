@@ -3,6 +3,8 @@
 //! Nothing here judges. A pod gets the marks that a real one has at such an end, as measured on Kubernetes 1.37; what
 //! they mean is the plan's to say.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{
@@ -13,11 +15,14 @@ use k8s_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::script::{Edit, Fate, Word};
+use super::{
+    agent::SimAgent,
+    script::{Edit, Fate, Word},
+};
 use crate::{
     api::labels,
-    contract::env,
-    task::plan::{PodFacts, PodRef, is_refusal},
+    contract::{agent, env},
+    task::plan::{LiveReport, PodFacts, PodRef, is_refusal},
     types::GoDuration,
 };
 
@@ -34,10 +39,11 @@ const NODES: i64 = 3;
 pub(super) struct SimPod {
     object: Pod,
     fate: Fate,
-    /// What the program has written by its end.
+    /// What the program has written by its end, or before it falls silent.
     report: String,
     /// When its fate comes true.
     due: Option<Timestamp>,
+    agent: Option<SimAgent>,
 }
 
 /// The moment that many seconds later.
@@ -49,7 +55,8 @@ impl SimPod {
     /// The pod that was asked for: it finds a node at once, and its main container runs at once, if it ever does.
     pub(super) fn create(pod: Pod, word: &Word, fate: Fate, now: Timestamp) -> Self {
         let step = word.has_progress.then(|| last_step(&pod).saturating_add(1));
-        let mut created = Self { object: pod, report: report(word, &fate, step), fate, due: None };
+        let agent = SimAgent::of(&pod);
+        let mut created = Self { object: pod, report: report(word, &fate, step), fate, due: None, agent };
         created.bind(now);
         created.begin(word, now);
         created
@@ -62,7 +69,12 @@ impl SimPod {
 
     /// Whether this is the pod that a step means.
     pub(super) fn is(&self, pod: &PodRef) -> bool {
-        self.object.metadata.uid.as_ref() == Some(&pod.uid)
+        self.has_uid(&pod.uid)
+    }
+
+    /// Whether this is the pod with that UID.
+    pub(super) fn has_uid(&self, uid: &str) -> bool {
+        self.object.metadata.uid.as_deref() == Some(uid)
     }
 
     /// Whether its containers have ended for good.
@@ -79,6 +91,16 @@ impl SimPod {
     /// When something happens to it next, if nobody does anything.
     pub(super) fn next_moment(&self) -> Option<Timestamp> {
         if self.is_over() { None } else { [self.due, self.deadline()].into_iter().flatten().min() }
+    }
+
+    /// What its agent has told the operator last.
+    pub(super) fn posted(&self) -> Option<Arc<LiveReport>> {
+        self.agent.as_ref()?.posted.clone()
+    }
+
+    /// Since when its agent knows of no sign of life of the program.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        self.agent.as_ref().filter(|_| !self.is_over())?.silent_since
     }
 
     /// Lowers its deadline; raising is refused.
@@ -105,6 +127,10 @@ impl SimPod {
         let has_come = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment <= now);
         if self.is_over() {
             return None;
+        }
+        let is_running = self.running_since().is_some();
+        if let Some(agent) = self.agent.as_mut().filter(|_| is_running) {
+            agent.post(&self.report, now);
         }
         if self.object.metadata.deletion_timestamp.is_some() {
             self.terminate(now);
@@ -144,6 +170,7 @@ impl SimPod {
             | Fate::Error { .. }
             | Fate::OutOfMemory
             | Fate::StorageLimit
+            | Fate::Hang
             | Fate::Evicted
             | Fate::UnderPressure
             | Fate::Preempted
@@ -178,6 +205,11 @@ impl SimPod {
                 self.set_deletion(now, 0);
             }
             Fate::Unknown => self.lose_track(),
+            Fate::Hang => {
+                if let Some(agent) = &mut self.agent {
+                    agent.silent_since = Some(now);
+                }
+            }
             Fate::Stopped(edit) => return Some(edit),
             // These come true without a moment of their own.
             Fate::TimeLimit
@@ -240,7 +272,8 @@ impl SimPod {
     fn fail_in_init(&mut self, now: Timestamp) {
         self.set_phase("Failed");
         let containers = self.object.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-        let name = containers.map(|container| container.name.clone()).next().unwrap_or_else(|| "init".into());
+        let mut names = containers.map(|container| container.name.clone());
+        let name = names.find(|name| name != agent::CONTAINER).unwrap_or_else(|| "init".into());
         let end = ContainerStateTerminated {
             exit_code: 1,
             started_at: Some(Time(now)),
@@ -260,19 +293,35 @@ impl SimPod {
         self.end("Error", TERMINATED, now);
     }
 
-    /// The pod ends, and the main container with it if that runs.
+    /// The pod ends, and the main container with it if that runs. Beside an agent, what it has written is the agent's to
+    /// tell.
     fn end(&mut self, reason: &str, exit_code: i32, now: Timestamp) {
-        if let Some(started_at) = self.running_since() {
+        let started_at = self.running_since();
+        let report = started_at.as_ref().map(|_| self.report.clone());
+        let (message, word) = if self.agent.is_some() {
+            (None, report.map(|report| SimAgent::last_word(&report)))
+        } else {
+            (report, None)
+        };
+        if started_at.is_some() {
             self.set_main(terminated(ContainerStateTerminated {
                 exit_code,
                 reason: Some(reason.into()),
-                message: Some(self.report.clone()),
-                started_at: Some(started_at),
+                message,
+                started_at,
                 finished_at: Some(Time(now)),
                 ..ContainerStateTerminated::default()
             }));
         }
+        self.end_agent(word);
         self.set_phase(if exit_code == 0 { "Succeeded" } else { "Failed" });
+    }
+
+    fn end_agent(&mut self, message: Option<String>) {
+        if self.agent.is_some() {
+            let end = ContainerStateTerminated { message, ..ContainerStateTerminated::default() };
+            self.status().init_container_statuses = Some(vec![container(agent::CONTAINER.into(), terminated(end))]);
+        }
     }
 
     fn be_evicted_by_the_kubelet(&mut self, message: &str, now: Timestamp) {

@@ -60,6 +60,8 @@ pub(super) enum Fate {
     /// Over its own limit of local storage.
     StorageLimit,
     TimeLimit,
+    /// The program gives no sign of life any more.
+    Hang,
     /// Through the eviction API: a drain, for example.
     Evicted,
     /// By the kubelet, whose node is short of something.
@@ -157,7 +159,7 @@ pub enum Problem {
 
 impl Script {
     /// Every word but the bare exit codes.
-    pub const WORDS: [&str; 23] = [
+    pub const WORDS: [&str; 24] = [
         "done",
         "fail",
         "error",
@@ -165,6 +167,7 @@ impl Script {
         "oom",
         "storage",
         "timeout",
+        "hang",
         "evict",
         "pressure",
         "preempt",
@@ -320,6 +323,7 @@ impl What {
             "oom" => Self::Ends(Fate::OutOfMemory),
             "storage" => Self::Ends(Fate::StorageLimit),
             "timeout" => Self::Ends(Fate::TimeLimit),
+            "hang" => Self::Ends(Fate::Hang),
             "evict" => Self::Ends(Fate::Evicted),
             "pressure" => Self::Ends(Fate::UnderPressure),
             "preempt" => Self::Ends(Fate::Preempted),
@@ -361,6 +365,7 @@ impl Fate {
             | Self::OutOfMemory
             | Self::StorageLimit
             | Self::TimeLimit
+            | Self::Hang
             | Self::Evicted
             | Self::UnderPressure
             | Self::Preempted
