@@ -191,7 +191,7 @@ pub struct RunArgs {
 
     /// Show figures of at most this many tasks, by name, on /metrics/tasks. 0: none.
     ///
-    /// Each task has eleven series. Tasks that have not ended come first.
+    /// Each task has twelve series. Tasks that have not ended come first.
     #[arg(long, env = "LONGTASK_OPERATOR_TASK_METRICS", value_name = "N", default_value = "0")]
     pub(super) task_metrics: u16,
 

@@ -23,6 +23,7 @@ pub(crate) fn all_task_figures() -> String {
         total: Some(2),
         checkpoint_recorded: Some(3),
         next_attempt: Some(4),
+        last_report: Some(5),
         ..TaskFigures::default()
     };
     task_metrics::encode(&[task]).expect("text")

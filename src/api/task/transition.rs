@@ -1,6 +1,6 @@
 //! What a write of a status changed.
 
-use super::status::{AttemptState, CurrentAttempt, EndedAttempt, LongTaskStatus, Phase};
+use super::status::{AttemptState, CurrentAttempt, EndedAttempt, LongTaskStatus, Phase, RecordedReport};
 
 /// The difference between two statuses of a task that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Transition<'a> {
     pub run_ended: Option<Phase>,
     /// How many checkpoints were recorded.
     pub checkpoints: u64,
+    /// The report that was recorded while its program ran.
+    pub report: Option<&'a RecordedReport>,
     /// Running time that was added to the run, in seconds.
     pub active_seconds: u64,
     /// Running time that has to be done again and was added to the run, in seconds.
@@ -44,6 +46,7 @@ impl<'a> Transition<'a> {
             attempt_ended: before.and_then(|before| AttemptEnd::between(before, after)),
             phase_left: before.and_then(|before| before.phase).filter(|phase| after.phase != Some(*phase)),
             run_ended: terminal_phase(after).filter(|_| same_run.and_then(terminal_phase).is_none()),
+            report: recorded_report(after).filter(|report| before.and_then(recorded_report) != Some(report)),
             checkpoints: rise(before.map_or(0, |before| before.checkpoint_sequence), after.checkpoint_sequence),
             active_seconds: added(|status| status.active_seconds),
             work_lost_seconds: added(|status| status.totals.work_lost_seconds),
@@ -57,6 +60,10 @@ impl<'a> AttemptEnd<'a> {
         let attempt = before.current_attempt.as_ref()?;
         (attempt.number == ended.number && attempt.state != AttemptState::Ended).then_some(Self { attempt, ended })
     }
+}
+
+fn recorded_report(status: &LongTaskStatus) -> Option<&RecordedReport> {
+    status.live_attempt()?.report.as_ref()
 }
 
 fn terminal_phase(status: &LongTaskStatus) -> Option<Phase> {
@@ -113,6 +120,26 @@ mod tests {
         let later = Transition::between(Some(&after), &after);
         assert_eq!((later.attempt_ended, later.phase_left, later.run_ended), (None, None, None));
         assert_eq!((later.active_seconds, later.work_lost_seconds, later.checkpoints), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_report_is_in_the_write_that_records_it_and_in_no_later_one() {
+        let recorded = |revision: i64| {
+            let mut status = running();
+            let report = json!({ "revision": revision, "recordTime": "2026-11-24T10:00:40Z" });
+            status.current_attempt.as_mut().expect("an attempt").report =
+                serde_json::from_value(report).expect("a report");
+            status
+        };
+        let revision = |before: &LongTaskStatus, after: &LongTaskStatus| {
+            Transition::between(Some(before), after).report.map(|report| report.revision)
+        };
+        assert_eq!(revision(&running(), &recorded(5)), Some(5));
+        assert_eq!(revision(&recorded(5), &recorded(6)), Some(6));
+        assert_eq!(revision(&recorded(5), &recorded(5)), None);
+        let mut ended = recorded(5);
+        ended.current_attempt.as_mut().expect("an attempt").state = AttemptState::Ended;
+        assert_eq!(revision(&recorded(4), &ended), None, "what is read at the end is no live report");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) struct TaskMetrics {
     pub(super) live_pods: Gauge,
     pub(super) live_pace: Gauge,
     pub(super) reports: Family<ReportLabels, Counter>,
+    pub(super) report_lag: Histogram,
     /// Figures of single tasks, by name.
     pub(super) figures: Page,
 }
@@ -103,6 +104,11 @@ impl TaskMetrics {
                 Gauge::default(),
             ),
             reports: registry.register("reports", "Reports that agents posted, by what became of them", Family::default()),
+            report_lag: registry.register_seconds(
+                "report_lag",
+                "Time from the receipt of a report to the status write that has it, while its program runs",
+                lags(),
+            ),
             figures: registry.page("/metrics/tasks"),
         }
     }
@@ -119,6 +125,11 @@ impl TaskMetrics {
         self.tasks_with_condition.get_or_create(&ConditionLabels { condition: "Blocked" }).set(1);
         self.reports.get_or_create(&ReportLabels { result: "accepted" }).inc();
     }
+}
+
+/// From a write that is due at once to the longest `reporting.interval`.
+fn lags() -> Histogram {
+    Histogram::new([0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0])
 }
 
 /// From a second, a hand-over, to a week.

@@ -49,7 +49,7 @@ pub(super) async fn sweep(
         }
         let age = oldest_checkpoint(&all, operator.clock.now());
         metrics.oldest_checkpoint_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
-        show_tasks(&all, usize::from(operator.settings.task_metrics), metrics);
+        show_tasks(&all, usize::from(operator.settings.task_metrics), &live, metrics);
         live.retain(&pods.uids_of_held());
         metrics.live_pods.set(i64::try_from(live.pods()).unwrap_or(i64::MAX));
         metrics.live_pace.set(live.pace());
@@ -103,11 +103,11 @@ fn oldest_checkpoint(tasks: &[Arc<Guarded>], now: Timestamp) -> Duration {
 }
 
 /// Shows the figures of as many tasks as are wanted, those that have not ended first.
-fn show_tasks(tasks: &[Arc<Guarded>], most: usize, metrics: &TaskMetrics) {
+fn show_tasks(tasks: &[Arc<Guarded>], most: usize, live: &LiveReports, metrics: &TaskMetrics) {
     if most == 0 {
         return;
     }
-    let mut figures: Vec<_> = readable(tasks).filter_map(figures_of).collect();
+    let mut figures: Vec<_> = readable(tasks).filter_map(|task| figures_of(task, live)).collect();
     let has_ended =
         |task: &TaskFigures| Phase::iter().any(|phase| phase.is_terminal() && <&str>::from(phase) == task.phase);
     figures.sort_by_cached_key(|task| (has_ended(task), task.namespace.clone(), task.name.clone()));
@@ -118,8 +118,9 @@ fn show_tasks(tasks: &[Arc<Guarded>], most: usize, metrics: &TaskMetrics) {
     }
 }
 
-fn figures_of(task: &LongTask) -> Option<TaskFigures> {
+fn figures_of(task: &LongTask, live: &LiveReports) -> Option<TaskFigures> {
     let status = task.status.as_ref()?;
+    let pod = status.live_attempt().and_then(|attempt| attempt.pod_uid.as_deref());
     let (progress, checkpoint) = (status.progress.as_ref(), status.checkpoint.as_ref());
     Some(TaskFigures {
         namespace: task.namespace().unwrap_or_default(),
@@ -135,6 +136,7 @@ fn figures_of(task: &LongTask) -> Option<TaskFigures> {
         active_seconds: status.active_seconds,
         work_lost_seconds: status.totals.work_lost_seconds,
         next_attempt: status.next_attempt_time.map(Timestamp::as_second),
+        last_report: pod.and_then(|pod| live.last_heard(pod)).map(Timestamp::as_second),
     })
 }
 
@@ -145,7 +147,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::{super::reports::ReportsFrom, *};
-    use crate::telemetry::metrics::Registry;
+    use crate::{contract::agent::Post, telemetry::metrics::Registry};
 
     fn task_with(conditions: &[(&str, &str)]) -> Arc<Guarded> {
         let conditions: Vec<_> = conditions
@@ -177,6 +179,26 @@ mod tests {
         assert_eq!(operator.health.complaints(), [""; 0]);
         time::advance(MAX_SILENCE).await;
         assert_eq!(operator.health.complaints(), ["sweep: silent for 300s"]);
+    }
+
+    #[test]
+    fn the_figures_tell_when_the_running_attempt_was_heard_of_last() {
+        let live = LiveReports::new(ReportsFrom::default());
+        live.take("pod-2", &Post::default(), Timestamp::from_second(77).expect("in range"));
+        let last_report = |state: &str, pod: &str| {
+            let task: LongTask = serde_json::from_value(json!({
+                "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "import" },
+                "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } } },
+                "status": { "currentAttempt": {
+                    "number": 2, "segment": 1, "state": state, "podName": "import-2", "podUID": pod, "generation": 1,
+                    "creationTime": "2026-11-24T10:00:00Z",
+                } },
+            }))
+            .expect("a task");
+            figures_of(&task, &live).expect("it has a status").last_report
+        };
+        assert_eq!(last_report("Running", "pod-2"), Some(77));
+        assert_eq!([last_report("Ended", "pod-2"), last_report("Running", "another")], [None; 2]);
     }
 
     #[test]

@@ -40,11 +40,13 @@ pub struct TaskFigures {
     pub work_lost_seconds: i64,
     /// When the next attempt starts, in seconds since 1970.
     pub next_attempt: Option<i64>,
+    /// When the agent of the attempt under way was heard of last, in seconds since 1970.
+    pub last_report: Option<i64>,
 }
 
 type Figure = (&'static str, &'static str, fn(&TaskFigures) -> Option<i64>);
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     ("segment", "The segment that runs or comes next", |task| Some(task.segment)),
     ("attempt", "The number of the latest attempt", |task| Some(task.attempt)),
     ("retries", "Retries of this run", |task| Some(task.retries)),
@@ -55,6 +57,7 @@ const FIGURES: [Figure; 10] = [
     ("active_seconds", "Running time of this run's ended attempts", |task| Some(task.active_seconds)),
     ("work_lost_seconds", "Running time of this run that has to be done again", |task| Some(task.work_lost_seconds)),
     ("next_attempt_timestamp_seconds", "When the next attempt starts", |task| task.next_attempt),
+    ("last_report_timestamp_seconds", "When the agent of the running attempt posted last", |task| task.last_report),
 ];
 
 // Not `namespace`: Prometheus puts the operator's own there.

@@ -1,7 +1,7 @@
 //! Carries out a plan, word for word: status first, then the steps in order; events follow behind. It never decides:
 //! [`refusal`] says what a failed write means.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -79,11 +79,20 @@ fn learn_written(context: &Context, key: &ObjectKey, task: &LongTask, mut stored
     if let Some(after) = &stored.status {
         let change = Transition::between(task.status.as_ref(), after);
         status_metrics::record(&context.metrics, &change, context.clock.now());
+        if let Some(lag) = report_lag(context, &change) {
+            context.metrics.report_lag.observe(lag.as_secs_f64());
+        }
         spans::emit(&context.traces, task, &change);
     }
     let stored = Arc::new(stored);
     context.written.keep(key.clone(), Arc::clone(&stored));
     stored
+}
+
+/// How long the report had to wait that a write has recorded while its program runs.
+fn report_lag(context: &Context, change: &Transition<'_>) -> Option<Duration> {
+    let pod = change.after.live_attempt()?.pod_uid.as_ref()?;
+    context.live.age_of(pod, change.report?.revision)
 }
 
 /// Takes the steps in their order; tells what was refused, and when a pod was created.

@@ -9,12 +9,14 @@ use std::{
 };
 
 use http::{Request, Response};
+use jiff::Timestamp;
 use kube::{Client, client::Body, core::Status};
 use serde_json::{Value, json};
 use tower::service_fn;
 
 use super::*;
 use crate::{
+    contract::agent::Post,
     runtime::{OperatorContext, events, leader::Leadership},
     task::{
         controller::{
@@ -152,6 +154,30 @@ async fn a_plan_from_a_stale_reading_creates_nothing() {
     let result = executed(&server, creating()).await;
     assert!(result.as_ref().is_err_and(Error::is_conflict), "{result:?}");
     assert_eq!(server.calls(), [format!("PUT {TASK}"), format!("GET {}", TASK.trim_end_matches("/status"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_has_a_report_counts_how_long_that_has_waited() {
+    let recorded: LongTaskStatus = serde_json::from_value(json!({ "currentAttempt": {
+        "number": 1, "segment": 1, "state": "Running", "podName": "import-1", "podUID": "pod-uid", "generation": 1,
+        "creationTime": "2026-11-24T10:00:00Z", "report": { "revision": 5, "recordTime": "2026-11-24T10:00:30Z" },
+    } }))
+    .expect("a status");
+    let written = LongTask { status: Some(recorded.clone()), ..task() };
+    let answer = (200, serde_json::to_value(&written).expect("a task"));
+    let server = Server::answering([answer.clone(), answer]);
+    let (mut registry, mut context) = (Registry::new(), server.context(Leadership::sole()));
+    context.metrics = TaskMetrics::register(&mut registry);
+    context.live.take("pod-uid", &Post { revision: 5, ..Post::default() }, Timestamp::UNIX_EPOCH);
+    tokio::time::advance(Duration::from_secs(4)).await;
+    for read in [task(), written] {
+        let plan = Plan { status: Some(recorded.clone()), ..Plan::default() };
+        let _ = execute(&context, &read, plan).await.expect("it is written");
+    }
+    let text = registry.encode().expect("text");
+    for line in ["longtask_report_lag_seconds_count 1", "longtask_report_lag_seconds_sum 4.0"] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
 }
 
 #[tokio::test]

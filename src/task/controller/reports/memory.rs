@@ -3,9 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     contract::{
@@ -44,6 +46,8 @@ struct Kept {
 struct Entry {
     report: Arc<LiveReport>,
     bytes: usize,
+    /// When this revision came first: the same again is a sign of life.
+    news: Instant,
 }
 
 /// How the operator takes reports.
@@ -57,7 +61,7 @@ pub(crate) struct ReportsFrom {
 
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     /// It is newer than the one before.
     New,
     /// It is not.
@@ -93,7 +97,7 @@ impl LiveReports {
     }
 
     /// Keeps a pod's report, if it is the newest.
-    pub(super) fn take(&self, pod_uid: &str, post: &Post, now: Timestamp) -> Taken {
+    pub(crate) fn take(&self, pod_uid: &str, post: &Post, now: Timestamp) -> Taken {
         let bytes = FIXED_BYTES + post.lines.len();
         let mut kept = self.kept();
         let known = kept.reports.get(pod_uid);
@@ -101,6 +105,8 @@ impl LiveReports {
             return Taken::Stale;
         }
         let before = known.map_or(0, |known| known.bytes);
+        let same = known.filter(|known| known.report.revision == post.revision);
+        let news = same.map_or_else(Instant::now, |known| known.news);
         if kept.bytes - before + bytes > MOST_BYTES {
             return Taken::NoRoom;
         }
@@ -113,8 +119,19 @@ impl LiveReports {
             report: Report::read(&post.lines, Via::Agent),
         });
         kept.bytes = kept.bytes - before + bytes;
-        kept.reports.insert(pod_uid.to_owned(), Entry { report, bytes });
+        kept.reports.insert(pod_uid.to_owned(), Entry { report, bytes, news });
         Taken::New
+    }
+
+    /// How long ago the report of a pod came that has this revision; none if it is not the newest any more.
+    pub(crate) fn age_of(&self, pod_uid: &str, revision: i64) -> Option<Duration> {
+        let kept = self.kept();
+        kept.reports.get(pod_uid).filter(|entry| entry.report.revision == revision).map(|entry| entry.news.elapsed())
+    }
+
+    /// When the agent of a pod was heard of last.
+    pub(crate) fn last_heard(&self, pod_uid: &str) -> Option<Timestamp> {
+        self.kept().reports.get(pod_uid).map(|entry| entry.report.receipt_time)
     }
 
     /// Forgets the reports of all other pods than these.
@@ -171,6 +188,18 @@ mod tests {
         let taken = [2, 1, 3, 3].map(|revision| reports.take("a", &post(revision), at(revision)));
         assert_eq!(taken, [Taken::New, Taken::Stale, Taken::New, Taken::New], "the same again is a sign of life");
         assert_eq!(completed(&reports, "a"), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_is_as_old_as_its_news_and_its_agent_was_heard_of_last_at_any_post() {
+        let reports = reports(50);
+        reports.take("a", &post(1), at(100));
+        tokio::time::advance(Duration::from_secs(7)).await;
+        reports.take("a", &post(1), at(107));
+        assert_eq!(reports.age_of("a", 1), Some(Duration::from_secs(7)), "the same again is no news");
+        reports.take("a", &post(2), at(107));
+        assert_eq!((reports.age_of("a", 2), reports.age_of("a", 1)), (Some(Duration::ZERO), None));
+        assert_eq!((reports.last_heard("a"), reports.last_heard("b")), (Some(at(107)), None));
     }
 
     #[test]
