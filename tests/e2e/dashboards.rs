@@ -9,14 +9,14 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::support::{Change, Lab, http_get, manifest, story};
+use super::support::{Change, Lab, http_get, manifest, story_of_reports};
 
 /// Two scrapes after a round of the operator, which counts its tasks every half minute.
 const SHOWN: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn every_panel_of_the_dashboards_has_data() {
-    story(async |lab| {
+    story_of_reports(async |lab| {
         lab.kill_operator().await;
         let operator = lab.new_operator(&["--leader-elect=off", "--task-metrics=10"]);
         operator.is_ready().await;
@@ -24,14 +24,16 @@ async fn every_panel_of_the_dashboards_has_data() {
         let prometheus = Prometheus::start(lab, &address);
         // What is counted before the first scrape has no rate.
         prometheus.answers("Leader", "longtask_leader").await;
-        // One that fails, waits and loses work, and goes on, again and again: no panel has to be asked in time.
-        let change = json!({ "spec": { "segment": { "duration": "5s" } } });
+        // One that fails, waits and loses work, and goes on, again and again: no panel has to be asked in time. Each segment
+        // lasts for two intervals, so that its reports are recorded while it runs.
+        let reporting = json!({ "mode": "Live", "interval": "5s" });
+        let change = json!({ "spec": { "segment": { "duration": "10s" }, "reporting": reporting } });
         let fails = |attempt: u32| format!("attempt={attempt} start: sleep 2s; exit 1");
         let fails: Vec<String> = (1..100).map(|round| fails(4 * round)).collect();
         let mut arguments = vec!["--steps=1000", "--step-time=1s"];
         arguments.extend(fails.iter().map(String::as_str));
         let task = lab.submit(manifest("shown", &arguments).and(change)).await;
-        task.until("a segment follows a retry", 90, |status| status.retries > 0 && status.segment > 4).await;
+        task.until("a segment follows a retry", 120, |status| status.retries > 0 && status.segment > 4).await;
 
         let variables = [
             ("$namespace", lab.namespace.as_str()),
