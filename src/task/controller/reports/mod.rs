@@ -61,7 +61,7 @@ pub(super) async fn set_up(
     });
     let live = LiveReports::new(ReportsFrom { agent, writes_per_second: settings.live_writes.get() });
     let takes = Takes {
-        identities: Identities::new(operator.client.clone(), settings.api_qps.map(Into::into)),
+        identities: Identities::new(operator.client.clone(), operator.clock.clone(), settings.api_qps.map(Into::into)),
         pods,
         tasks,
         live: live.clone(),
