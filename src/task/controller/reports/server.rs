@@ -272,14 +272,32 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::{
+        core::DeserializeGuard,
+        runtime::{reflector, watcher::Event},
+    };
     use serde_json::{Value, json};
+    use tokio::sync::mpsc;
 
-    use super::*;
+    use super::{
+        super::{
+            identity::tests::{Server, answer, not_authenticated, reviewed},
+            memory::ReportsFrom,
+        },
+        *,
+    };
+    use crate::{
+        task::{controller::pod_index::Indexer, plan::CurrentPod},
+        telemetry::metrics::Registry,
+    };
 
     #[expect(clippy::needless_pass_by_value, reason = "literals read better without borrows")]
     fn task(attempt: Value) -> LongTask {
         serde_json::from_value(json!({
-            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t" },
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+            "metadata": { "name": "t", "namespace": "team-a", "uid": "task-uid" },
             "spec": { "template": { "spec": { "containers": [] } } },
             "status": { "currentAttempt": attempt },
         }))
@@ -293,15 +311,23 @@ mod tests {
         })
     }
 
-    fn pod(number: i64) -> PodFacts {
+    fn pod_object(number: i64, owner: &str) -> Pod {
+        let owner = json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "name": "t", "uid": owner, "controller": true,
+        });
         let pod = json!({
             "metadata": {
-                "name": format!("t-{number}"), "uid": format!("pod-{number}"),
+                "name": format!("t-{number}"), "namespace": "team-a", "uid": format!("pod-{number}"),
                 "labels": { "longtask.dev/task": "t", "longtask.dev/task-uid": "task-uid" },
+                "ownerReferences": [owner],
             },
             "spec": { "containers": [] },
         });
-        PodFacts::of(&serde_json::from_value(pod).expect("a pod")).expect("one of ours")
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    fn pod(number: i64) -> PodFacts {
+        PodFacts::of(&pod_object(number, "task-uid")).expect("one of ours")
     }
 
     #[test]
@@ -314,5 +340,78 @@ mod tests {
         assert_eq!(of(attempt(2, "Running", "another-pod"), 2), Standing::Over);
         assert_eq!(of(attempt(2, "Ended", "pod-2"), 3), Standing::Unknown, "the cache is behind");
         assert_eq!(of(Value::Null, 1), Standing::Unknown, "likewise");
+    }
+
+    /// What takes the reports of a task whose attempt 2 runs, in pod 2; pod 1 is that of an earlier attempt, and pod 3 of an
+    /// earlier task. The API server gives this answer to a review.
+    fn takes(review: (u16, Value)) -> Takes {
+        let pods = PodIndex::new();
+        let mut indexer = Indexer::new(pods.clone());
+        for pod in [pod_object(1, "task-uid"), pod_object(2, "task-uid"), pod_object(3, "earlier-task")] {
+            indexer.take(Event::Apply(pod));
+        }
+        let (tasks, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(task(attempt(2, "Running", "pod-2"))))));
+        Takes {
+            identities: Server::answering([review]).identities(None),
+            pods,
+            tasks,
+            live: LiveReports::new(ReportsFrom::default()),
+            clock: Clock::wall(),
+            metrics: TaskMetrics::register(&mut Registry::new()),
+            touched: mpsc::unbounded_channel().0,
+        }
+    }
+
+    /// The API server's answer for the token of that pod.
+    fn review_of(name: &str, uid: &str) -> (u16, Value) {
+        let mut status = answer();
+        let extra = |name: &str| format!("authentication.kubernetes.io/{name}");
+        status["user"]["extra"] = json!({ extra("pod-name"): [name], extra("pod-uid"): [uid] });
+        reviewed(&status)
+    }
+
+    fn with_token() -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Bearer token"))])
+    }
+
+    const POST: &[u8] = br#"{"revision": 7, "silentSeconds": 0, "lines": ""}"#;
+
+    #[tokio::test]
+    async fn a_report_counts_for_the_pod_whose_token_comes_with_it_and_for_no_other() {
+        for (name, uid, expected) in [
+            ("t-2", "pod-2", "accepted"),
+            ("t-1", "pod-1", "superseded"),
+            ("t-3", "pod-3", "superseded"),
+            ("t-2", "of-a-pod-that-is-gone", "unknown_pod"),
+            ("t-4", "pod-4", "unknown_pod"),
+        ] {
+            let takes = takes(review_of(name, uid));
+            assert_eq!(takes.take(&with_token(), POST).await.result(), expected, "{name} {uid}");
+            let of_current = takes.live.of(&CurrentPod::Found(Arc::new(pod(2)))).report;
+            assert_eq!((of_current.is_some(), takes.live.pods()), (uid == "pod-2", usize::from(uid == "pod-2")));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_from_whom_the_api_server_does_not_vouch_for() {
+        let mut for_others = answer();
+        for_others["audiences"] = json!(["https://kubernetes.default.svc"]);
+        let busy = kube::core::Status::failure("not now", "ServiceUnavailable").with_code(503);
+        let busy = (503, serde_json::to_value(busy).expect("a status"));
+        let refused = not_authenticated("pod not found");
+        for (review, headers, body, expected) in [
+            (refused.clone(), with_token(), POST, Verdict::Refused),
+            (reviewed(&for_others), with_token(), POST, Verdict::Refused),
+            (refused, HeaderMap::new(), POST, Verdict::Refused),
+            (busy, with_token(), POST, Verdict::Busy),
+            (review_of("t-2", "pod-2"), with_token(), b"no JSON".as_slice(), Verdict::Malformed),
+        ] {
+            let takes = takes(review);
+            assert_eq!(takes.take(&headers, body).await, expected);
+            assert_eq!(takes.live.pods(), 0);
+        }
+        let codes = [Verdict::Refused, Verdict::Superseded, Verdict::UnknownPod, Verdict::Busy, Verdict::Malformed];
+        assert_eq!(codes.map(|verdict| verdict.into_response().status().as_u16()), [401, 410, 503, 503, 400]);
     }
 }
