@@ -1,7 +1,7 @@
 //! The CustomResourceDefinition: the types' own schema, made fit for an API server.
 
 use k8s_openapi::{
-    api::core::v1::{PodSpec, ResourceRequirements},
+    api::core::v1::{PersistentVolumeClaimSpec, PodSpec, ResourceRequirements},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::CustomResourceExt;
@@ -66,6 +66,29 @@ pub(super) fn template_schema(generator: &mut SchemaGenerator) -> Schema {
         "properties": {
             "metadata": { "type": "object", "properties": { "labels": text_map, "annotations": text_map } },
             "spec": pod_spec,
+        },
+    })
+}
+
+/// The schema of the templates of claims: core's own, without its descriptions, and of their metadata what is used. A claim's
+/// name is also that of a volume in the pod, and so has the form of one.
+pub(super) fn claim_templates_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut claim_spec = inlined::<PersistentVolumeClaimSpec>(generator);
+    drop_descriptions(&mut claim_spec);
+    let text_map = json!({ "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": 200 });
+    let name = json!({ "type": "string", "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" });
+    let metadata = json!({
+        "type": "object",
+        "required": ["name"],
+        "properties": { "name": name, "labels": text_map, "annotations": text_map },
+    });
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "items": {
+            "type": "object",
+            "required": ["metadata", "spec"],
+            "properties": { "metadata": metadata, "spec": claim_spec },
         },
     })
 }

@@ -1,8 +1,8 @@
 //! The names that the operator writes onto objects: labels, annotations, the finalizer.
 
-/// Label of a pod: the name of its task.
+/// Label of a pod, and of a claim of the task's own: the name of its task.
 pub const TASK: &str = "longtask.dev/task";
-/// Label of a pod: the UID of its task, which tells two tasks of the same name apart.
+/// Likewise: the UID of its task, which tells two tasks of the same name apart.
 pub const TASK_UID: &str = "longtask.dev/task-uid";
 /// Label of a pod: the number of the run.
 pub const RUN: &str = "longtask.dev/run";

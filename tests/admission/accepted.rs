@@ -12,6 +12,10 @@ const ACCEPTED: &[(&str, &str)] = &[
         "reporting: {mode: Live, interval: 5s}\nsegment: {duration: 6h, heartbeatTimeout: 30m}\ncheckpoint: {staleAfter: 20m}",
     ),
     ("the resources of an agent", "reporting: {mode: Live}\nagent: {resources: {limits: {cpu: 50m, memory: 64Mi}}}"),
+    (
+        "volumes of the task's own",
+        "volumeClaimTemplates: [{metadata: {name: data, labels: {tier: fast}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Gi}}}}]\npersistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenSucceeded: Delete}",
+    ),
     ("nothing but a template", ""),
     ("the shortest segment", "segment: {duration: 5s, gracePeriod: 1s, startTimeout: 1s, schedulingTimeout: 1s}"),
     ("a duration of three terms", "segment: {duration: 1h30m15s}"),

@@ -9,6 +9,32 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "segment: {duration: 3d}",
         "spec.segment.duration: Invalid value: \"3d\": must be a duration such as 90s, 15m or 1h30m (write 72h, not 3d), at least 5s",
     ),
+    (
+        "two claims of one name",
+        "volumeClaimTemplates: [{metadata: {name: data}, spec: {}}, {metadata: {name: data}, spec: {}}]",
+        "spec.volumeClaimTemplates: Invalid value: each claim needs a name of its own",
+    ),
+    (
+        "a claim of a volume's name",
+        "volumeClaimTemplates: [{metadata: {name: data}, spec: {}}]\ntemplate: {spec: {volumes: [{name: data, emptyDir: {}}], containers: [{name: main, image: x}]}}",
+        "spec.volumeClaimTemplates: Invalid value: each claim needs a name of its own: spec.template.spec.volumes has one",
+    ),
+    (
+        "a claim of the operator's name",
+        "volumeClaimTemplates: [{metadata: {name: longtask}, spec: {}}]",
+        "are the operator's names: choose another",
+    ),
+    ("a claim without a name", "volumeClaimTemplates: [{metadata: {}, spec: {}}]", "metadata.name: Required value"),
+    (
+        "a claim whose name no volume can have",
+        "volumeClaimTemplates: [{metadata: {name: My.Data}, spec: {}}]",
+        "spec.volumeClaimTemplates[0].metadata.name: Invalid value",
+    ),
+    (
+        "another word for keeping",
+        "persistentVolumeClaimRetentionPolicy: {whenSucceeded: Keep}",
+        "Unsupported value: \"Keep\"",
+    ),
     ("a negative duration", "segment: {duration: -5s}", "must be a duration such as 90s"),
     ("a fraction of an hour", "segment: {duration: 1.5h}", "must be a duration such as 90s, 15m or 1h30m"),
     (

@@ -8,6 +8,7 @@ mod alone;
 mod backoff;
 mod blocked;
 mod chain;
+mod claims;
 mod dashboards;
 mod deletion;
 mod disruptions;

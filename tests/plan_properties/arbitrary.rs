@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use longtask::{
     api::task::{
-        AttemptState, Checkpoint, CurrentAttempt, FailurePolicy, Limit, Limits, LongTask, LongTaskSpec, LongTaskStatus,
-        OnExhausted, Phase, Progress, RecordedReport, ReportingMode, RequestedStop, Rule, StopReason,
+        AttemptState, Checkpoint, ClaimRetention, ClaimRetentionPolicy, CurrentAttempt, FailurePolicy, Limit, Limits,
+        LongTask, LongTaskSpec, LongTaskStatus, OnExhausted, Phase, Progress, RecordedReport, ReportingMode,
+        RequestedStop, Rule, StopReason,
     },
     contract::{
         agent::{Header, HeldBack, LastWord},
@@ -15,8 +16,8 @@ use longtask::{
     },
     task::{
         plan::{
-            AgentFacts, Cause, ContainerEnd, Deletion, Disruption, FailedInit, Live, LiveReport, MainContainer,
-            Observed, PodFacts, PodPhase, Refusal, Start, StartStage,
+            AgentFacts, Cause, ClaimFacts, ContainerEnd, Deletion, Disruption, FailedInit, Live, LiveReport,
+            MainContainer, Observed, PodFacts, PodPhase, Refusal, Start, StartStage,
         },
         render::AgentConfig,
     },
@@ -33,6 +34,7 @@ pub(crate) struct World {
     pub(crate) foreign: Vec<Arc<PodFacts>>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) live: Live,
+    pub(crate) claims: Vec<ClaimFacts>,
     pub(crate) now: Timestamp,
 }
 
@@ -44,6 +46,7 @@ impl World {
         seen.refusal.clone_from(&self.refusal);
         // Only a report of the attempt under way is shown to the plan.
         seen.live = self.live.clone();
+        seen.claims.clone_from(&self.claims);
         seen
     }
 }
@@ -56,10 +59,12 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             Just(Refusal::NameOfTerminatingPod),
             Just(Refusal::NameTaken(None)),
             words().prop_map(Refusal::Rejected),
+            words().prop_map(|words| Refusal::ClaimRejected("data-t".into(), words)),
         ],
     );
-    (task, vec(pods(), 0..4), vec(pods(), 0..2), refusals, lives(), moments()).prop_map(
-        |((spec, status, generation, deleted), mut pods, foreign, refusal, live, now)| {
+    let others = (vec(pods(), 0..2), vec(claims(), 0..2));
+    (task, vec(pods(), 0..4), others, refusals, lives(), moments()).prop_map(
+        |((spec, status, generation, deleted), mut pods, (foreign, mut claims), refusal, live, now)| {
             let mut task = LongTask::new("t", spec);
             task.metadata.uid = Some("task-uid".into());
             task.metadata.generation = Some(generation);
@@ -68,9 +73,25 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             pods.sort_by_key(|pod| pod.attempt);
             pods.dedup_by_key(|pod| pod.attempt);
             let pods = pods.into_iter().map(Arc::new).collect();
-            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, live, now }
+            claims.dedup_by(|one, other| one.name == other.name);
+            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, live, claims, now }
         },
     )
+}
+
+/// Claims of the names that tasks here have, their own and others'.
+fn claims() -> impl Strategy<Value = ClaimFacts> {
+    (
+        select(vec!["data-t", "cache-t"]),
+        select(vec![Some("task-uid"), Some("other-uid"), None]),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(name, task_uid, is_being_deleted)| ClaimFacts {
+            name: name.into(),
+            uid: format!("{name}-uid"),
+            task_uid: task_uid.map(str::to_owned),
+            is_being_deleted,
+        })
 }
 
 /// Mostly moments that can be near each other; the ends of time as well. Whole seconds, as the clock tells them.
@@ -144,9 +165,10 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()), option::of(durations()));
     let live = (any::<bool>(), durations(), option::of(durations()));
+    let claims = (prop::bool::weighted(0.3), retentions(), retentions());
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
-    (limits, budgets, flags, sizes, (spans, live), delays, policies())
-        .prop_map(|(limits, budgets, flags, (pods, history), (spans, live), delays, policy)| {
+    (limits, budgets, flags, sizes, (spans, live, claims), delays, policies())
+        .prop_map(|(limits, budgets, flags, (pods, history), (spans, live, claims), delays, policy)| {
             let (suspend, cancel, reset, external) = flags;
             let mut spec: LongTaskSpec = serde_json::from_value(json!({
                 "template": { "spec": { "containers": [{ "name": "main" }] } },
@@ -155,6 +177,13 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
                 "retry": { "resetOnProgress": reset, "backoff": { "jitter": delays.2 } },
             }))
             .expect("a specification");
+            if claims.0 {
+                let template = |name: &str| json!({ "metadata": { "name": name }, "spec": {} });
+                spec.volume_claim_templates =
+                    serde_json::from_value(json!([template("data"), template("cache")])).expect("templates");
+            }
+            spec.persistent_volume_claim_retention_policy =
+                ClaimRetentionPolicy { when_deleted: claims.1, when_succeeded: claims.2 };
             spec.failure_policy = policy;
             spec.limits = limits;
             let allowed = &mut spec.retry.budgets;
@@ -171,6 +200,10 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
             spec
         })
         .boxed()
+}
+
+fn retentions() -> impl Strategy<Value = ClaimRetention> {
+    select(vec![ClaimRetention::Retain, ClaimRetention::Delete])
 }
 
 fn statuses() -> BoxedStrategy<LongTaskStatus> {

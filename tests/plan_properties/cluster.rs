@@ -208,6 +208,7 @@ impl Cluster {
                     }
                 }
                 Step::DeletePod(pod) => self.delete(&pod.name),
+                Step::CreateClaim(_) | Step::DeleteClaim(_) => panic!("no task here has claims"),
                 Step::DeleteTask => panic!("no task here has a time to live"),
                 Step::RestoreLabel(_) => panic!("nobody takes labels off"),
                 Step::ReleasePod(pod) => {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use longtask::{
     api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase, StopReason},
     contract::report::Report,
-    task::plan::{Deletion, LiveReport, Plan, PodFacts, PodPhase, Refusal, Step, plan},
+    task::plan::{ClaimFacts, Deletion, LiveReport, Plan, PodFacts, PodPhase, Refusal, Step, plan},
     types::{mark_false, mark_true},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
@@ -76,6 +76,13 @@ fn carried_out(world: &World, plan: &Plan) -> World {
             Step::DeletePod(pod) => change(&mut after, &pod.uid, |pod| {
                 pod.deletion = Some(Deletion { at: world.now, grace: pod.grace.max(1) });
             }),
+            Step::CreateClaim(claim) => after.claims.push(ClaimFacts {
+                name: claim.metadata.name.clone().expect("a name"),
+                uid: "made".into(),
+                task_uid: Some("task-uid".into()),
+                is_being_deleted: false,
+            }),
+            Step::DeleteClaim(claim) => after.claims.retain(|known| known.uid != claim.uid),
             Step::DeleteTask => after.task.metadata.deletion_timestamp = Some(Time(world.now)),
             Step::RestoreLabel(pod) => change(&mut after, &pod.uid, |pod| pod.has_task_label = true),
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
@@ -200,9 +207,11 @@ proptest! {
 /// Steps and phases that a plan has, by name.
 fn named(plan: &Plan) -> impl Iterator<Item = String> {
     let steps = plan.steps.iter().map(|step| match step {
+        Step::CreateClaim(_) => "create claim".to_owned(),
         Step::CreatePod(_) => "create pod".to_owned(),
         Step::LowerDeadline { .. } => "lower deadline".to_owned(),
         Step::DeletePod(_) => "delete pod".to_owned(),
+        Step::DeleteClaim(_) => "delete claim".to_owned(),
         Step::DeleteTask => "delete task".to_owned(),
         Step::RestoreLabel(_) => "restore label".to_owned(),
         Step::ReleasePod(_) => "release pod".to_owned(),
@@ -221,7 +230,16 @@ fn the_worlds_lead_to_every_step_and_every_phase() {
     }
     seen.retain(|_, times| *times > 5);
     let names: Vec<_> = seen.keys().map(String::as_str).collect();
-    let steps = ["create pod", "delete pod", "delete task", "lower deadline", "release pod", "restore label"];
+    let steps = [
+        "create claim",
+        "create pod",
+        "delete claim",
+        "delete pod",
+        "delete task",
+        "lower deadline",
+        "release pod",
+        "restore label",
+    ];
     let phases = ["Cancelled", "Failed", "Pending", "Running", "Stopping", "Succeeded", "Suspended", "Waiting"];
     assert_eq!(names, [&phases[..], &steps].concat());
 }

@@ -5,6 +5,7 @@
 mod ages;
 mod blocked;
 mod budgets;
+mod claims;
 mod cut;
 mod edits;
 #[path = "../shared/kstatus.rs"]

@@ -13,8 +13,8 @@ use longtask::{
     contract::report::{Report, Via},
     task::{
         plan::{
-            Cause, EventReason, LateCreates, Live, LiveReport, Observed, Plan, PodFacts, Refusal, RefusedStep, Step,
-            Wake, plan,
+            Cause, ClaimFacts, EventReason, LateCreates, Live, LiveReport, Observed, Plan, PodFacts, Refusal,
+            RefusedStep, Step, Wake, plan,
         },
         render::{AgentConfig, ReportServer},
     },
@@ -48,6 +48,7 @@ pub(crate) fn given() -> Given {
         late_creates: LateCreates::None,
         out_of_sight: Vec::new(),
         live: Live::default(),
+        claims: Vec::new(),
     }
 }
 
@@ -72,9 +73,33 @@ pub(crate) struct Given {
     late_creates: LateCreates,
     out_of_sight: Vec<String>,
     live: Live,
+    claims: Vec<ClaimFacts>,
 }
 
 impl Given {
+    /// A claim that exists, made for the task of this UID.
+    pub(crate) fn claim(mut self, name: &str, task_uid: &str) -> Self {
+        self.claims.push(ClaimFacts {
+            name: name.into(),
+            uid: format!("{name}-uid"),
+            task_uid: Some(task_uid.into()),
+            is_being_deleted: false,
+        });
+        self
+    }
+
+    /// Somebody has deleted its claims, and something keeps them.
+    pub(crate) fn claims_going(mut self) -> Self {
+        self.claims.iter_mut().for_each(|claim| claim.is_being_deleted = true);
+        self
+    }
+
+    /// Its claims are gone.
+    pub(crate) fn claims_gone(mut self) -> Self {
+        self.claims.clear();
+        self
+    }
+
     /// The agent has posted this by then; the program gave its last sign of life so many seconds before.
     pub(crate) fn posted(mut self, revision: i64, at: &str, silent_seconds: i64, lines: &[Value]) -> Self {
         let lines = text_of(lines);
@@ -285,6 +310,7 @@ impl Given {
         seen.refused_steps.clone_from(&self.refused_steps);
         seen.late_creates.clone_from(&self.late_creates);
         seen.live = self.live.clone();
+        seen.claims.clone_from(&self.claims);
         plan(&seen, now)
     }
 
@@ -299,6 +325,10 @@ impl Given {
         }
         for step in &plan.steps {
             match step {
+                Step::CreateClaim(claim) => {
+                    self = self.claim(claim.metadata.name.as_deref().expect("a name"), "task-uid");
+                }
+                Step::DeleteClaim(claim) => self.claims.retain(|known| known.uid != claim.uid),
                 Step::CreatePod(pod) => self.pods.push(PodBuilder::created(pod, now)),
                 Step::LowerDeadline { pod, seconds } => {
                     self.change(&pod.name, |pod| pod.merged(json!({ "spec": { "activeDeadlineSeconds": seconds } })));
@@ -474,8 +504,16 @@ impl Planned {
 
 /// Whether a line can begin with these words: a misspelt one would be missing from every plan.
 fn can_begin_a_line(words: &str) -> bool {
-    let steps =
-        ["create pod", "lower deadline of", "delete pod", "delete the task", "restore the label of", "release pod"];
+    let steps = [
+        "create claim",
+        "create pod",
+        "delete claim",
+        "lower deadline of",
+        "delete pod",
+        "delete the task",
+        "restore the label of",
+        "release pod",
+    ];
     let conditions = ConditionType::iter().flat_map(|type_| [format!("{type_} True"), format!("{type_} False")]);
     let requests = StopReason::VARIANTS.iter().map(|reason| format!("stop {reason}"));
     let events = EventReason::iter().flat_map(|reason| [format!("Normal {reason}"), format!("Warning {reason}")]);

@@ -5,7 +5,7 @@ use std::fs;
 
 use longtask::api::{
     crd,
-    task::{CheckpointPolicy, FailurePolicy, Limits, Reporting, Retry, Segment},
+    task::{CheckpointPolicy, ClaimRetentionPolicy, FailurePolicy, Limits, Reporting, Retry, Segment},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -57,7 +57,7 @@ fn paths_where(schema: &Value, is_wrong: impl Fn(&str, &Value) -> bool) -> Vec<S
 
 /// Whether a field is below the pod template, which has core's schema and not ours.
 fn is_below_template(path: &str) -> bool {
-    path.starts_with("spec.template.")
+    path.starts_with("spec.template.") || path.starts_with("spec.volumeClaimTemplates[]")
 }
 
 #[test]
@@ -172,6 +172,7 @@ fn the_server_fills_in_the_same_defaults_as_the_operator_knows() {
     let expected = json!({
         "segment": known(Segment::default()),
         "reporting": known(Reporting::default()),
+        "persistentVolumeClaimRetentionPolicy": known(ClaimRetentionPolicy::default()),
         "limits": known(Limits::default()),
         "checkpoint": known(CheckpointPolicy::default()),
         "retry": known(Retry::default()),

@@ -73,7 +73,7 @@ pub enum ConditionReason {
     Invalid,
     /// The API server's word: it cannot take the object.
     BadRequest,
-    /// A pod has the name of the next one, and is not of this task.
+    /// A pod has the name of the next one, or a claim that of one of the task's own, and is not of this task.
     NameTaken,
     /// `restart.checkpointSequence` names a checkpoint that is not kept.
     UnknownCheckpoint,
@@ -81,6 +81,8 @@ pub enum ConditionReason {
     WaitingForOldPod,
     /// A pod of an earlier task of the same name has not ended.
     WaitingForOldTask,
+    /// A claim that the next pod mounts is being deleted.
+    WaitingForOldClaim,
     /// No scheduler has looked at the pod.
     NotScheduled,
     /// The kubelet of the pod's node says nothing.
@@ -101,6 +103,8 @@ pub enum ConditionReason {
     LabelRefused,
     /// The task may not be deleted.
     TaskDeletionRefused,
+    /// A claim may not be deleted.
+    ClaimDeletionRefused,
     /// The API server takes a change, and something takes it back.
     TakenBack,
     /// The operator may not stop the pod.
@@ -183,6 +187,7 @@ impl ConditionReason {
             | Self::UnknownCheckpoint
             | Self::WaitingForOldPod
             | Self::WaitingForOldTask
+            | Self::WaitingForOldClaim
             | Self::NotScheduled
             | Self::NotReadyToStart
             | Self::PodInitializing
@@ -193,6 +198,7 @@ impl ConditionReason {
             | Self::ReleaseRefused
             | Self::LabelRefused
             | Self::TaskDeletionRefused
+            | Self::ClaimDeletionRefused
             | Self::TakenBack => &[Type::WriteRefused],
             Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],
             Self::NoCheckpoint => &[Type::CheckpointStale],

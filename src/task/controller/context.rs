@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, Client};
 
 use super::{
@@ -74,6 +74,10 @@ impl Context {
     }
 
     pub(super) fn pods_api(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(super) fn claims_api(&self, namespace: &str) -> Api<PersistentVolumeClaim> {
         Api::namespaced(self.client.clone(), namespace)
     }
 

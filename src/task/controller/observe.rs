@@ -6,9 +6,15 @@ use kube::ResourceExt;
 
 use super::context::Context;
 use crate::{
-    api::task::{CurrentAttempt, LongTask, LongTaskStatus},
+    api::{
+        labels,
+        task::{ClaimRetention, CurrentAttempt, LongTask, LongTaskStatus, Phase},
+    },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{CurrentPod, Observed, PodFacts},
+    task::{
+        plan::{ClaimFacts, CurrentPod, Observed, PodFacts},
+        render::claim_names,
+    },
 };
 
 /// Everything that a plan for this task is made from.
@@ -28,9 +34,54 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
         Some(attempt) => sight(context, &key, uid, attempt, &pods).await?,
         None => CurrentPod::None,
     };
-    let late_creates = context.late_creates.of(&key);
-    let live = context.live.of(&current);
-    Ok(Observed { task, uid, pods, foreign, current, refusal: None, refused_steps: Vec::new(), late_creates, live })
+    let claims = claims(context, &key, task, &current).await?;
+    Ok(Observed {
+        task,
+        uid,
+        pods,
+        foreign,
+        refusal: None,
+        refused_steps: Vec::new(),
+        late_creates: context.late_creates.of(&key),
+        live: context.live.of(&current),
+        current,
+        claims,
+    })
+}
+
+/// The task's own claims that exist, where the plan can ask for them. No watch tells of them: there are few, and they are
+/// asked for once an attempt.
+async fn claims(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    current: &CurrentPod,
+) -> Result<Vec<ClaimFacts>, Error> {
+    let mut found = Vec::new();
+    if may_need_claims(task, current) {
+        let api = context.claims_api(&key.namespace);
+        for name in claim_names(task) {
+            let claim = call("read claim", api.get_metadata_opt(&name)).await?;
+            found.extend(claim.map(|claim| ClaimFacts {
+                name,
+                uid: claim.uid().unwrap_or_default(),
+                task_uid: claim.labels().get(labels::TASK_UID).cloned(),
+                is_being_deleted: claim.metadata.deletion_timestamp.is_some(),
+            }));
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a pod may be created now, or claims deleted.
+fn may_need_claims(task: &LongTask, current: &CurrentPod) -> bool {
+    let status = task.status.as_ref();
+    let is_paused = task.spec.suspend || task.metadata.deletion_timestamp.is_some();
+    let has_ended = status.and_then(|status| status.phase).is_some_and(Phase::is_terminal);
+    let recorded = status.and_then(|status| status.run.restart_token.as_ref());
+    let is_restarted = recorded != task.spec.restart.as_ref().map(|restart| &restart.token);
+    let deletes = task.spec.persistent_volume_claim_retention_policy.when_succeeded == ClaimRetention::Delete;
+    !matches!(current, CurrentPod::Found(_)) && !is_paused && (!has_ended || is_restarted || deletes)
 }
 
 async fn sight(

@@ -1,8 +1,11 @@
 //! What it means that a write failed: done all the same, to be tried again, or refused. Told by reading again, never by the
 //! code alone: policies and webhooks refuse by any.
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::{ResourceExt, core::Status};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{
+    ResourceExt,
+    core::{PartialObjectMeta, Status},
+};
 
 use super::{context::Context, publish::publish};
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
         task::{ConditionReason, LongTask, Reason},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{Cause, PodFacts, Refusal, RefusedStep, Step, refused_status_event},
+    task::plan::{Cause, ClaimRef, PodFacts, Refusal, RefusedStep, Step, refused_status_event},
 };
 
 /// What became of a step.
@@ -129,6 +132,50 @@ pub(super) async fn judge_create(
     }
 }
 
+/// Judges the creation of a claim that did not succeed.
+///
+/// # Errors
+/// As [`judge_pod_change`], and the create's own error when another has made a claim of that name meanwhile: it is looked at
+/// before a pod mounts it.
+pub(super) async fn judge_claim_create(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    claim: &str,
+    error: Error,
+) -> Result<Taken, Error> {
+    match call("read claim", context.claims_api(&key.namespace).get_metadata_opt(claim)).await? {
+        // By this very attempt: the answer got lost.
+        Some(found) if found.labels().get(labels::TASK_UID) == task.metadata.uid.as_ref() => Ok(Taken::Done),
+        Some(_) => Err(error),
+        None => {
+            let words = words_worth_showing(context, key, error)?;
+            Ok(Taken::CreateRefused(Refusal::ClaimRejected(claim.to_owned(), words)))
+        }
+    }
+}
+
+/// Judges the deletion of a claim that did not succeed.
+///
+/// # Errors
+/// As [`judge_pod_change`].
+pub(super) async fn judge_claim_deletion(
+    context: &Context,
+    key: &ObjectKey,
+    claim: ClaimRef,
+    error: Error,
+) -> Result<Taken, Error> {
+    let found = call("read claim", context.claims_api(&key.namespace).get_metadata_opt(&claim.name)).await?;
+    let is_there = |found: &PartialObjectMeta<PersistentVolumeClaim>| {
+        found.metadata.uid.as_ref() == Some(&claim.uid) && found.metadata.deletion_timestamp.is_none()
+    };
+    if found.as_ref().is_some_and(is_there) {
+        refused(context, key, Step::DeleteClaim(claim), error)
+    } else {
+        Ok(Taken::Done)
+    }
+}
+
 fn is_of(pod: &Pod, task: &LongTask) -> bool {
     pod.owner_references().iter().any(|owner| Some(&owner.uid) == task.metadata.uid.as_ref())
 }
@@ -152,7 +199,7 @@ async fn is_done(context: &Context, key: &ObjectKey, step: &Step) -> Result<bool
 fn has_effect(step: &Step, pod: &Pod) -> bool {
     let is_going = pod.metadata.deletion_timestamp.is_some();
     match step {
-        Step::CreatePod(_) => true,
+        Step::CreateClaim(_) | Step::CreatePod(_) | Step::DeleteClaim(_) => true,
         Step::LowerDeadline { seconds, .. } => {
             let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());

@@ -2,6 +2,7 @@
 
 use super::{
     blocked::{self, block, unblock},
+    claims,
     draft::Draft,
     edits, limits, modifiers,
     observed::{Cause, PodFacts, Refusal},
@@ -128,8 +129,14 @@ fn next_number(draft: &Draft<'_>) -> i64 {
     draft.seen.pods.iter().map(|pod| pod.attempt).chain(used).fold(0, i64::max).saturating_add(1)
 }
 
-/// Creates the pod of the attempt that is decided.
+/// Creates the pod of the attempt that is decided, and before it the claims that it mounts.
 pub(super) fn create(draft: &mut Draft<'_>) {
+    if let Some(refusal) = claims::unusable(draft) {
+        return show_refusal(draft, &refusal);
+    }
+    for claim in claims::missing(draft) {
+        draft.step(Step::CreateClaim(Box::new(claim)));
+    }
     let Some(attempt) = &draft.status.current_attempt else { return };
     let duration = draft.spec.segment.duration.as_secs();
     let slice = limits::slice_from(draft.now, duration, &draft.spec.limits, &draft.status);
@@ -155,6 +162,17 @@ pub(super) fn show_refusal(draft: &mut Draft<'_>, refusal: &Refusal) {
         Refusal::Rejected(words) => {
             Cause { message: format!("the API server refuses the pod: {}", words.message), ..words.clone() }
         }
+        Refusal::ClaimRejected(claim, words) => {
+            Cause { message: format!("the API server refuses the claim {claim}: {}", words.message), ..words.clone() }
+        }
+        Refusal::ClaimTaken(claim) => Cause::new(
+            ConditionReason::NameTaken,
+            format!("a claim {claim} exists that is not of this task, whose own are to be deleted with it"),
+        ),
+        Refusal::ClaimGoing(claim) => Cause::new(
+            ConditionReason::WaitingForOldClaim,
+            format!("claim {claim} is being deleted; see `kubectl describe pvc {claim}`"),
+        ),
     };
     block(draft, &cause);
     draft.set_phase_because(Phase::Pending, Reason::of_cluster(cause.reason));

@@ -128,6 +128,10 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
         Reason::NoAnswer | Reason::NoConnection => {
             "see whether the API server and the webhooks for pods are well; it goes on by itself when they answer"
         }
+        Reason::NameTaken if words.starts_with("a claim") => {
+            "delete that claim, or set spec.persistentVolumeClaimRetentionPolicy.whenDeleted to Retain to use it; it goes on by \
+             itself then"
+        }
         Reason::NameTaken => {
             "delete that pod, or give the task another name if something makes the pod again; it goes on by itself when the \
              name is free"
@@ -135,6 +139,9 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
         Reason::UnknownCheckpoint => "set spec.restart.checkpointSequence to one that exists",
         Reason::WaitingForOldPod | Reason::WaitingForOldTask => {
             "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
+        }
+        Reason::WaitingForOldClaim => {
+            "see what keeps that claim: a pod that mounts it, or a finalizer; it goes on by itself with a new one"
         }
         Reason::NotScheduled => {
             "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
@@ -223,7 +230,7 @@ mod tests {
             (&["NodeNotResponding"], "kubectl get node"),
             (&["NotReadyToStart"], "claim or device"),
             (&["PodInitializing", "ContainerCreating"], "startTimeout"),
-            (&["WaitingForOldPod", "WaitingForOldTask"], "finalizer"),
+            (&["WaitingForOldPod", "WaitingForOldTask", "WaitingForOldClaim"], "finalizer"),
             (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
             (&["Invalid", "BadRequest"], "correct spec.template"),
             (&["SomethingElse"], "it is tried again either way"),

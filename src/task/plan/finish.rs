@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    claims,
     draft::Draft,
     steps::{EventReason, Step},
 };
@@ -54,6 +55,9 @@ pub(super) fn cancel(draft: &mut Draft<'_>) {
 
 /// The task has ended before: an edit starts nothing.
 pub(super) fn rest(draft: &mut Draft<'_>) {
+    for claim in claims::to_delete(draft) {
+        draft.step(Step::DeleteClaim(claim));
+    }
     let recorded = draft.seen.task.status.as_ref();
     let ended_before = recorded.is_some_and(|status| status.phase.is_some_and(Phase::is_terminal));
     let is_edit = ended_before && draft.status.observed_generation != draft.seen.generation();

@@ -14,6 +14,7 @@ mod budgets;
 mod carry_out;
 mod charge;
 mod checkpoint_stale;
+mod claims;
 mod cut;
 mod draft;
 mod edits;
@@ -54,11 +55,12 @@ use self::{
 pub use self::{
     kubelet::is_refusal,
     observed::{
-        AgentFacts, Cause, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit, LateCreates,
-        Live, LiveReport, MainContainer, Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start, StartStage,
+        AgentFacts, Cause, ClaimFacts, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit,
+        LateCreates, Live, LiveReport, MainContainer, Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start,
+        StartStage,
     },
     refused::{event_of_status as refused_status_event, event_without_status as refused_event},
-    steps::{EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake, Why},
+    steps::{ClaimRef, EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake, Why},
 };
 use crate::api::task::AttemptState;
 

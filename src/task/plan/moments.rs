@@ -35,9 +35,8 @@ fn of_next(draft: &Draft<'_>, next: &Next) -> Vec<Option<Timestamp>> {
         Next::StayHeld | Next::Suspend => vec![limit()],
         Next::WaitForPod(..) | Next::ShowRefusal(Refusal::NameOfTerminatingPod) => vec![Some(after(draft.now, SOON))],
         Next::WaitUntil(time) | Next::CreateAt(time) => vec![Some(*time), limit()],
-        Next::ShowRefusal(Refusal::NameTaken(_) | Refusal::Rejected(_)) => {
-            vec![draft.status.next_attempt_time, limit()]
-        }
-        Next::Create | Next::Start => vec![Some(after(draft.now, CREATED))],
+        Next::ShowRefusal(_) => vec![draft.status.next_attempt_time, limit()],
+        // One of the task's claims may keep it from being created for now.
+        Next::Create | Next::Start => vec![Some(after(draft.now, CREATED)), draft.status.next_attempt_time],
     }
 }

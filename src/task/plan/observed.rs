@@ -37,6 +37,21 @@ pub struct Observed<'a> {
     pub late_creates: LateCreates,
     /// What is known of agents and their reports.
     pub live: Live,
+    /// The claims of the task's own that exist: read before a pod is created and once the task has succeeded, else none.
+    pub claims: Vec<ClaimFacts>,
+}
+
+/// A claim of a task's own, reduced to what decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimFacts {
+    /// The claim's name.
+    pub name: String,
+    /// The claim's UID.
+    pub uid: String,
+    /// The UID of the task that it was made for, if it was made for one.
+    pub task_uid: Option<String>,
+    /// Whether somebody deleted it, and something keeps it still.
+    pub is_being_deleted: bool,
 }
 
 /// What is known of agents and their reports.
@@ -122,6 +137,12 @@ pub enum Refusal {
     NameOfTerminatingPod,
     /// Another live object's pod has the name; what owns that pod, such as `StatefulSet db`.
     NameTaken(Option<String>),
+    /// The API server refuses the claim of this name, which the pod mounts.
+    ClaimRejected(String, Cause),
+    /// The claim of this name, which the pod mounts, is not of this task, and the task's own are to be deleted with it.
+    ClaimTaken(String),
+    /// The claim of this name, which the pod mounts, is being deleted.
+    ClaimGoing(String),
 }
 
 /// A reason in one word and a message: the cluster's, or ours where it has none.
@@ -388,6 +409,7 @@ impl<'a> Observed<'a> {
             refused_steps: Vec::new(),
             late_creates: LateCreates::None,
             live: Live::default(),
+            claims: Vec::new(),
         }
     }
 

@@ -85,7 +85,13 @@ fn message(refused: &RefusedStep) -> String {
     let said = truncate(words.message.trim_end_matches(['.', ' ', '\n']), LONGEST_WORDS);
     let instead = match step {
         Step::LowerDeadline { .. } => "; to stop it, it will be deleted instead",
-        Step::CreatePod(_) | Step::DeletePod(_) | Step::DeleteTask | Step::RestoreLabel(_) | Step::ReleasePod(_) => "",
+        Step::CreateClaim(_)
+        | Step::CreatePod(_)
+        | Step::DeletePod(_)
+        | Step::DeleteClaim(_)
+        | Step::DeleteTask
+        | Step::RestoreLabel(_)
+        | Step::ReleasePod(_) => "",
     };
     format!(
         "{} is refused ({}): {said}{REMEDY}let the operator make this change{instead}; it is tried again within a minute",
@@ -97,7 +103,7 @@ fn message(refused: &RefusedStep) -> String {
 /// Whether a write is shown as refused, and one is to be tried now: what becomes of that decides. Taken back before, the
 /// condition would be away for a moment each time another write is the one that is refused.
 fn is_shown_and_needed(draft: &Draft<'_>) -> bool {
-    let mut writes = draft.steps().filter(|step| !matches!(step, Step::CreatePod(_)));
+    let mut writes = draft.steps().filter(|step| !step.is_create());
     is_condition_true(&draft.status.conditions, ConditionType::WriteRefused) && writes.next().is_some()
 }
 
@@ -111,9 +117,10 @@ pub(super) fn keeps_from_stopping(draft: &Draft<'_>) -> bool {
 
 fn reason(step: &Step) -> ConditionReason {
     match step {
-        Step::CreatePod(_) => ConditionReason::CreationRefused,
+        Step::CreateClaim(_) | Step::CreatePod(_) => ConditionReason::CreationRefused,
         Step::LowerDeadline { .. } => ConditionReason::StopRefused,
         Step::DeletePod(_) => ConditionReason::DeletionRefused,
+        Step::DeleteClaim(_) => ConditionReason::ClaimDeletionRefused,
         Step::DeleteTask => ConditionReason::TaskDeletionRefused,
         Step::RestoreLabel(_) => ConditionReason::LabelRefused,
         Step::ReleasePod(_) => ConditionReason::ReleaseRefused,
@@ -122,9 +129,11 @@ fn reason(step: &Step) -> ConditionReason {
 
 fn what(step: &Step) -> String {
     match step {
+        Step::CreateClaim(_) => "to create a claim of the task's own".to_owned(),
         Step::CreatePod(_) => "to create the next pod".to_owned(),
         Step::LowerDeadline { pod, .. } => format!("to lower activeDeadlineSeconds of pod {}", pod.name),
         Step::DeletePod(pod) => format!("to delete pod {}", pod.name),
+        Step::DeleteClaim(claim) => format!("to delete claim {}", claim.name),
         Step::DeleteTask => "to delete this task".to_owned(),
         Step::RestoreLabel(pod) => format!("to put the label longtask.dev/task back on pod {}", pod.name),
         Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use strum::{Display, EnumIter, EnumMessage};
 
 use crate::{api::task::LongTaskStatus, types::truncate};
@@ -38,10 +38,12 @@ pub struct Why {
     pub before_jitter: Option<Timestamp>,
 }
 
-/// One call to the API server about a pod.
+/// One call to the API server.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Step {
+    /// Create this claim, before a pod that mounts it.
+    CreateClaim(Box<PersistentVolumeClaim>),
     /// Create this pod.
     CreatePod(Box<Pod>),
     /// Lower the pod's `activeDeadlineSeconds`: 1 stops it within a second and keeps its status.
@@ -53,6 +55,8 @@ pub enum Step {
     },
     /// Delete the pod.
     DeletePod(PodRef),
+    /// Delete a claim: the task has succeeded, and its claims are not to be kept.
+    DeleteClaim(ClaimRef),
     /// Delete the task itself: it ended long enough ago.
     DeleteTask,
     /// Put the label back by which the watch finds the pod: somebody has taken it off, or changed it.
@@ -64,6 +68,15 @@ pub enum Step {
 /// A pod by name and UID: a step never hits another pod that took the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRef {
+    /// The name.
+    pub name: String,
+    /// The UID.
+    pub uid: String,
+}
+
+/// A claim by name and UID: a step never hits another claim that took the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRef {
     /// The name.
     pub name: String,
     /// The UID.
@@ -175,7 +188,7 @@ impl Step {
     /// The pod that it is about, if that exists.
     pub fn pod(&self) -> Option<&PodRef> {
         match self {
-            Self::CreatePod(_) | Self::DeleteTask => None,
+            Self::CreateClaim(_) | Self::CreatePod(_) | Self::DeleteClaim(_) | Self::DeleteTask => None,
             Self::LowerDeadline { pod, .. }
             | Self::DeletePod(pod)
             | Self::RestoreLabel(pod)
@@ -183,18 +196,37 @@ impl Step {
         }
     }
 
-    /// Whether it asks for the same of the same pod.
+    /// Whether it creates something.
+    pub(super) fn is_create(&self) -> bool {
+        matches!(self, Self::CreateClaim(_) | Self::CreatePod(_))
+    }
+
+    /// Whether it asks for the same of the same object.
     pub fn is_same_request(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other) && self.pod() == other.pod()
+        let is_of_one_kind = std::mem::discriminant(self) == std::mem::discriminant(other);
+        is_of_one_kind && self.pod() == other.pod() && self.claim() == other.claim()
+    }
+
+    /// The name of the claim that it is about.
+    fn claim(&self) -> Option<&str> {
+        match self {
+            Self::CreateClaim(claim) => claim.metadata.name.as_deref(),
+            Self::DeleteClaim(claim) => Some(&claim.name),
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CreateClaim(claim) => {
+                write!(f, "create claim {}", claim.metadata.name.as_deref().unwrap_or_default())
+            }
             Self::CreatePod(pod) => write!(f, "create pod {}", pod.metadata.name.as_deref().unwrap_or_default()),
             Self::LowerDeadline { pod, seconds } => write!(f, "lower deadline of {} to {seconds}", pod.name),
             Self::DeletePod(pod) => write!(f, "delete pod {}", pod.name),
+            Self::DeleteClaim(claim) => write!(f, "delete claim {}", claim.name),
             Self::DeleteTask => f.write_str("delete the task"),
             Self::RestoreLabel(pod) => write!(f, "restore the label of {}", pod.name),
             Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
+use super::claims::claim_names;
 use crate::api::task::{LongTask, ReportingMode, Segment};
 
 /// A digest of what of a task's specification its pods are made from: the template, and those fields of the segment that
@@ -26,6 +27,10 @@ pub fn template_hash(task: &LongTask) -> String {
     if task.spec.is_live() {
         // Behind the rest: a task without an agent has the digest that it had before there were agents.
         written.extend(serde_json::to_vec(&(ReportingMode::Live, &task.spec.agent)).unwrap_or_default());
+    }
+    if !task.spec.volume_claim_templates.is_empty() {
+        // Likewise. Of a claim, its name stands in the pod.
+        written.extend(claim_names(task).flat_map(String::into_bytes));
     }
     let digest = Sha256::digest(&written);
     digest.iter().take(8).fold(String::with_capacity(16), |mut text, byte| {
@@ -81,6 +86,21 @@ mod tests {
         assert_ne!(of(json!({ "reporting": { "mode": "Live" }, "agent": resources })), live);
         assert_eq!(of(json!({ "reporting": { "mode": "Live", "interval": "10s" } })), live, "it is told at each post");
         assert_eq!(of(json!({ "reporting": { "mode": "AtExit", "interval": "10s" }, "agent": resources })), at_exit);
+    }
+
+    #[test]
+    fn the_names_of_claims_change_the_digest_and_nothing_else_of_them_does() {
+        let of = |claims: Value| {
+            let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+            let spec = json!({ "template": template, "volumeClaimTemplates": claims });
+            template_hash(&LongTask::new("t", serde_json::from_value(spec).expect("a spec")))
+        };
+        let claim = |name: &str, storage: &str| json!({ "metadata": { "name": name }, "spec": { "resources": { "requests": { "storage": storage } } } });
+        let one = of(json!([claim("data", "1Gi")]));
+        assert_ne!(one, of(json!([])));
+        assert_ne!(one, of(json!([claim("cache", "1Gi")])));
+        assert_ne!(one, of(json!([claim("data", "1Gi"), claim("cache", "1Gi")])));
+        assert_eq!(one, of(json!([claim("data", "2Gi")])));
     }
 
     #[test]

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{Container, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, PreferredSchedulingTerm},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::Resource;
 
 use super::{
     agent::{self, AgentConfig},
-    env,
+    claims, env, owner,
 };
 use crate::{
     api::{
@@ -57,6 +56,7 @@ pub fn pod(
         raise_memory(container, status.memory);
     }
     avoid_nodes(&mut spec, &status.avoid_nodes);
+    claims::add(&mut spec, task);
     let mut metadata = metadata(task, uid, status, attempt, main.clone());
     if let Some(config) = agent {
         agent::add(&mut spec, &main, task, config);
@@ -70,7 +70,7 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
     let name = task.metadata.name.clone().unwrap_or_default();
     let mut all_labels = template.labels.unwrap_or_default();
     all_labels.extend(BTreeMap::from([
-        (labels::TASK.to_owned(), name.clone()),
+        (labels::TASK.to_owned(), name),
         (labels::TASK_UID.to_owned(), uid.to_owned()),
         (labels::RUN.to_owned(), status.run.number.to_string()),
         (labels::SEGMENT.to_owned(), attempt.segment.to_string()),
@@ -93,14 +93,7 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
         labels: Some(all_labels),
         annotations: Some(annotations),
         finalizers: Some(vec![labels::OUTCOME_FINALIZER.to_owned()]),
-        owner_references: Some(vec![OwnerReference {
-            api_version: LongTask::api_version(&()).into_owned(),
-            kind: LongTask::kind(&()).into_owned(),
-            name,
-            uid: uid.to_owned(),
-            controller: Some(true),
-            block_owner_deletion: Some(true),
-        }]),
+        owner_references: Some(vec![owner::reference(task, uid)]),
         ..ObjectMeta::default()
     }
 }

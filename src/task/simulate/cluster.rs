@@ -72,8 +72,8 @@ impl Cluster {
     /// Takes a step that needs nothing from the script.
     pub(super) fn take(&mut self, step: &Step) {
         match step {
-            // A create is the script's; nobody touches labels here.
-            Step::CreatePod(_) | Step::RestoreLabel(_) => {}
+            // A create is the script's; nobody touches labels here, and claims are as good as there.
+            Step::CreateClaim(_) | Step::CreatePod(_) | Step::DeleteClaim(_) | Step::RestoreLabel(_) => {}
             Step::LowerDeadline { pod, seconds } => {
                 self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
             }

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
@@ -25,7 +25,7 @@ use crate::{
         task::{LongTask, LongTaskStatus, Transition},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{Plan, PodRef, Refusal, RefusedStep, Step, Wake},
+    task::plan::{ClaimRef, Plan, PodRef, Refusal, RefusedStep, Step, Wake},
 };
 
 /// What became of a plan.
@@ -105,10 +105,16 @@ async fn take_all(
     let (mut refusals, mut created) = (Refusals::default(), None);
     for step in steps {
         debug!(%step, "step");
-        let is_create = matches!(step, Step::CreatePod(_));
+        let (is_create, is_claim) = (matches!(step, Step::CreatePod(_)), matches!(step, Step::CreateClaim(_)));
         match take(context, key, task, step).await {
             Ok(Taken::Done) => {}
-            Ok(Taken::CreateRefused(refusal)) => refusals.create = Some(refusal),
+            Ok(Taken::CreateRefused(refusal)) => {
+                refusals.create = Some(refusal);
+                if is_claim {
+                    // No pod without it. The next plan has the steps behind it again.
+                    break;
+                }
+            }
             Ok(Taken::Refused(step)) => refusals.steps.push(step),
             // What was refused before is told first; the next plan has the step that failed, too.
             Err(error) if !refusals.is_empty() => {
@@ -143,7 +149,9 @@ async fn write_status(
 
 async fn take(context: &Context, key: &ObjectKey, task: &LongTask, step: Step) -> Result<Taken, Error> {
     let answer = match &step {
+        Step::CreateClaim(claim) => return create_claim(context, key, task, claim).await,
         Step::CreatePod(pod) => return create_pod(context, key, task, pod).await,
+        Step::DeleteClaim(claim) => return delete_claim(context, key, claim.clone()).await,
         Step::DeleteTask => return delete_task(context, key, task).await,
         Step::ReleasePod(pod) => return release(context, key, pod.clone()).await,
         Step::LowerDeadline { pod, seconds } => lower_deadline(context, key, pod, *seconds).await.map(Some),
@@ -187,6 +195,30 @@ async fn create_pod(context: &Context, key: &ObjectKey, task: &LongTask, pod: &P
         }
         Err(error @ Error::NotLeading { .. }) => Err(error),
         Err(error) => refusal::judge_create(context, key, task, &pod.name_any(), error).await,
+    }
+}
+
+async fn create_claim(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    claim: &PersistentVolumeClaim,
+) -> Result<Taken, Error> {
+    let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
+    match context.create("create claim", context.claims_api(&key.namespace).create(&params, claim)).await {
+        Ok(_) => Ok(Taken::Done),
+        Err(error @ Error::NotLeading { .. }) => Err(error),
+        Err(error) => refusal::judge_claim_create(context, key, task, &claim.name_any(), error).await,
+    }
+}
+
+async fn delete_claim(context: &Context, key: &ObjectKey, claim: ClaimRef) -> Result<Taken, Error> {
+    let preconditions = Preconditions { uid: Some(claim.uid.clone()), resource_version: None };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let api = context.claims_api(&key.namespace);
+    match call("delete claim", api.delete(&claim.name, &params)).await {
+        Ok(_) => Ok(Taken::Done),
+        Err(error) => refusal::judge_claim_deletion(context, key, claim, error).await,
     }
 }
 

@@ -1,0 +1,56 @@
+//! Another run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::types::cel::rule_at;
+
+/// Another run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(
+        ".checkpointSequence",
+        "self.from != 'Checkpoint' || has(self.checkpointSequence)",
+        "is needed with from: Checkpoint; status.checkpoint and status.checkpointHistory have the sequences that exist",
+    ),
+    rule_at(
+        ".checkpointSequence",
+        "self.from == 'Checkpoint' || !has(self.checkpointSequence)",
+        "goes only with from: Checkpoint",
+    ),
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Restart {
+    /// Any text. A value other than `status.run.restartToken` starts another run of a task that has ended, or releases
+    /// one that is held. Counters, limits and segments start anew; attempt numbers and checkpoint sequences go on. The
+    /// token that a task is created with is only recorded. While a run is under way, a new token is only recorded, with
+    /// a Warning event.
+    #[schemars(length(min = 1, max = 63))]
+    pub token: String,
+
+    /// Where the new run begins. Latest: at the last checkpoint. Beginning: without one, and with new idempotency keys.
+    /// Checkpoint: at the one with `checkpointSequence`. Default Latest.
+    #[serde(default)]
+    pub from: RestartFrom,
+
+    /// The sequence of the checkpoint to begin at: the current one or one of the history. Newer ones are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub checkpoint_sequence: Option<i64>,
+}
+
+/// Where another run begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RestartFrom {
+    /// At the last checkpoint.
+    #[default]
+    Latest,
+    /// Without a checkpoint.
+    Beginning,
+    /// At the checkpoint with `checkpointSequence`.
+    Checkpoint,
+}
+
+/// Whether an update brings a new restart token.
+pub(super) const NEW_TOKEN: &str =
+    "(has(self.restart) && (!has(oldSelf.restart) || self.restart.token != oldSelf.restart.token))";

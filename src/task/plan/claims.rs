@@ -1,0 +1,54 @@
+//! The volumes of a task's own: which claims are to be made, which cannot be mounted, which are to be deleted.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use super::{
+    draft::Draft,
+    observed::{ClaimFacts, Refusal},
+    steps::ClaimRef,
+};
+use crate::{
+    api::task::{ClaimRetention, Phase},
+    task::render,
+};
+
+/// The claims that the next pod mounts and that do not exist.
+pub(super) fn missing(draft: &Draft<'_>) -> Vec<PersistentVolumeClaim> {
+    let is_missing = |claim: &PersistentVolumeClaim| {
+        draft.seen.claims.iter().all(|known| claim.metadata.name.as_ref() != Some(&known.name))
+    };
+    render::claims(draft.seen.task, draft.seen.uid).filter(is_missing).collect()
+}
+
+/// A claim that the next pod would mount, and cannot.
+///
+/// A claim that another task left behind is mounted, as a StatefulSet does, unless the claims of this one are to be deleted
+/// with it: then it would be somebody else's that is deleted, or this one's that stays.
+pub(super) fn unusable(draft: &Draft<'_>) -> Option<Refusal> {
+    let deletes = draft.spec.persistent_volume_claim_retention_policy.when_deleted == ClaimRetention::Delete;
+    let names = render::claim_names(draft.seen.task);
+    names.filter_map(|name| draft.seen.claims.iter().find(|claim| claim.name == name)).find_map(|claim| {
+        if claim.is_being_deleted {
+            Some(Refusal::ClaimGoing(claim.name.clone()))
+        } else if deletes && !is_own(draft, claim) {
+            Some(Refusal::ClaimTaken(claim.name.clone()))
+        } else {
+            None
+        }
+    })
+}
+
+/// The claims that a task which has succeeded does not keep.
+pub(super) fn to_delete(draft: &Draft<'_>) -> Vec<ClaimRef> {
+    let deletes = draft.spec.persistent_volume_claim_retention_policy.when_succeeded == ClaimRetention::Delete;
+    if draft.status.phase != Some(Phase::Succeeded) || !deletes {
+        return Vec::new();
+    }
+    let kept = |claim: &&ClaimFacts| !claim.is_being_deleted && is_own(draft, claim);
+    let reference = |claim: &ClaimFacts| ClaimRef { name: claim.name.clone(), uid: claim.uid.clone() };
+    draft.seen.claims.iter().filter(kept).map(reference).collect()
+}
+
+fn is_own(draft: &Draft<'_>, claim: &ClaimFacts) -> bool {
+    claim.task_uid.as_deref() == Some(draft.seen.uid)
+}
