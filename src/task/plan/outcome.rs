@@ -305,7 +305,7 @@ impl Facts<'_> {
         };
         let shown = self.shown.filter(|_| self.has_not_started_in_time()).map(told);
         let cluster = || shown.or_else(|| self.pod.map(|pod| self.cluster_words(pod))).unwrap_or_default();
-        if outcome == Outcome::Failed && self.is_result_lost && self.by_table().outcome == Outcome::Completed {
+        if self.is_result_lost && self.by_table().outcome == Outcome::Completed {
             return "the program ended well, and its result did not reach the operator: the next attempt has to report it again"
                 .into();
         }

@@ -32,16 +32,11 @@ pub(super) fn gain(status: &LongTaskStatus, report: &Report) -> Gain {
     }
 }
 
-/// What the report of an attempt that has ended adds, together with what was recorded of it while it ran.
+/// What the report of an attempt that has ended adds; the work has moved on also by what was recorded while it ran.
 pub(super) fn gain_of_attempt(status: &LongTaskStatus, attempt: &CurrentAttempt, report: &Report) -> Gain {
     let gain = gain(status, report);
     let has_progressed = attempt.report.as_ref().is_some_and(|recorded| recorded.progress_time.is_some());
-    let has_recorded = status.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.attempt == attempt.number);
-    Gain {
-        is_progress: gain.is_progress || has_progressed,
-        has_new_checkpoint: gain.has_new_checkpoint || has_recorded,
-        ..gain
-    }
+    Gain { is_progress: gain.is_progress || has_progressed, ..gain }
 }
 
 /// Whether reported work is more than the most that the run has had.

@@ -118,7 +118,6 @@ fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp,
         checkpoint_history: kept.collect(),
         recent_attempts: before.recent_attempts,
         conditions: before.conditions,
-        observed_generation: before.observed_generation,
         ..LongTaskStatus::default()
     }
 }
