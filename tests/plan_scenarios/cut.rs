@@ -154,7 +154,7 @@ fn the_earliest_of_two_causes_is_the_cut() {
 
 #[test]
 fn a_sidecar_that_outlives_a_stopped_program_does_not_make_it_a_success() {
-    let main_traps = |pod: PodBuilder| running().pod(pod);
+    let main_traps = |pod: PodBuilder| running().pod(pod.beside("proxy"));
     for (given, phase, expected) in [
         (main_traps(sliced().main_ended("10:00:00", "11:00:02", 0)), "DeadlineExceeded", "TimeLimit"),
         (
@@ -202,7 +202,8 @@ fn a_pod_whose_only_container_has_ended_is_left_to_end() {
 
 #[test]
 fn a_kubelets_eviction_with_a_slow_sidecar_is_an_interruption() {
-    let asked = running().pod(sliced().main_ended("10:00:00", "10:10:00", 0)).at("10:10:06").then();
+    let slow = sliced().main_ended("10:00:00", "10:10:00", 0).beside("proxy");
+    let asked = running().pod(slow).at("10:10:06").expect_containing(&["stop MainEnded"]).then();
     let over = asked.each_pod(|pod| pod.because("Evicted").disrupted("TerminationByKubelet", "10:10:09"));
     assert_eq!(outcome(over, "10:10:10"), "Interrupted Evicted");
 }
@@ -228,4 +229,12 @@ fn an_eviction_or_a_deadline_before_the_deletion_counts_although_the_program_end
         let gone = late.each_pod(|pod| gone(pod).because("DeadlineExceeded"));
         assert_eq!(outcome(gone, "11:00:36"), "Interrupted Deleted", "our clock says {seen}");
     }
+}
+
+/// The kubelet's last delete overwrites when somebody asked for the first one.
+#[test]
+fn the_kubelets_last_delete_is_no_evidence_that_a_program_had_ended_before_its_pod_was_deleted() {
+    let deleted = sliced().main_ended("10:00:00", "10:10:00", 0).deleted("10:10:02", 0);
+    let seen = running().pod(deleted).at("10:10:03").expect_without(&["stop"]).then();
+    assert_eq!(outcome(seen.each_pod(|pod| pod.phase("Succeeded")), "10:10:04"), "Interrupted Deleted");
 }

@@ -18,7 +18,34 @@ fn an_edit_replaces_a_pod_that_cannot_start() {
 #[test]
 fn an_edit_leaves_a_pod_alone_that_gets_on() {
     let edited = given().creating(1).pod(pod(1).scheduled("10:00:01")).edited(json!({ "podHistoryLimit": 2 }));
-    edited.at("10:00:05").expect_without(&["stop", "delete", "create"]);
+    for at in ["10:00:05", "10:05:00"] {
+        edited.clone().at(at).expect_without(&["stop", "delete", "create"]);
+    }
+}
+
+#[test]
+fn an_edit_replaces_a_pod_at_once_for_which_there_is_no_room() {
+    let waiting = given().creating(1).pod(pod(1).unschedulable("no room"));
+    let edited = waiting.edited(json!({ "segment": { "duration": "2h" } })).at("10:00:02");
+    edited.expect_containing(&["stop Outdated", "delete pod t-1"]);
+}
+
+#[test]
+fn an_edit_replaces_a_pod_of_which_its_kubelet_says_nothing_once_that_is_no_short_wait_any_more() {
+    let silent = given().creating(1).pod(pod(1).merged(json!({ "spec": { "nodeName": "node-9" } })));
+    let edited = silent.edited(json!({ "segment": { "duration": "2h" } }));
+    edited.clone().at("10:00:09").expect_containing(&["wake 10:00:10"]).expect_without(&["stop", "delete"]);
+    edited.at("10:00:10").expect_containing(&["stop Outdated", "delete pod t-1"]);
+}
+
+#[test]
+fn a_start_that_failed_is_a_try_and_one_that_an_edit_made_needless_is_none() {
+    let failed = given().creating(1).pod(pod(1).start_error("StartError")).at("10:00:03");
+    assert_eq!(failed.status().totals.attempts, 1);
+    let stuck = given().creating(1).pod(pod(1).scheduled("10:00:01").waiting("ErrImagePull", "not found"));
+    let replaced = stuck.edited(json!({ "segment": { "duration": "2h" } })).at("10:00:05").then();
+    let gone = replaced.each_pod(|pod| pod.phase("Failed").deleted("10:00:06", 0)).at("10:00:07");
+    assert_eq!(gone.expect_containing(&["outcome Stopped Outdated"]).status().totals.attempts, 0);
 }
 
 #[test]

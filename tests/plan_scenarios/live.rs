@@ -3,7 +3,7 @@
 use longtask::api::task::{RecordedReport, StopReason};
 use serde_json::{Value, json};
 
-use super::support::{Given, PodBuilder, given, given_live, pod, t};
+use super::support::{Given, Planned, PodBuilder, given, given_live, pod, t};
 
 fn steps(completed: i64) -> Value {
     json!({ "checkpoint": { "n": completed }, "progress": { "completed": completed, "total": 9 } })
@@ -76,6 +76,53 @@ fn a_report_that_was_late_sets_nothing_back() {
 fn progress_while_it_runs_sets_the_counters_back() {
     let given = running().status(|status| status.consecutive.failures = 2).posted(5, "10:00:30", 0, &[steps(3)]);
     given.at("10:00:30").expect_containing(&["failures 0"]);
+}
+
+#[test]
+fn when_the_work_last_moved_on_is_kept_through_reports_that_are_no_progress() {
+    let said = |words: &str| json!({ "progress": { "message": words } });
+    let report = |planned: &Planned| planned.status().current_attempt.expect("an attempt").report;
+    let loads = running().posted(5, "10:00:30", 0, &[said("loading")]).at("10:00:30");
+    assert_eq!(report(&loads), Some(recorded(5, "10:00:30", None)));
+    let works = loads.then().posted(6, "10:01:00", 0, &[steps(3)]).at("10:01:00");
+    assert_eq!(report(&works), Some(recorded(6, "10:01:00", Some("10:01:00"))));
+    let saves = works.then().posted(7, "10:01:30", 0, &[steps(3), said("saving")]).at("10:01:30");
+    assert_eq!(report(&saves), Some(recorded(7, "10:01:30", Some("10:01:00"))));
+    let ended = saves.then().only(ends(75).agent_left(json!({ "revision": 7 }), &[steps(3)])).at("10:10:01");
+    ended.expect_containing(&["segment 2"]).expect_without(&["stalls"]);
+}
+
+/// A program that has reported all of its progress.
+fn with_progress() -> Given {
+    let all = json!({ "progress": { "completed": 3, "total": 9, "unit": "rows", "message": "loading" } });
+    running().posted(5, "10:00:30", 0, &[all]).at("10:00:30").then()
+}
+
+#[test]
+fn each_part_of_progress_is_news_by_itself_and_none_when_it_is_known() {
+    let is_written = |progress: &Value| {
+        let next = with_progress().posted(6, "10:10:00", 0, &[json!({ "progress": progress })]);
+        next.at("10:10:00").plan.status.is_some()
+    };
+    let news = [("completed", json!(4)), ("completed", json!(2)), ("total", json!(10))];
+    for (part, value) in news.into_iter().chain([("unit", json!("files")), ("message", json!("saving"))]) {
+        assert!(is_written(&json!({ part: value })), "{part} {value}");
+    }
+    let known = [("completed", json!(3)), ("total", json!(9)), ("unit", json!("rows")), ("message", json!("loading"))];
+    for (part, value) in known {
+        assert!(!is_written(&json!({ part: value })), "{part} {value}");
+    }
+}
+
+#[test]
+fn work_that_is_done_again_behind_a_dropped_checkpoint_is_progress_again() {
+    let dropped = with_progress().status(|status| {
+        status.run.high_water = None;
+        status.consecutive.failures = 2;
+    });
+    let again = dropped.posted(6, "10:10:00", 0, &[json!({ "progress": { "completed": 3 } })]).at("10:10:00");
+    let again = again.expect_containing(&["failures 0"]);
+    assert_eq!(again.status().run.high_water, Some(3));
 }
 
 #[test]
@@ -183,6 +230,31 @@ fn words_older_than_what_is_recorded_set_nothing_back() {
 }
 
 #[test]
+fn a_post_older_than_what_is_recorded_sets_nothing_back() {
+    let given = given_live().running(1, "10:00:00").pod(ends(75)).posted(6, "10:04:00", 0, &[steps(1)]);
+    let given = with_recorded(given, recorded(7, "10:05:00", Some("10:05:00")));
+    given.at("10:10:01").expect_containing(&["segment 2"]).expect_without(&["progress", "checkpoint", "stalls"]);
+}
+
+#[test]
+fn at_the_end_of_a_slice_the_agents_last_word_is_waited_for() {
+    let stopped = || runs().main_ended("10:00:00", "11:00:05", 143).because("DeadlineExceeded");
+    let given = |pod: PodBuilder| given_live().running(1, "10:00:00").pod(pod);
+    given(stopped()).at("11:00:06").expect_containing(&["wake 11:00:50"]).expect_without(&["outcome"]);
+    let told = given(stopped().agent_left(json!({ "revision": 9 }), &[steps(5)])).at("11:00:06");
+    told.expect_containing(&["outcome TimeLimit exit 143", "progress 5/9"]);
+}
+
+#[test]
+fn the_log_of_a_program_that_failed_is_told_beside_what_its_agent_left() {
+    let containers = json!([{ "name": "main", "terminationMessagePolicy": "FallbackToLogsOnError" }]);
+    let pod = ends(1).merged(json!({ "spec": { "containers": containers } })).saying("panic: no such table\n");
+    let given = given_live().running(1, "10:00:00").pod(pod.agent_left(json!({ "revision": 9 }), &[steps(5)]));
+    let planned = given.at("10:10:01").expect_containing(&["progress 5/9"]);
+    assert_eq!(planned.status().last_failure.expect("it is told").message, "panic: no such table");
+}
+
+#[test]
 fn the_main_containers_own_message_counts_on_top() {
     let pod = ends(1)
         .agent_left(json!({ "revision": 9 }), &[steps(5)])
@@ -227,6 +299,14 @@ fn a_result_that_nobody_took_is_lost_and_asked_for_again() {
 }
 
 #[test]
+fn a_program_that_failed_is_told_in_its_own_words_although_its_result_is_lost_as_well() {
+    let header = json!({ "revision": 9, "result": { "bytes": 9000, "revision": 8 } });
+    let pod = ends(1).agent_left(header, &[]).saying("panic: no such table");
+    let planned = given_live().running(1, "10:00:00").pod(pod).at("10:10:01");
+    assert_eq!(planned.status().last_failure.expect("it is told").message, "panic: no such table");
+}
+
+#[test]
 fn the_agent_may_finish_when_the_program_has_ended_and_no_other_container_may() {
     let ended = runs().main_ended("10:00:00", "10:10:00", 0);
     let given = |pod: PodBuilder| given_live().running(1, "10:00:00").pod(pod);
@@ -246,6 +326,22 @@ fn of_a_pod_that_the_kubelet_evicted_the_agents_word_counts() {
     let evicted = runs().main_lost().agent_left(json!({ "revision": 9 }), &[steps(5)]).because("Evicted");
     let planned = given_live().creating(1).pod(evicted).at("10:10:01");
     planned.expect_containing(&["outcome Failed Evicted", "progress 5/9"]);
+}
+
+/// Of a pod that the kubelet evicted, the main container's end can be lost.
+#[test]
+fn a_program_has_run_of_which_its_agent_has_heard_or_the_kubelet_has_lost_track() {
+    let waits = |pod: PodBuilder| pod.waiting("PodInitializing", "");
+    let heard = |revision: i64| waits(runs()).agent_left(json!({ "revision": revision }), &[]);
+    let alone = || pod(1).runs("10:00:00");
+    for (pod, outcome) in [
+        (heard(1), "outcome Failed Evicted"),
+        (heard(0), "outcome StartFailed Evicted"),
+        (alone().main_lost(), "outcome Failed Evicted"),
+        (waits(alone()), "outcome StartFailed Evicted"),
+    ] {
+        given_live().creating(1).pod(pod.because("Evicted")).at("10:10:01").expect_containing(&[outcome]);
+    }
 }
 
 #[test]
@@ -283,6 +379,15 @@ fn reports_that_stop_are_missed_after_three_signs_of_life() {
     given.clone().at("10:16:30").expect_containing(&["ReportsMissing True Silent"]);
     let sooner = may_be_silent(given, "1m");
     sooner.at("10:02:15").expect_containing(&["ReportsMissing True Silent"]);
+    let said_nothing = running().posted(5, "10:00:30", 0, &[]);
+    said_nothing.at("10:16:30").expect_containing(&["ReportsMissing True Silent"]);
+}
+
+#[test]
+fn no_reports_are_missed_of_a_pod_that_somebody_has_deleted() {
+    let shown = running().at("10:03:00").expect_containing(&["ReportsMissing True NeverHeard"]).then();
+    let leaving = shown.only(runs().deleted("10:03:40", 30)).at("10:03:11");
+    leaving.expect_containing(&["ReportsMissing False"]);
 }
 
 #[test]
@@ -293,9 +398,26 @@ fn an_operator_misses_nothing_before_it_has_listened_long_enough() {
 }
 
 #[test]
-fn an_operator_that_takes_no_reports_says_so() {
-    let given = given_live().live(|live| (live.agent, live.listening_since) = (None, None));
-    let given = given.running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601));
-    let planned = given.at("10:00:01").expect_containing(&["ReportsMissing True NotConfigured"]);
-    assert!(planned.note("ReportsMissing").contains("--agent-image"));
+fn an_operator_that_takes_over_misses_nothing_before_three_signs_of_life_were_due() {
+    let given = with_recorded(running(), recorded(5, "10:05:00", None));
+    let given = given.live(|live| live.listening_since = Some(t("10:30:00")));
+    given.clone().at("10:45:59").expect_containing(&["wake 10:46:00"]).expect_without(&["ReportsMissing"]);
+    given.at("10:46:00").expect_containing(&["ReportsMissing True Silent"]);
+}
+
+#[test]
+fn an_operator_that_takes_no_reports_says_so_whoever_made_the_pod() {
+    for pod in [pod(1).runs("10:00:00").deadline(3601), runs()] {
+        let given = given_live().live(|live| (live.agent, live.listening_since) = (None, None));
+        let planned = given.running(1, "10:00:00").pod(pod).at("10:00:01");
+        let planned = planned.expect_containing(&["ReportsMissing True NotConfigured"]);
+        assert!(planned.note("ReportsMissing").contains("--agent-image"));
+    }
+}
+
+#[test]
+fn an_operator_that_takes_reports_at_last_says_when_it_hears_nothing_all_the_same() {
+    let deaf = running().live(|live| (live.agent, live.listening_since) = (None, None)).at("10:00:01").then();
+    let listens = deaf.live(|live| live.listening_since = Some(t("10:05:00"))).at("10:08:00");
+    listens.expect_containing(&["ReportsMissing True NeverHeard", "Warning ReportsMissing"]);
 }

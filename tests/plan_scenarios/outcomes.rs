@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Given, PodBuilder, given, pod};
+use crate::support::{Given, PodBuilder, given, pod, t};
 
 /// Attempt 1 runs, without jitter in what follows.
 fn running() -> Given {
@@ -536,4 +536,28 @@ fn a_start_that_only_took_too_long_is_recorded_so_and_trouble_by_its_own_reason(
         let told = gone.status().last_failure.expect("it is told").message;
         assert_eq!(told.contains("the cluster's reason: Bored"), reason == "Bored", "{told}");
     }
+}
+
+/// What is stopped with its pod says that it failed.
+#[test]
+fn an_init_container_that_ended_when_the_time_was_up_is_not_why_the_start_failed() {
+    for (ended, reason) in
+        [("10:01:00", "InitContainerFailed"), ("10:01:01", "StartTimeout"), ("10:01:02", "StartTimeout")]
+    {
+        let stopped = json!({ "status": { "initContainerStatuses": [{
+            "name": "fetch", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "terminated": { "exitCode": 143, "reason": "Error", "finishedAt": t(ended) } },
+        }] } });
+        let pod = pod(1).scheduled("10:00:01").deadline(60).merged(stopped).because("DeadlineExceeded");
+        let outcome = format!("outcome StartFailed {reason}");
+        given().creating(1).pod(pod).at("10:01:05").expect_containing(&[&outcome]);
+    }
+}
+
+#[test]
+fn the_checkpoint_of_the_attempt_before_saves_nothing_of_the_work_of_one_that_failed() {
+    let yielded = sliced().ran("10:00:00", "10:10:00", 75).reporting(&[checkpoint(1)]);
+    let next = running().pod(yielded).at("10:10:01").then().running(2, "10:10:05");
+    let failed = next.only(pod(2).ran("10:10:05", "10:20:05", 1)).at("10:20:06");
+    assert_eq!(failed.status().totals.work_lost_seconds, 600);
 }

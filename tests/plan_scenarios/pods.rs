@@ -48,6 +48,14 @@ fn c_has_ended_when_only_our_finalizer_has_held_it_for_a_minute() {
 }
 
 #[test]
+fn an_attempt_that_is_overdue_counts_as_ended_a_minute_after_its_pod_was_deleted_by_force() {
+    let lost = given().running(1, "10:00:00").pod(pod(1).runs("10:00:00").deadline(3601)).at("12:00:00");
+    let overdue = lost.expect_containing(&["AttemptOverdue True PodDoesNotEnd"]).then();
+    let forced = overdue.each_pod(|pod| pod.deleted("12:00:10", 0)).at("12:00:11").expect(["wake 12:01:10"]);
+    forced.then().at("12:01:10").expect_containing(&["outcome Interrupted Deleted", "AttemptOverdue False"]);
+}
+
+#[test]
 fn d_has_ended_when_it_is_gone() {
     given().running(1, "10:00:00").at("10:11:00").expect_containing(&["outcome Interrupted Deleted"]);
 }

@@ -498,3 +498,51 @@ fn a_rule_that_never_gets_its_turn_is_warned_of_once_for_each_edit() {
     let mended = later.then().edited(json!({ "failurePolicy": { "rules": reversed } })).at("10:00:02");
     assert!(mended.plan.events.iter().all(|event| event.reason.to_string() != "RuleNeverMatches"));
 }
+
+/// The status after an edit, in the middle of a segment, of a task for which a rule has done all that one can do.
+fn edited_after_a_rule(edit: Value) -> LongTaskStatus {
+    let given = ruled(json!([ignores_9(), oom(&json!({ "memory": { "max": "1Gi" }, "avoidNode": true }))]));
+    let given = running(given).pod(pod(1).runs("10:00:00").deadline(3601)).status(|status| {
+        status.memory = Some("400Mi".parse().expect("memory"));
+        status.memory_rule = Some("oom".into());
+        status.avoid_nodes = vec!["node-1".into()];
+        status.avoid_node_rules = vec!["oom".into()];
+        status.rule_counters = serde_json::from_value(json!([{ "name": "oom", "count": 2 }])).expect("counters");
+    });
+    given.edited(edit).at("10:05:00").status()
+}
+
+fn ignores_9() -> Value {
+    json!({ "name": "nine", "onExitCodes": { "operator": "In", "values": [9] }, "action": "Ignore" })
+}
+
+fn oom(changes: &Value) -> Value {
+    let mut rule = json!({ "name": "oom", "onReasons": ["OOMKilled"], "action": "Ignore" });
+    rule.as_object_mut().expect("a rule").extend(changes.as_object().expect("fields").clone());
+    rule
+}
+
+/// The memory, the rule that raised it, the nodes that are avoided, and how often the rule has matched.
+fn done_by_rule(status: &LongTaskStatus) -> (Option<String>, Option<&str>, usize, Option<i64>) {
+    let memory = status.memory.map(|memory| memory.to_string());
+    (memory, status.memory_rule.as_deref(), status.avoid_nodes.len(), count(status, "oom"))
+}
+
+#[test]
+fn what_a_rule_did_stays_when_something_else_is_edited() {
+    let status = edited_after_a_rule(json!({ "podHistoryLimit": 4 }));
+    assert_eq!(done_by_rule(&status), (Some("400Mi".into()), Some("oom"), 1, Some(2)));
+}
+
+#[test]
+fn what_a_rule_did_is_taken_back_with_the_rule() {
+    let status = edited_after_a_rule(json!({ "failurePolicy": { "rules": [ignores_9()] } }));
+    assert_eq!(done_by_rule(&status), (None, None, 0, None));
+}
+
+#[test]
+fn what_a_rule_did_is_cut_down_to_what_it_now_allows() {
+    let stricter = oom(&json!({ "memory": { "max": "300Mi" }, "avoidNode": false }));
+    let status = edited_after_a_rule(json!({ "failurePolicy": { "rules": [stricter] } }));
+    assert_eq!(done_by_rule(&status), (Some("300Mi".into()), Some("oom"), 0, Some(2)));
+}

@@ -20,6 +20,8 @@ fn a_refused_create_is_shown_and_tried_again_and_burns_nothing() {
     ]);
     let status = planned.status();
     assert_eq!((status.totals.attempts, status.retries, status.current_attempt.map(|a| a.number)), (0, 0, Some(1)));
+    let note = planned.note("Blocked");
+    assert!(note.contains("the API server refuses the pod: exceeded quota: pods=1, used: pods=7"), "{note}");
     planned.then().at("10:00:05").expect(["create pod t-1", "wake 10:00:35"]);
 }
 

@@ -133,6 +133,7 @@ fn a_task_that_goes_tells_by_an_event_what_keeps_its_pods() {
     let going = given().running(1, "10:00:00").pod(pod(1).ran("10:00:00", "10:10:00", 1)).being_deleted();
     let planned = going.refused_step(Step::ReleasePod(pod_ref(1)), "keep it").at("10:10:01");
     assert!(planned.note("WriteRefused").contains("take the finalizer longtask.dev/outcome off pod t-1"));
+    assert_eq!(planned.plan.events[0].pod, Some(pod_ref(1)), "people look for it there");
     planned.expect(["Warning WriteRefused", "wake 10:10:31"]);
 }
 
@@ -160,4 +161,11 @@ fn a_step_that_is_refused_for_one_pod_is_taken_for_another() {
     let finished = |number| pod(number).ran("09:00:00", "09:10:00", 1);
     let given = given().ended(2).pod(finished(1)).pod(finished(2)).refused_step(Step::ReleasePod(pod_ref(1)), "no");
     given.at("10:00:00").expect_containing(&["WriteRefused True ReleaseRefused", "release pod t-2"]);
+}
+
+#[test]
+fn another_write_that_is_refused_in_the_same_words_is_told_in_its_place() {
+    let shown = suspended().stopping(StopReason::Suspend, "10:05:00").refused_step(lower(), "no").at("10:05:01").then();
+    let ended = shown.only(pod(1).ran("10:00:00", "10:05:03", 75)).refused_step(Step::ReleasePod(pod_ref(1)), "no");
+    ended.at("10:05:04").expect_containing(&["WriteRefused True ReleaseRefused", "Warning WriteRefused"]);
 }

@@ -2,11 +2,11 @@
 
 use longtask::{
     api::task::{AttemptState, Checkpoint, LongTaskStatus, Phase},
-    task::plan::Step,
+    task::plan::{PodRef, Step},
 };
 use serde_json::{Value, json};
 
-use crate::support::{Given, Planned, given, t};
+use crate::support::{Given, Planned, given, pod, t};
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     serde_json::from_value(json!({
@@ -189,4 +189,13 @@ fn a_cancelled_task_runs_again_when_cancel_is_taken_back_with_a_new_token() {
     let cancelled = failed().in_phase(Phase::Cancelled).spec(json!({ "cancel": true }));
     let planned = cancelled.edited(json!({ "cancel": false, "restart": { "token": "v2" } })).at("10:00:00");
     planned.expect_containing(&["create pod t-5"]);
+}
+
+#[test]
+fn what_is_shown_as_refused_is_not_told_again_by_another_run() {
+    let release = || Step::ReleasePod(PodRef { name: "t-4".into(), uid: "pod-4".into() });
+    let ended = failed().pod(pod(4).ran("09:00:00", "09:10:00", 1)).refused_step(release(), "no").at("09:59:30");
+    let ended = ended.expect_containing(&["WriteRefused True ReleaseRefused", "Warning WriteRefused"]).then();
+    let again = ended.edited(json!({ "restart": { "token": "v2" } })).refused_step(release(), "no").at("10:00:00");
+    again.expect_containing(&["create pod t-5"]).expect_without(&["WriteRefused", "Warning"]);
 }

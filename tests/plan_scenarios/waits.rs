@@ -250,3 +250,11 @@ fn an_init_container_that_ran_before_is_no_trouble_unless_it_is_a_sidecar_that_s
         waiting(&with_init(json!([status]), specs)).at("10:00:05").expect_without(&["Blocked", "Warning"]);
     }
 }
+
+#[test]
+fn what_a_pod_waits_for_is_not_shown_once_somebody_has_deleted_it() {
+    for (what, pod, _, _, _) in states() {
+        let leaving = waiting(&pod.deleted("10:01:30", 30)).at("10:01:00").expect_without(&["Blocked", "phase"]);
+        assert!(leaving.plan.events.is_empty(), "{what}: {:?}", leaving.plan.events);
+    }
+}
