@@ -166,7 +166,7 @@ endif
 
 ##@ On a cluster
 
-IMAGES := deploy/image.yaml tests/e2e/program/image.yaml examples/shell/image.yaml
+IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) examples/shell/image.yaml
 
 # What each stage of `make test` waits for. The simulation takes only what the others leave (`nice`). The stories on the
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.

@@ -148,6 +148,8 @@ func (p *program) act(a action) error {
 		p.report.addLine([]byte(p.fillIn(a.argument)))
 	case "write":
 		p.report.append([]byte(p.fillIn(a.argument)))
+	case "lines":
+		p.report.append(p.lines(a))
 	case "fill":
 		p.report.append([]byte(strings.Repeat("x", a.number)))
 	case "empty":
@@ -156,6 +158,8 @@ func (p *program) act(a action) error {
 		fmt.Fprintln(os.Stderr, p.fillIn(a.argument))
 	case "wait":
 		return p.waitFor(a.argument)
+	case "drained":
+		return p.untilDrained()
 	case "sleep":
 		return p.pause(a.duration)
 	case "allocate":
@@ -253,6 +257,25 @@ func (p *program) waitFor(path string) error {
 			return err
 		}
 	}
+}
+
+// lines are many lines of one form, so that all can be written at once.
+func (p *program) lines(a action) []byte {
+	var all strings.Builder
+	for n := 1; n <= a.number; n++ {
+		all.WriteString(strings.ReplaceAll(p.fillIn(a.argument), "%n", strconv.Itoa(n)) + "\n")
+	}
+	return []byte(all.String())
+}
+
+// untilDrained pauses until somebody has freed what was written to the report, but for the page in which it ends.
+func (p *program) untilDrained() error {
+	for p.report.blocks() > blocksOfPage {
+		if err := p.pause(10 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A container runtime looks for kills for want of memory only from shortly after the container's start: a kill before that is an

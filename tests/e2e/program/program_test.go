@@ -196,6 +196,34 @@ func TestReportsWhatItIsTold(t *testing.T) {
 	k.wantReport("")
 }
 
+func TestReportsManyLinesAtOnce(t *testing.T) {
+	k := newTask(t)
+	k.run(0, "--steps=0", `start: lines 3 {"checkpoint": {"line": %n, "step": %step}}`, "end: ignore")
+	k.wantReport(`{"checkpoint": {"line": 1, "step": 0}}`, `{"checkpoint": {"line": 2, "step": 0}}`, `{"checkpoint": {"line": 3, "step": 0}}`)
+}
+
+func TestWaitsUntilTheReportIsDrained(t *testing.T) {
+	k := newTask(t)
+	folder, err := os.MkdirTemp("/dev/shm", "report-") // in memory, as in a pod: a disk may count its blocks later
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	report := filepath.Join(folder, "report")
+	k.env = []string{"LONGTASK_REPORT=" + report}
+	cmd := k.start("--steps=0", "start: fill 64Ki; drained", "end: ignore")
+	for full := false; !full; time.Sleep(5 * time.Millisecond) {
+		info, err := os.Stat(report)
+		full = err == nil && info.Size() == 64<<10
+	}
+	time.Sleep(100 * time.Millisecond)
+	k.wantJournal("start 0", "rule 0")
+	if err := os.Truncate(report, 100); err != nil {
+		t.Fatal(err)
+	}
+	k.wait(cmd, 0)
+}
+
 func TestKeepsTheReportShort(t *testing.T) {
 	k := newTask(t)
 	k.run(0, "--steps=200", "--step-time=0")

@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"syscall"
 )
 
-const reportLimit = 2048 // the reader may see no more of the file
+const (
+	reportLimit  = 2048 // the reader may see no more of the file
+	blocksOfPage = 8    // of 512 bytes
+)
 
 // fields are those of a report line; all are optional.
 type fields struct {
@@ -65,6 +69,16 @@ func (r *reportFile) empty() {
 	if err := os.Truncate(r.path, 0); err != nil && !os.IsNotExist(err) {
 		fmt.Fprintln(os.Stderr, "program: report:", err)
 	}
+}
+
+// blocks is how much room the report takes, in blocks of 512 bytes.
+func (r *reportFile) blocks() int64 {
+	var info syscall.Stat_t
+	if err := syscall.Stat(r.path, &info); err != nil {
+		fmt.Fprintln(os.Stderr, "program: report:", err)
+		return 0
+	}
+	return info.Blocks
 }
 
 func firstOf(errs ...error) error {

@@ -30,7 +30,7 @@ type action struct {
 	name     string
 	argument string
 	duration time.Duration // of sleep; negative: forever
-	number   int           // of exit, allocate, fill and store; negative: without end
+	number   int           // of exit, allocate, fill, lines and store; negative: without end
 	child    *action       // of child
 }
 
@@ -142,7 +142,7 @@ func parseAction(text string) (action, error) {
 	a := action{name: name, argument: strings.TrimSpace(argument)}
 	var err error
 	switch name {
-	case "ignore", "empty":
+	case "ignore", "empty", "drained":
 		if a.argument != "" {
 			err = errors.New("takes no argument")
 		}
@@ -157,6 +157,14 @@ func parseAction(text string) (action, error) {
 	case "report":
 		if !json.Valid([]byte(fillIn(a.argument, 0, 0, 0, 0))) {
 			err = errors.New("wants JSON (write takes any text)")
+		}
+	case "lines":
+		count, line, _ := strings.Cut(a.argument, " ")
+		a.argument = line
+		if a.number, err = strconv.Atoi(count); err != nil || a.number < 1 {
+			err = errors.New("wants how many, and JSON")
+		} else if !json.Valid([]byte(strings.ReplaceAll(fillIn(line, 0, 0, 0, 0), "%n", "1"))) {
+			err = errors.New("wants JSON behind the number")
 		}
 	case "write":
 		a.argument, err = strconv.Unquote(`"` + strings.ReplaceAll(a.argument, `"`, `\"`) + `"`)

@@ -23,6 +23,7 @@ func TestParseRule(t *testing.T) {
 		`end: write {"a; exit 0`:                          {"end", 0, "write exit"},
 		`step: report {"progress": {"completed": %step}}`: {"step", 0, "report"},
 		`start: write {"checkpoint": {"ste`:               {"start", 0, "write"},
+		`start: lines 9 {"a": "x;y"}; drained`:            {"start", 0, "lines drained"},
 	} {
 		r, err := parseRule(text)
 		if err != nil {
@@ -54,6 +55,8 @@ func TestParseRuleRefuses(t *testing.T) {
 		"term: checkpoint [1]":    "wants a JSON object",
 		"term: report {":          "wants JSON",
 		"term: ignore it":         "takes no argument",
+		"start: lines {}":         "wants how many",
+		"start: lines 5 five":     "wants JSON behind",
 		"start: sleep -1s":        "positive duration",
 		"start: allocate 1.5Gi":   "wants a size",
 		"start: store forever":    "wants a size",
@@ -68,6 +71,7 @@ func TestParseRuleRefuses(t *testing.T) {
 func TestParseAction(t *testing.T) {
 	for text, holds := range map[string]func(action) bool{
 		`write a\nb "c" \\`: func(a action) bool { return a.argument == "a\nb \"c\" \\" },
+		`lines 7 {"n": %n}`: func(a action) bool { return a.number == 7 && a.argument == `{"n": %n}` },
 		"fill 5Ki":          func(a action) bool { return a.number == 5120 },
 		"allocate forever":  func(a action) bool { return a.number < 0 },
 		"sleep 1m30s":       func(a action) bool { return a.duration == 90*time.Second },
