@@ -49,7 +49,8 @@ fn replica(lab: &Lab, name: &str) -> OperatorProcess {
     lab.new_operator(&["--leader-elect=on", &namespace, &format!("--lease-identity={name}")])
 }
 
-async fn holder(lab: &Lab) -> String {
+/// The identity of the replica that leads.
+pub(crate) async fn holder(lab: &Lab) -> String {
     let lease = lab.api::<Lease>().get("longtask-operator").await.expect("there is a lease");
     lease.spec.and_then(|spec| spec.holder_identity).expect("somebody holds it")
 }

@@ -3,14 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::{api::core::v1::Node, jiff::SignedDuration};
 use kube::{Api, api::DeleteParams, runtime::wait::await_condition};
 use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::support::{
-    Change, Lab, PodExt, Task, Undo, kill_all_of_pod, manifest, message_of, stop, story_of_an_outage,
+use super::{
+    live::{length_of_a_cut, until_completed, watched},
+    support::{Change, Lab, PodExt, Task, Undo, kill_all_of_pod, manifest, message_of, stop, story_of_an_outage},
 };
 
 fn ends(status: &LongTaskStatus) -> Vec<(Outcome, &str)> {
@@ -63,6 +64,15 @@ fn is_overdue(status: &LongTaskStatus) -> bool {
     message_of(status, ConditionType::AttemptOverdue).is_some()
 }
 
+/// Nothing was ended, and nothing was told to end.
+fn assert_undisturbed(task: &Task<'_>) {
+    let is_disturbed = |status: &LongTaskStatus| {
+        status.totals.attempts > 0 || status.current_attempt.as_ref().is_some_and(|attempt| attempt.stop.is_some())
+    };
+    assert!(!task.statuses().iter().any(is_disturbed), "{:#?}", task.statuses());
+    assert!(task.journal().all("term").is_empty());
+}
+
 /// The program of a lost machine has ended as well: here it does when it is told, and nobody sees it.
 const LOST: &str = "attempt=1 before=2: wait /journal/lost; exit 1";
 
@@ -80,8 +90,10 @@ async fn an_attempt_on_a_silent_node_is_overdue_and_given_up_only_by_somebodys_w
         let patient = short_slices("patient", "attempt=1 before=2: sleep forever").and(tolerates.clone());
         let patient = lab.submit(patient).await;
         let lost = lab.submit(short_slices("lost", LOST)).await;
-        let forced = lab.submit(short_slices("forced", LOST).and(tolerates)).await;
-        for task in [&patient, &lost, &forced] {
+        let forced = lab.submit(short_slices("forced", LOST).and(tolerates.clone())).await;
+        let heard = manifest("heard", &["--steps=1000", "--step-time=1s"]).and(watched());
+        let heard = lab.submit(heard.and(tolerates)).await;
+        for task in [&patient, &lost, &forced, &heard] {
             task.until_phase(Phase::Running, 20).await;
             task.journal().until_step(1, Duration::from_secs(20)).await;
         }
@@ -108,6 +120,11 @@ async fn an_attempt_on_a_silent_node_is_overdue_and_given_up_only_by_somebodys_w
         }
         assert_eq!((overdue.totals.attempts, patient.pods().len()), (0, 1), "nothing is given up");
         untaint.now().await;
+        // Its agent does not need the kubelet.
+        let done = heard.journal().steps().last().copied().expect("it works");
+        until_completed(&heard, done, 20).await;
+        println!("{done} steps of a program that reports were done and known while the node was silent");
+        assert_undisturbed(&heard);
 
         kubelet.now().await;
         let status = patient.ends_as(Phase::Succeeded, 30).await;
@@ -122,23 +139,41 @@ async fn an_attempt_on_a_silent_node_is_overdue_and_given_up_only_by_somebodys_w
     .await;
 }
 
+/// The most work that is lost of a program that reports every five seconds and whose status is written as often: what it did
+/// since its agent posted, and what has not been written since.
+const LOST_WORK: SignedDuration = SignedDuration::from_secs(5 + 5);
+
 #[tokio::test]
-async fn an_attempt_whose_node_object_was_deleted_is_interrupted_by_the_loss_of_its_node() {
+async fn an_attempt_whose_node_object_was_deleted_is_interrupted_and_resumes_where_it_was_heard_of_last() {
     story_of_an_outage(async |lab| {
         let task = lab.submit(manifest("orphaned", &["--steps=4", "--step-time=100ms", LOST])).await;
+        let live = lab.submit(manifest("live", &["--steps=1000", "--step-time=100ms"]).and(watched())).await;
         task.journal().until_step(1, Duration::from_secs(20)).await;
         task.until_phase(Phase::Running, 20).await;
+        // Two reports in, and in the middle between two of them.
+        until_completed(&live, 60, 30).await;
+        let done = live.journal().steps().len();
+        live.journal().until_step(i64::try_from(done).expect("some") + 25, Duration::from_secs(10)).await;
         let node = node_of(&task);
         // With its node, kube-proxy ends as well.
         let all = Undo::by(&["cluster", "up"]);
         let kubelet = stop("kubelet");
         lab.touch("lost");
+        kill_all_of_pod(live.pods()[0].latest().metadata.uid.as_deref().expect("stored objects have one"));
         let nodes: Api<Node> = Api::all(lab.client.clone());
         nodes.delete(&node, &DeleteParams::default()).await.expect("delete the node");
         let deleted = Instant::now();
-        let status = given_up(&task, deleted).await;
+        let (status, status_of_live) = tokio::join!(given_up(&task, deleted), given_up(&live, deleted));
         assert_eq!(ends(&status), [(Outcome::Interrupted, "NodeLost")]);
+        assert_eq!(ends(&status_of_live), [(Outcome::Interrupted, "NodeLost")], "silent for a minute, and not hung");
         kubelet.now().await;
+        let resumed = live.journal().until("it resumes", Duration::from_secs(40), |entry| entry.attempt == 2).await;
+        let steps: Vec<_> = live.journal().all("step").into_iter().filter(|step| step.attempt == 1).collect();
+        let end = steps.last().expect("it did some");
+        let known = steps.iter().find(|step| step.step == resumed.step).expect("it did what it resumes from");
+        let lost = end.time.duration_since(known.time);
+        println!("it had done {} steps and resumes at {}: {lost:#} of work are lost", end.step, known.step);
+        assert!(lost <= LOST_WORK, "{lost:#}");
         let status = task.ends_as(Phase::Succeeded, 40).await;
         assert_eq!((status.totals.interruptions, status.totals.failures, status.retries), (1, 0, 0));
         assert_eq!(task.journal().all("start").len(), 2);
@@ -167,6 +202,29 @@ async fn a_machine_that_boots_again_interrupts_its_attempts() {
         assert_eq!(ends(&status), [(Outcome::Interrupted, "Unknown"), (Outcome::Completed, "")]);
         assert_eq!((status.totals.failures, status.retries), (0, 0));
         assert_eq!(task.journal().start_of(2).step, 2, "the report was not lost");
+    })
+    .await;
+}
+
+/// The kubelet keeps the pod, the operator believes what the API server said of the agent's token, and its writes fail.
+#[tokio::test]
+async fn an_api_server_that_is_away_for_longer_than_a_program_may_be_silent_ends_nothing() {
+    story_of_an_outage(async |lab| {
+        let task = lab.submit(manifest("unwritten", &["--steps=1000", "--step-time=1s"]).and(watched())).await;
+        until_completed(&task, 1, 40).await;
+        let all = Undo::by(&["cluster", "up"]);
+        let server = stop("kube-apiserver");
+        let stopped = Instant::now();
+        let done = task.journal().steps().last().copied().expect("it works");
+        let missed = done + i64::try_from(length_of_a_cut().as_secs()).expect("not so long");
+        task.journal().until_step(missed, length_of_a_cut()).await;
+        println!("it was away for {:?}", stopped.elapsed());
+        let started = Instant::now();
+        server.now().await;
+        until_completed(&task, missed, 60).await;
+        println!("the status knew of what had been done {:?} after its start", started.elapsed());
+        assert_undisturbed(&task);
+        all.now().await;
     })
     .await;
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     failure_examples::is_untold_kill_for_memory,
-    support::{Change, PodExt, manifest, message_of, story},
+    support::{Change, PodExt, container, manifest, message_of, story},
 };
 
 #[tokio::test]
@@ -70,6 +70,34 @@ async fn a_program_that_ends_well_though_its_child_was_killed_for_memory_is_done
         let attempt = &status.recent_attempts[0];
         assert_eq!((attempt.outcome, attempt.exit_code), (Outcome::Completed, Some(0)));
         assert_eq!((status.totals.attempts, status.totals.failures), (1, 0));
+    })
+    .await;
+}
+
+/// The most bytes of a result without an agent, in a pod of three containers.
+const LARGEST_RESULT: usize = 3 * 1024;
+
+#[tokio::test]
+async fn a_result_of_3_kib_arrives_beside_two_containers_and_of_a_larger_one_it_is_told_that_it_was_ignored() {
+    story(async |lab| {
+        let reports = |name: &str, bytes: usize| {
+            let frame = json!({ "data": "" }).to_string().len();
+            let result = json!({ "data": "x".repeat(bytes - frame) });
+            let rule = format!("end: ignore; report {}", json!({ "result": result, "done": true }));
+            let mut task = manifest(name, &["--steps=0", &rule]);
+            let containers = task["spec"]["template"]["spec"]["containers"].as_array_mut().expect("a list");
+            containers.extend(["one", "another"].map(|name| container(name, &["--steps=0"])));
+            task
+        };
+        let fits = lab.submit(reports("fits", LARGEST_RESULT)).await;
+        let larger = lab.submit(reports("larger", LARGEST_RESULT + 1)).await;
+        let status = fits.ends_as(Phase::Succeeded, 30).await;
+        assert_eq!(status.result.map(|result| result.to_string().len()), Some(LARGEST_RESULT));
+        let status = larger.ends_as(Phase::Succeeded, 30).await;
+        assert_eq!((status.result, status.totals.failures), (None, 0));
+        let words = lab.until_event_of("larger", "ReportIgnored").await;
+        assert!(words.contains("result has 3073 bytes, the limit is 3072"), "{words}");
+        assert_eq!(lab.events_of("fits", "ReportIgnored").await, 0);
     })
     .await;
 }

@@ -1,12 +1,14 @@
-//! What stories have the API server refuse in their namespace: by a policy, or since a webhook is away.
+//! What stories have the API server refuse in their namespace, by a policy or since a webhook is away, or add to pods.
 
 use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::api::{
     admissionregistration::v1::{
-        ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
+        MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+        ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
     },
     coordination::v1::Lease,
+    core::v1::Pod,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -90,12 +92,34 @@ pub(crate) async fn ask_webhook<'a>(lab: &'a Lab, address: &str, timeout_seconds
     Obstacle { lab, name, undo }
 }
 
+/// Has each new pod that has init containers get another one, before them, as a service mesh does; returns when it does. It
+/// is written in CEL.
+pub(crate) async fn inject(lab: &Lab, container: &str) -> Undo {
+    let name = short_name(lab);
+    let undo = undo("mutatingadmissionpolicybindings,mutatingadmissionpolicies", &name);
+    let add = format!(r#"[JSONPatch{{ op: "add", path: "/spec/initContainers/0", value: {container} }}]"#);
+    let policy = json!({ "metadata": metadata(&name), "spec": {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": { "namespaceSelector": only_in(lab), "resourceRules": [rule("", &["CREATE"], "pods")] },
+        "matchConditions": [{ "name": "has-others", "expression": "has(object.spec.initContainers)" }],
+        "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": add } }],
+    } });
+    let binding = json!({ "metadata": metadata(&name), "spec": { "policyName": name } });
+    create::<MutatingAdmissionPolicy>(lab, policy).await;
+    create::<MutatingAdmissionPolicyBinding>(lab, binding).await;
+    until_injected(lab).await;
+    undo
+}
+
 /// Takes away what runs of the tests left behind that were killed: it would hold their namespaces and pods for ever, and
 /// stories that look at the whole cluster would see them.
 pub(super) async fn remove_obstacles_of_killed_runs(client: &Client) {
     remove_left_behind::<ValidatingAdmissionPolicyBinding>(client).await;
     remove_left_behind::<ValidatingAdmissionPolicy>(client).await;
     remove_left_behind::<ValidatingWebhookConfiguration>(client).await;
+    remove_left_behind::<MutatingAdmissionPolicyBinding>(client).await;
+    remove_left_behind::<MutatingAdmissionPolicy>(client).await;
 }
 
 async fn remove_left_behind<K>(client: &Client)
@@ -157,6 +181,26 @@ async fn until_probed(lab: &Lab, name: &str, is_refused: bool) {
     let deadline = Instant::now() + limit;
     while leases.create(&dry_run, &probe).await.is_err() != is_refused {
         assert!(Instant::now() < deadline, "whether {name} refuses is not {is_refused} within {limit:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Likewise, with a pod that is not made.
+async fn until_injected(lab: &Lab) {
+    let container = |name: &str| json!({ "name": name, "image": "probe" });
+    let spec = json!({ "initContainers": [container("init")], "containers": [container("main")] });
+    let probe = json!({ "metadata": { "name": "probe" }, "spec": spec });
+    lab.until_pods_are_admitted(&probe).await;
+    let probe: Pod = serde_json::from_value(probe).expect("a pod");
+    let (pods, dry_run) = (lab.api::<Pod>(), PostParams { dry_run: true, ..PostParams::default() });
+    let limit = Duration::from_secs(15) * PATIENCE;
+    let deadline = Instant::now() + limit;
+    loop {
+        let made = pods.create(&dry_run, &probe).await.expect("such a pod is admitted");
+        if made.spec.and_then(|spec| spec.init_containers).is_some_and(|containers| containers.len() > 1) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "pods get no other container within {limit:?}");
         sleep(Duration::from_millis(100)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     env, fs,
     hash::{BuildHasher, RandomState},
-    net::TcpListener,
+    net::{IpAddr, SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{self, Output},
@@ -37,6 +37,7 @@ use super::{
     operator::OperatorProcess,
     outage::has_local_cluster,
     record::{Record, Recorder, Sightings},
+    relay::Relay,
     task::Task,
 };
 
@@ -65,11 +66,15 @@ pub(crate) struct Lab {
     operators: Cell<u32>,
     /// What operators of this story are told beside the usual.
     arguments: RefCell<Vec<String>>,
+    /// Where the operator takes reports, if it does.
+    reports: Cell<Option<SocketAddr>>,
     folder: PathBuf,
 }
 
 /// The image of the operator, with the agent.
 const OPERATOR_IMAGE: &str = "localhost/longtask:dev";
+/// The Secret with the certificate authority of reports.
+pub(super) const AUTHORITY: &str = "longtask-reports-ca";
 
 /// Tells a story in a lab, beside others.
 pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
@@ -80,9 +85,18 @@ pub(crate) async fn story(tell: impl AsyncFnOnce(&Lab)) {
 /// Tells a story beside others, whose operator takes reports of programs that run.
 pub(crate) async fn story_of_reports(tell: impl AsyncFnOnce(&Lab)) {
     let _beside_others = CLUSTER.read().await;
+    tell_in(Lab::open_for_reports().await, tell).await;
+}
+
+/// Likewise, and the way from the agents to the operator can be cut.
+pub(crate) async fn story_of_relayed_reports(tell: impl AsyncFnOnce(&Lab, &Relay)) {
+    let _beside_others = CLUSTER.read().await;
     let lab = Lab::open().await;
-    lab.take_reports().await;
-    tell_in(lab, tell).await;
+    let (agents, operator) = (lab.free_address().await, lab.free_address().await);
+    lab.keep_authority().await;
+    lab.take_reports(operator, agents);
+    let relay = Relay::start(agents, operator).await;
+    tell_in(lab, async |lab| tell(lab, &relay).await).await;
 }
 
 /// Tells a story while no other one runs.
@@ -91,12 +105,21 @@ pub(crate) async fn story_alone(tell: impl AsyncFnOnce(&Lab)) {
     tell_in_lab(tell).await;
 }
 
-/// Tells a story, alone, that takes a part of the cluster out of service. On another cluster than the local one it is
-/// skipped, which is said.
+/// Tells a story, alone, that takes a part of the cluster out of service; its operator takes reports of programs that run.
+/// On another cluster than the local one it is skipped, which is said.
 pub(crate) async fn story_of_an_outage(tell: impl AsyncFnOnce(&Lab)) {
     let _alone = CLUSTER.write().await;
     if has_local_cluster() {
-        tell_in_lab(tell).await;
+        tell_in(Lab::open_for_reports().await, tell).await;
+    }
+}
+
+/// Tells a story, beside others, for which a setting of the node is changed. On another cluster than the local one it is
+/// skipped, which is said.
+pub(crate) async fn story_of_the_node(tell: impl AsyncFnOnce(&Lab)) {
+    let _beside_others = CLUSTER.read().await;
+    if has_local_cluster() {
+        tell_in(Lab::open_for_reports().await, tell).await;
     }
 }
 
@@ -135,8 +158,18 @@ impl Lab {
             operator: RefCell::default(),
             operators: Cell::new(0),
             arguments: RefCell::default(),
+            reports: Cell::default(),
             folder,
         }
+    }
+
+    /// A lab whose operator takes reports of programs that run.
+    async fn open_for_reports() -> Self {
+        let lab = Self::open().await;
+        let address = lab.free_address().await;
+        lab.keep_authority().await;
+        lab.take_reports(address, address);
+        lab
     }
 
     /// Lets everything go, and fails if the record shows that an invariant did not hold.
@@ -192,28 +225,45 @@ impl Lab {
         OperatorProcess::start(&self.namespace, self.log_of_operator(number), &all)
     }
 
-    /// Has the operators of this story take reports, at an address of the node, and keep their certificate authority in the
-    /// story's namespace.
-    async fn take_reports(&self) {
+    /// Has the operators of this story keep the certificate authority of reports in the story's namespace.
+    pub(crate) async fn keep_authority(&self) {
+        let metadata = ObjectMeta { name: Some(AUTHORITY.into()), ..ObjectMeta::default() };
+        let authority = Secret { metadata, ..Secret::default() };
+        self.api::<Secret>().create(&PostParams::default(), &authority).await.expect("make an empty Secret");
+    }
+
+    /// Has the operators of this story take reports at one address, and agents post them to another one.
+    fn take_reports(&self, at: SocketAddr, posted_to: SocketAddr) {
+        *self.arguments.borrow_mut() = self.taking_reports(at, &[posted_to]);
+        self.reports.set(Some(at));
+    }
+
+    /// What an operator is told that takes reports at one address, while agents post them to these.
+    pub(crate) fn taking_reports(&self, at: SocketAddr, posted_to: &[SocketAddr]) -> Vec<String> {
+        let posted_to: Vec<_> = posted_to.iter().map(SocketAddr::to_string).collect();
+        vec![
+            format!("--agent-image={OPERATOR_IMAGE}"),
+            format!("--reports-listen={at}"),
+            format!("--reports-address={}", posted_to.join(",")),
+            format!("--lease-namespace={}", self.namespace),
+        ]
+    }
+
+    /// Where the operator takes reports.
+    pub(super) fn reports_address(&self) -> SocketAddr {
+        self.reports.get().expect("a story of reports")
+    }
+
+    /// An address of the node that pods can reach, and that is free now. An operator waits for it should somebody take it in
+    /// between.
+    pub(crate) async fn free_address(&self) -> SocketAddr {
         let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await.expect("list nodes");
         let addresses =
             nodes.iter().flat_map(|node| node.status.iter()).flat_map(|status| status.addresses.iter().flatten());
-        let node = addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address).next();
-        let node = node.expect("a node with an address");
-        // One that is free now. The operator waits for it should somebody take it in between.
-        let listener = TcpListener::bind((node.as_str(), 0)).expect("the node is this machine");
-        let address = listener.local_addr().expect("it listens");
-        let authority = Secret {
-            metadata: ObjectMeta { name: Some("longtask-reports-ca".into()), ..ObjectMeta::default() },
-            ..Secret::default()
-        };
-        self.api::<Secret>().create(&PostParams::default(), &authority).await.expect("make an empty Secret");
-        *self.arguments.borrow_mut() = vec![
-            format!("--agent-image={OPERATOR_IMAGE}"),
-            format!("--reports-listen={address}"),
-            format!("--reports-address={address}"),
-            format!("--lease-namespace={}", self.namespace),
-        ];
+        let internal = addresses.filter(|address| address.type_ == "InternalIP").map(|address| &address.address).next();
+        let node: IpAddr = internal.and_then(|address| address.parse().ok()).expect("a node with an address");
+        let listener = TcpListener::bind((node, 0)).expect("the node is this machine");
+        listener.local_addr().expect("it listens")
     }
 
     fn log_of_operator(&self, number: u32) -> PathBuf {
@@ -247,6 +297,14 @@ impl Lab {
         let reconciles = operator.reconciles().await;
         self.operator.replace(Some(operator));
         reconciles
+    }
+
+    /// How many reports the operator has answered in this way.
+    pub(crate) async fn operators_answers(&self, result: &str) -> u64 {
+        let operator = self.operator.take().expect("the operator runs");
+        let answers = operator.answers(result).await;
+        self.operator.replace(Some(operator));
+        answers
     }
 
     /// What the operators of the story have logged.

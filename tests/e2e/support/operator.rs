@@ -60,8 +60,18 @@ impl OperatorProcess {
 
     /// How often it has looked at a task.
     pub(crate) async fn reconciles(&self) -> u64 {
+        self.sum_of("longtask_reconciles_total").await
+    }
+
+    /// How many reports it has answered in this way.
+    pub(crate) async fn answers(&self, result: &str) -> u64 {
+        self.sum_of(&format!("longtask_reports_total{{result=\"{result}\"}}")).await
+    }
+
+    /// The sum of its counters whose names begin in this way.
+    async fn sum_of(&self, begin: &str) -> u64 {
         let metrics = self.get("/metrics").await;
-        let counts = metrics.lines().filter(|line| line.starts_with("longtask_reconciles_total"));
+        let counts = metrics.lines().filter(|line| line.starts_with(begin));
         counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     io::Write as _,
+    os::unix::fs::MetadataExt,
     process::{Command, Output},
     thread,
 };
@@ -39,14 +40,21 @@ impl Drop for Undo {
     }
 }
 
-fn run(command: &[String]) -> Output {
+pub(super) fn run(command: &[String]) -> Output {
     let (program, arguments) = command.split_first().expect("a command has a name");
     let output = Command::new(program).args(arguments).output();
     output.unwrap_or_else(|error| panic!("{program} cannot be run, make puts it into PATH: {error}"))
 }
 
-fn assert_ended_well(output: &Output) {
+pub(super) fn assert_ended_well(output: &Output) {
     assert!(output.status.success(), "{output:?}");
+}
+
+/// A command that root must run.
+pub(super) fn as_root(command: &[&str]) -> Vec<String> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let sudo = ["sudo", "--non-interactive"].into_iter().filter(|_| !is_root);
+    sudo.chain(command.iter().copied()).map(str::to_owned).collect()
 }
 
 /// Whether the cluster is the one of `make cluster-up`, whose components can be stopped; it is repaired on the way.
@@ -71,30 +79,12 @@ pub(crate) fn stop(component: &str) -> Undo {
     started_again
 }
 
-/// Kills everything that runs for a pod, as the loss of its node would: its processes, and the runtime's own that looks
-/// after them.
-pub(crate) fn kill_all_of_pod(uid: &str) {
-    let in_pod: Vec<String> = fs::read_dir("/proc")
-        .expect("a Linux machine")
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|pid| pid.parse::<u32>().is_ok())
-        .filter(|pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(uid)))
-        .collect();
-    assert!(!in_pod.is_empty(), "nothing runs for pod {uid}");
-    let parents = in_pod.iter().filter_map(|pid| parent(pid)).filter(|pid| name(pid).starts_with("containerd-shim"));
-    let mut kill: Vec<String> = vec!["kill".into(), "-KILL".into()];
-    kill.extend(parents.collect::<std::collections::BTreeSet<_>>());
-    kill.extend(in_pod.iter().cloned());
-    assert_ended_well(&run(&kill));
-}
-
-fn parent(pid: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
-    Some(line.trim().to_owned())
-}
-
-fn name(pid: &str) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
+/// Sets a kernel parameter of the local cluster's node.
+pub(crate) fn set_on_the_node(parameter: &str, value: &str) -> Undo {
+    let setting = |value: &str| as_root(&["sysctl", "--quiet", "--write", &format!("{parameter}={value}")]);
+    let path = format!("/proc/sys/{}", parameter.replace('.', "/"));
+    let before = fs::read_to_string(path).expect("a parameter of the kernel");
+    let set_back = Undo(setting(before.trim()));
+    assert_ended_well(&run(&setting(value)));
+    set_back
 }

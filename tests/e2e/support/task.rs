@@ -21,6 +21,9 @@ use super::{
 
 /// The image of `tests/e2e/program`.
 pub(crate) const PROGRAM: &str = "localhost/longtask-e2e-program:dev";
+/// The same program in an image with another user: one with that number, and root.
+pub(crate) const PROGRAM_OF_USER_1000: &str = "localhost/longtask-e2e-program:user-1000";
+pub(crate) const PROGRAM_OF_ROOT: &str = "localhost/longtask-e2e-program:root";
 
 /// A task that runs the program with these arguments, in segments of a minute unless the manifest is changed.
 pub(crate) fn manifest(name: &str, arguments: &[&str]) -> Value {
@@ -176,7 +179,7 @@ pub(crate) fn message_of(status: &LongTaskStatus, type_: ConditionType) -> Optio
 /// Gives the first container a journal on the node, if it runs the program.
 fn add_journal(pod: &mut Value, task: &str, lab: &Lab) {
     let main = &mut pod["containers"][0];
-    if main["image"] != PROGRAM {
+    if ![PROGRAM, PROGRAM_OF_USER_1000, PROGRAM_OF_ROOT].iter().any(|program| main["image"] == *program) {
         return;
     }
     if let Some(arguments) = main["args"].as_array_mut() {
