@@ -166,7 +166,8 @@ endif
 
 ##@ On a cluster
 
-IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) examples/shell/image.yaml
+IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
+	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
 # What each stage of `make test` waits for. The simulation takes only what the others leave (`nice`). The stories on the
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
@@ -179,7 +180,7 @@ test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the
 ci: ## the same and licences: what continuous integration runs
 	@tests/stages.sh deny $(STAGES)
 
-images: $(TOOL) ## build the images of the operator and the test program, and put them on the cluster
+images: $(TOOL) ## build the images of the operator, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
 e2e: $(TOOL) ## run the tests on the cluster that KUBECONFIG names; it needs the images
@@ -222,7 +223,7 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- report
 
-demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction and an operator restart
+demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node
 	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     backoff::{assert_delays, assert_starts_follow_the_delays},
-    support::{PodExt, PodHistory, Task, message_of, story},
+    support::{PodExt, PodHistory, Task, message_of, story, story_of_reports},
 };
 
 fn example(yaml: &str) -> Value {
@@ -88,13 +88,13 @@ async fn the_poison_record_is_held_for_a_human_who_has_it_skipped() {
 
 #[tokio::test]
 async fn work_on_a_spot_node_goes_on_from_its_last_step_whenever_it_is_taken_away() {
-    story(async |lab| {
+    story_of_reports(async |lab| {
         let task = lab.submit(example(include_str!("../../examples/failures/spot.yaml"))).await;
         let pods: Api<Pod> = lab.api();
         for attempt in 1..=2 {
             let runs = |pod: &Pod| pod.containers().any(|container| container.started == Some(true));
             task.until_pod(attempt, "runs", 30, runs).await;
-            // Some steps; it tells of them only when it ends.
+            // Some steps; of the last ones it tells when it ends.
             tokio::time::sleep(std::time::Duration::from_secs(2)).await;
             pods.evict(&format!("spot-{attempt}"), &EvictParams::default()).await.expect("evict the pod");
         }
