@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The demo: an import that takes several pods, one of which is evicted while the operator is restarted under another,
-# and a check that every row arrived exactly once. `make demo` calls it when there is a cluster that has
+# The demo: an import that takes several pods. One is evicted, the operator is restarted under another, and the node of a
+# third dies. Then a check that every row arrived exactly once. `make demo` calls it when there is a cluster that has
 # the images, with PATH and KUBECONFIG set.
 set -euo pipefail
 
@@ -10,7 +10,8 @@ task=import-unicode
 volume=longtask-example-import
 system=longtask-system
 database=/var/tmp/longtask-example-import/characters.sqlite # on the node; see examples/import/longtask.yaml
-limit=300                                                    # seconds for the whole import
+rows_per_second=500                                          # as that file says, too
+limit=400                                                    # seconds for the whole import
 
 scratch=$(mktemp -d)
 source=$scratch/UnicodeData.txt
@@ -49,6 +50,7 @@ say() {
 finish() {
     local code=$?
     trap - EXIT
+    if [[ -n ${lost-} && -z ${revived-} ]]; then cluster up >&2 || true; fi
     if [[ $code -ne 0 && -n ${installed-} ]]; then
         title 'What the cluster says:' >&2
         {
@@ -106,12 +108,13 @@ fetch_source() {
 
 declare -A attempts=() # number -> segment|outcome|reason|exit code|started|finished|checkpoint
 declare -A events=()   # what has been shown
-phase='' segment='' attempt='' state='' pod='' shown='' running_since=0
-evicted='' restarted=''
+phase='' segment='' attempt='' state='' pod='' progress='' shown='' running_since=0
+moves=0 # how often the status has changed its progress while a pod worked
+evicted='' restarted='' lost='' lost_at=0 revived='' lost_seconds=''
 
 # look: reads where the task stands, and remembers the attempts that ended (the status keeps the last five).
 look() {
-    local answer line number rest progress retries was="$attempt $state"
+    local answer line number rest retries was="$attempt $state" before=$progress
     answer=$(kubectl get longtask "$task" -n "$namespace" -o jsonpath='{.status.phase}|{.status.segment}|{.status.progress.summary}|{.status.retries}|{.status.currentAttempt.number}|{.status.currentAttempt.state}|{.status.currentAttempt.podName}{"\n"}{range .status.recentAttempts[*]}{.number}|{.segment}|{.outcome}|{.reason}|{.exitCode}|{.startedAt}|{.finishedAt}|{.checkpointSequence}{"\n"}{end}') || return 0
     {
         IFS='|' read -r phase segment progress retries attempt state pod
@@ -119,7 +122,11 @@ look() {
             [[ -z $number ]] || attempts[$number]=$rest
         done
     } <<< "$answer"
-    [[ $was == "$attempt $state" ]] || running_since=$SECONDS
+    if [[ $was != "$attempt $state" ]]; then
+        running_since=$SECONDS
+    elif [[ $state == Running && $progress != "$before" ]]; then
+        moves=$((moves + 1))
+    fi
     line=$(printf '%-15s %-10s %7s   %-17s %7s' "$task" "$phase" "$segment" "${progress:--}" "${retries:-0}")
     if [[ -n $phase && $line != "$shown" ]]; then
         shown=$line
@@ -140,7 +147,7 @@ listen() {
         -o jsonpath='{range .items[*]}{.metadata.uid}/{.count}/{.series.count}|{.type}|{.reason}|{.message}{"\n"}{end}')
 }
 
-# disturb: in the second segment the pod is evicted, in the third the operator is restarted.
+# disturb: in the second segment the pod is evicted, in the third the operator is restarted, in the fourth the node dies.
 disturb() {
     [[ $state == Running ]] && ((SECONDS - running_since >= 5)) || return 0
     if [[ -z $evicted && $segment -ge 2 ]]; then
@@ -154,7 +161,59 @@ disturb() {
         say ">>> restarting the operator while $pod works (kubectl rollout restart)"
         restart_operator > "$scratch/restart.log" 2>&1 &
         restarting=$!
+    elif [[ -n $ours && -n $restarted && -z $lost && $segment -ge 4 ]] && ((SECONDS - running_since >= 9)); then
+        lose_node
     fi
+}
+
+# lose_node: what the loss of a machine is to a cluster. Its kubelet says no more, the program is dead, and somebody who
+# knows that deletes the Node. The operator's pod was there as well.
+lose_node() {
+    local node uid
+    node=$(kubectl get pod "$pod" -n "$namespace" -o jsonpath='{.spec.nodeName}')
+    uid=$(kubectl get pod "$pod" -n "$namespace" -o jsonpath='{.metadata.uid}')
+    say ">>> the node of $pod dies (kubelet stopped, processes killed, Node $node deleted)"
+    lost=$attempt lost_at=$SECONDS
+    cluster stop kubelet > "$scratch/log" 2>&1
+    kill_pod "$uid"
+    kubectl delete node "$node" --wait=false > "$scratch/log"
+    say "    the cluster waits for most of a minute before it gives up what was there"
+}
+
+# kill_pod UID: kills what runs of a pod, on this machine.
+kill_pod() {
+    local group root=()
+    ((EUID == 0)) || root=(sudo)
+    for group in /proc/[0-9]*/cgroup; do
+        if grep -qs -e "$1" "$group"; then
+            group=${group#/proc/}
+            "${root[@]}" kill -KILL "${group%/cgroup}" 2> /dev/null || true
+        fi
+    done
+}
+
+# recover: the node comes back, empty, once its pods are given up; then the next pod says what was lost.
+recover() {
+    [[ -n $lost ]] || return 0
+    if [[ -z $revived && (-n ${attempts[$lost]-} || $((SECONDS - lost_at)) -gt 90) ]]; then
+        revived=yes
+        say ">>> another node takes its place (here it is the same one, empty)"
+        cluster up > "$scratch/revive.log" 2>&1 &
+        reviving=$!
+    elif [[ -n $revived && -z $lost_seconds && $attempt -gt $lost && $state == Running ]]; then
+        tell_loss
+    fi
+}
+
+# tell_loss: what the operator had heard of, and what the program finds done.
+tell_loss() {
+    local told found
+    told=$(kubectl get pod "$pod" -n "$namespace" -o jsonpath='{.spec.containers[0].env[?(@.name=="LONGTASK_CHECKPOINT")].value}')
+    told=${told//[^0-9]/}
+    found=$(kubectl logs "$pod" -n "$namespace" -c main | sed -n 's/^going on behind line \([0-9]*\) .*/\1/p')
+    [[ -n $told && -n $found ]] || return 0
+    lost_seconds=$(((found - told + rows_per_second - 1) / rows_per_second))
+    say "    $pod is told of row $told, and finds $found in the database: the node took $lost_seconds s of work with it"
 }
 
 follow() {
@@ -169,6 +228,7 @@ follow() {
                 ;;
         esac
         disturb
+        recover
         sleep 1
     done
     fail "the import did not end within $limit s"
@@ -206,12 +266,22 @@ expect() {
     fi
 }
 
+# expect_within WHAT HAVE LEAST MOST
+expect_within() {
+    if [[ -n $2 ]] && (($2 >= $3 && $2 <= $4)); then
+        printf '  ok   %-44s %s\n' "$1" "$2"
+    else
+        printf '  NOT  %-44s %s, want %s to %s\n' "$1" "${2:-nothing}" "$3" "$4"
+        mismatches=$((mismatches + 1))
+    fi
+}
+
 status() { kubectl get longtask "$task" -n "$namespace" -o jsonpath="{.status.$1}"; }
 
 outcome_of() {
-    local _ outcome
-    IFS='|' read -r _ outcome _ <<< "${attempts[${1:-0}]-}"
-    echo "$outcome"
+    local _ outcome reason
+    IFS='|' read -r _ outcome reason _ <<< "${attempts[${1:-0}]-}"
+    echo "$outcome${reason:+ ($reason)}"
 }
 
 judge() {
@@ -223,8 +293,13 @@ judge() {
         dump_database > "$scratch/dump"
         expect 'the database itself, dumped and compared' "$(cmp "$scratch/dump" "$source" 2>&1 && echo equal)" equal
     fi
-    expect 'how the evicted attempt ended' "$(outcome_of "$evicted")" Interrupted
+    expect 'how the evicted attempt ended' "$(outcome_of "$evicted")" 'Interrupted (Evicted)'
     expect 'how the one under the operator restart ended' "$(outcome_of "$restarted")" TimeLimit
+    if [[ -n $ours ]]; then
+        expect 'how the one on the lost node ended' "$(outcome_of "$lost")" 'Interrupted (NodeLost)'
+        expect_within 'seconds of work that it took with it' "$lost_seconds" 0 10
+    fi
+    expect_within 'times that progress moved while a pod worked' "$moves" 6 100
     expect 'attempts, says the task' "$(status totals.attempts)" "${#attempts[@]}"
     expect 'number of the last, so none is missing' "$(status currentAttempt.number)" "${#attempts[@]}"
     expect 'failures' "$(status totals.failures)" 0
@@ -245,6 +320,10 @@ for tool in kubectl helm apt-get dpkg-deb; do
     command -v "$tool" > /dev/null || fail "$tool is not in PATH: run 'make demo', which installs what is missing"
 done
 
+# The node of a cluster of somebody else is not ours to take.
+ours=''
+if command -v cluster > /dev/null && cluster start kubelet > "$scratch/log" 2>&1; then ours=yes; fi
+
 title 'Preparing'
 cd "$root"
 step 'the source of the data, for the check' fetch_source
@@ -252,7 +331,7 @@ step 'the operator, with Helm' install_operator
 installed=yes
 step 'an empty namespace' prepare_namespace
 
-title "The import: $(wc -l < "$source") rows, 500 in a second, and no pod lives longer than 15 seconds"
+title "The import: $(wc -l < "$source") rows, $rows_per_second in a second, heard of every 5 s. No pod lives longer than 15 s"
 printf '  in another terminal: kubectl get longtask -n %s --watch\n\n' "$namespace"
 touch "$scratch/began"
 applied=$SECONDS
@@ -260,6 +339,7 @@ kubectl apply -n "$namespace" -f examples/import/longtask.yaml > "$scratch/log"
 printf '  time  %-15s %-10s %7s   %-17s %7s\n' NAME PHASE SEGMENT PROGRESS RETRIES
 follow
 [[ -z ${restarting-} ]] || wait "$restarting" || fail "the operator did not come back: $(cat "$scratch/restart.log")"
+[[ -z ${reviving-} ]] || wait "$reviving" || fail "the node did not come back: $(cat "$scratch/revive.log")"
 kubectl wait "longtask/$task" -n "$namespace" --for=condition=Complete --timeout=10s > "$scratch/log" 2>&1 \
     || fail "the import ended as $phase: $(status lastFailure.message)"
 wall=$((SECONDS - applied))
