@@ -219,8 +219,10 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
 	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
 	cargo bench --locked --bench cluster -- start --runs $(RUNS) --count $(or $(COUNT),300)
-	cargo bench --locked --bench cluster -- chains chains-argo killed --runs $(RUNS) --count $(or $(COUNT),250)
+	cargo bench --locked --bench cluster -- chains chains-live chains-argo killed --runs $(RUNS) --count $(or $(COUNT),250)
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- reports --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- lag pod-start --runs $(RUNS)
 	cargo bench --locked --bench cluster -- report
 
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node

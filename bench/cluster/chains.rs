@@ -1,5 +1,5 @@
-//! B3: chains of segments: hand-over and writes per segment, also as retries of Argo Workflows. B7: the same while
-//! the operator is killed every 10 s.
+//! B3: chains of segments: hand-over and writes per segment, also with an agent in each pod, and as retries of Argo
+//! Workflows. B7: the same while the operator is killed every 10 s.
 
 use std::time::{Duration, Instant};
 
@@ -20,16 +20,34 @@ const KILLED_EVERY: Duration = Duration::from_secs(10);
 /// How long all chains may take.
 const LIMIT: Duration = Duration::from_hours(1);
 
-pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, is_killed: bool) -> Result<()> {
+/// What is special about chains.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chains {
+    /// Nothing.
+    Plain,
+    /// Each pod has an agent, which kwok plays: it never posts.
+    Live,
+    /// The operator is killed again and again.
+    Killed,
+}
+
+pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, chains: Chains) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     let started = Started::now(rig).await?;
-    let operator = rig.start_operator()?;
+    let operator = match chains {
+        Chains::Live => rig.start_operator_with_reports().await?,
+        Chains::Plain | Chains::Killed => rig.start_operator()?,
+    };
     let run = load::about(run);
-    load.create(count, |number| load::chain(&format!("chain-{number}"), &run, SEGMENTS)).await?;
+    let chain = |number: usize| {
+        let chain = load::chain(&format!("chain-{number}"), &run, SEGMENTS);
+        if chains == Chains::Live { load::live(chain, 30) } else { chain }
+    };
+    load.create(count, chain).await?;
     let ended = load.until_ended(count, LIMIT);
     let mut kills = 0;
-    let operator = if is_killed {
+    let operator = if chains == Chains::Killed {
         let mut operator = Some(operator);
         let mut ended = std::pin::pin!(ended);
         while let Err(_elapsed) = tokio::time::timeout(KILLED_EVERY, &mut ended).await {
@@ -44,7 +62,7 @@ pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, is_killed: bool) ->
     };
     let mut figures = started.until_now(rig, count, &operator).await?;
     figures.push(name("operator kills", f64::from(kills)));
-    if is_killed {
+    if chains == Chains::Killed {
         figures.retain(|(name, _)| !name.starts_with("controller")); // those of the last of many
     } else {
         let segments = (count * SEGMENTS) as f64;
@@ -55,7 +73,12 @@ pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, is_killed: bool) ->
             figures.push(name(&format!("hand-over, operator's share {title} at most, ms"), 1000.0 * bound));
         }
     }
-    Run::of(if is_killed { "killed" } else { "chains" }, "LongTask", figures).record()?;
+    let (scenario, side) = match chains {
+        Chains::Plain => ("chains", "LongTask"),
+        Chains::Live => ("chains", "LongTask with an agent"),
+        Chains::Killed => ("killed", "LongTask"),
+    };
+    Run::of(scenario, side, figures).record()?;
     drop((manager, operator));
     Ok(())
 }

@@ -1,12 +1,7 @@
 //! B6: two minutes of work whose pod is evicted again and again, on the real kubelet: as a LongTask, as a Job that does not
 //! count evictions as failures, with and without a volume for what it has done, and as a step that Argo tries again, with one.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::future;
@@ -20,11 +15,13 @@ use serde_json::{Value, json};
 use crate::{
     argo,
     figures::{Run, Writes, name},
+    journals::Journals,
     load::Load,
     rig::{Local, delete_namespace, until},
 };
 
 const NAMESPACE: &str = "bench-evicted";
+const JOURNAL: &str = "work.jsonl";
 /// Of a second each.
 const STEPS: usize = 120;
 /// How long the program runs before each eviction, in seconds: drawn once, exponential with a mean of 20 s. Together less
@@ -61,22 +58,17 @@ impl Side {
         }
     }
 
-    fn manifest(self, journals: &str) -> Value {
+    fn manifest(self, journals: &Journals) -> Value {
         let resume = match self {
             Self::LongTask => "report",
             Self::JobWithVolume | Self::ArgoWithVolume => "journal",
             Self::Job => "none",
         };
-        let container = json!({
-            "name": "main", "image": "localhost/longtask-e2e-program:dev", "command": ["/bin/program"],
-            "args": [format!("--steps={STEPS}"), "--journal=/journals/work.jsonl", format!("--resume={resume}")],
-            "volumeMounts": [{ "name": "journals", "mountPath": "/journals" }],
-        });
-        let volumes = json!([{ "name": "journals", "hostPath": { "path": journals, "type": "Directory" } }]);
+        let arguments = [format!("--steps={STEPS}"), format!("--resume={resume}")];
+        let mut pod = journals.pod_spec(JOURNAL, &arguments.each_ref().map(String::as_str));
         if matches!(self, Self::ArgoWithVolume) {
-            return argo::tried_again("work", &container, &volumes);
+            return argo::tried_again("work", &pod["containers"][0], &pod["volumes"]);
         }
-        let mut pod = json!({ "automountServiceAccountToken": false, "containers": [container], "volumes": volumes });
         if matches!(self, Self::LongTask) {
             return json!({
                 "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "work" },
@@ -108,21 +100,14 @@ pub(crate) async fn evicted(local: &Local) -> Result<()> {
 
 async fn measure(client: &Client, side: Side) -> Result<()> {
     let load = side.load(client).await?;
-    let journals = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench/journals"));
-    if journals.exists() {
-        fs::remove_dir_all(&journals)?;
-    }
-    fs::create_dir_all(&journals)?;
-    // The program is nobody.
-    fs::set_permissions(&journals, fs::Permissions::from_mode(0o777))?;
-    let manifest = side.manifest(&journals.display().to_string());
+    let journals = Journals::new()?;
+    let manifest = side.manifest(&journals);
     let before = Writes::now(client).await?;
     let began = Instant::now();
     load.create(1, |_| manifest.clone()).await?;
     future::try_join(evict_again_and_again(client), load.until_ended(1, Duration::from_mins(20))).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let steps = fs::read_to_string(journals.join("work.jsonl"))?;
-    let steps = steps.lines().filter(|line| line.contains(r#""event":"step""#)).count();
+    let steps = journals.read(JOURNAL)?.into_iter().filter(|entry| entry.event == "step").count();
     let is_idle_noise = |what: &str| what.contains("leases") || what.contains("nodes");
     let writes = Writes::now(client).await?.since(&before);
     let pods = writes.get("POST pods").copied().unwrap_or_default();

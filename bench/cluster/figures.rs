@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use kube::Client;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,18 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// All that run under a name.
+    pub(crate) fn all_named(name: &str) -> Result<Vec<Self>> {
+        let ids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let is_named = |id: &u32| fs::read_to_string(format!("/proc/{id}/comm")).is_ok_and(|of| of.trim() == name);
+        Ok(ids.filter(is_named).map(|id| Self { id }).collect())
+    }
+
+    /// The size of the file that it was started from, in MiB.
+    pub(crate) fn program_size(self) -> Result<f64> {
+        Ok(fs::metadata(format!("/proc/{}/exe", self.id))?.len() as f64 / 1024.0 / 1024.0)
+    }
+
     /// The time that it has used of all processors together.
     pub(crate) fn cpu(self) -> Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id))?;
@@ -114,6 +127,12 @@ impl Run {
         writeln!(file, "{}", serde_json::to_string(self)?)?;
         Ok(())
     }
+}
+
+/// The time to the millisecond, as the programs in pods have it.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 pub(crate) fn results_folder() -> PathBuf {

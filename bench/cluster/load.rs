@@ -129,10 +129,21 @@ pub(crate) fn about(seconds: u32) -> Value {
 
 /// A task whose pods are as these annotations say; see stages.yaml.
 pub(crate) fn task_of(name: &str, annotations: &Value) -> Value {
+    task_with(name, &template(annotations, None))
+}
+
+/// A task whose pods are made from that.
+pub(crate) fn task_with(name: &str, template: &Value) -> Value {
     json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": name },
-        "spec": { "segment": { "duration": "1h" }, "template": template(annotations, None) },
+        "spec": { "segment": { "duration": "1h" }, "template": template },
     })
+}
+
+/// The task, but its program reports while it runs: the status is written every so many seconds at most.
+pub(crate) fn live(mut task: Value, interval: u32) -> Value {
+    task["spec"]["reporting"] = json!({ "mode": "Live", "interval": format!("{interval}s") });
+    task
 }
 
 /// A Job of one pod that runs that long.

@@ -4,20 +4,27 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 
+mod agents;
 mod argo;
 mod chains;
 mod evicted;
 mod figures;
+mod journals;
+mod lag;
 mod live;
 mod load;
 mod operator;
+mod pod_start;
 mod pods;
 mod queued;
 mod report;
+mod reports;
 mod rig;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+
+use crate::chains::Chains;
 
 /// What is asked of the benchmark.
 #[derive(Parser)]
@@ -46,6 +53,8 @@ enum Scenario {
     QueuedJobs,
     /// Chains of 20 segments.
     Chains,
+    /// The same with agents in their pods.
+    ChainsLive,
     /// The same as retries of Argo Workflows.
     ChainsArgo,
     /// The same, while the operator is killed every 10 s.
@@ -56,6 +65,12 @@ enum Scenario {
     Waiting,
     /// From a task to its pod.
     Start,
+    /// Programs that report while they run.
+    Reports,
+    /// From a line in the report file to the status, on the real kubelet: at most 100 programs.
+    Lag,
+    /// From a pod to its program with and without an agent, on the real kubelet: at most 50 of each.
+    PodStart,
     /// Work that is evicted again and again, on the real kubelet, beside the same as a Job.
     Evicted,
     /// None: writes docs/benchmarks.md.
@@ -69,12 +84,14 @@ async fn main() -> Result<()> {
         return report::report();
     }
     let (with_kubelet, on_rig): (Vec<Scenario>, Vec<Scenario>) =
-        arguments.scenarios.iter().copied().partition(|scenario| matches!(scenario, Scenario::Evicted));
+        arguments.scenarios.iter().copied().partition(|scenario| scenario.needs_kubelet());
     if !with_kubelet.is_empty() {
         let local = rig::Local::up().await?;
         for run in 1..=arguments.runs {
-            println!("run {run} of {}", arguments.runs);
-            evicted::evicted(&local).await?;
+            for &scenario in &with_kubelet {
+                println!("run {run} of {}", arguments.runs);
+                with_the_kubelet(scenario, &local, arguments.count).await?;
+            }
         }
     }
     for run in 1..=arguments.runs {
@@ -89,18 +106,37 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
+impl Scenario {
+    /// Whether it is of real pods.
+    fn needs_kubelet(self) -> bool {
+        matches!(self, Self::Evicted | Self::Lag | Self::PodStart)
+    }
+}
+
+async fn with_the_kubelet(scenario: Scenario, local: &rig::Local, count: usize) -> Result<()> {
+    match scenario {
+        Scenario::Lag => lag::lag(local, count.min(lag::MOST)).await,
+        Scenario::PodStart => pod_start::pod_start(local, count.min(pod_start::MOST)).await,
+        _ => evicted::evicted(local).await,
+    }
+}
+
 async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Result<()> {
     let rig = rig::Rig::set_up().await?;
     let Arguments { count, runs, run, .. } = *arguments;
     match scenario {
         Scenario::Queued => queued::tasks(&rig, count).await,
         Scenario::QueuedJobs => queued::jobs(&rig, count).await,
-        Scenario::Chains => chains::tasks(&rig, count, run, false).await,
+        Scenario::Chains => chains::tasks(&rig, count, run, Chains::Plain).await,
+        Scenario::ChainsLive => chains::tasks(&rig, count, run, Chains::Live).await,
         Scenario::ChainsArgo => chains::workflows(&rig, count, run).await,
-        Scenario::Killed => chains::tasks(&rig, count, run, true).await,
+        Scenario::Killed => chains::tasks(&rig, count, run, Chains::Killed).await,
         Scenario::Live => live::live(&rig, count, runs).await,
         Scenario::Waiting => live::waiting(&rig, count, runs).await,
         Scenario::Start => live::start_of_a_task(&rig, count).await,
-        Scenario::Evicted | Scenario::Report => unreachable!("they need no rig"),
+        Scenario::Reports => reports::reports(&rig, count).await,
+        Scenario::Evicted | Scenario::Lag | Scenario::PodStart | Scenario::Report => {
+            unreachable!("they need no rig")
+        }
     }
 }

@@ -28,7 +28,7 @@ struct Target {
     tasks: f64,
 }
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 16] = [
     Target {
         what: "hand-over, operator's share, p50",
         scenario: "chains",
@@ -84,6 +84,78 @@ const TARGETS: [Target; 7] = [
         at_most: 250.0,
         unit: "ms",
         tasks: 0.0,
+    },
+    Target {
+        what: "10,000 programs that report: status writes per second",
+        scenario: "reports",
+        figure: "with news: status writes per second",
+        at_most: 50.0,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same, after 30 s without an operator",
+        scenario: "reports",
+        figure: "after a restart: status writes per second",
+        at_most: 50.0,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same, with nothing new: writes in a minute",
+        scenario: "reports",
+        figure: "without news: writes in a minute",
+        at_most: 0.0,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: resident memory",
+        scenario: "reports",
+        figure: "memory, MiB",
+        at_most: 200.0,
+        unit: "MiB",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: cores for a post of each in 30 s",
+        scenario: "reports",
+        figure: "every 30 s whatever is answered: cpu, cores",
+        at_most: 0.4,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "from a reported line to the status, interval of 5 s, 100 programs, p99",
+        scenario: "lag",
+        figure: "line to status p99, s",
+        at_most: 7.0,
+        unit: "s",
+        tasks: 100.0,
+    },
+    Target {
+        what: "memory of an agent",
+        scenario: "lag",
+        figure: "agent memory, most, MiB",
+        at_most: 12.0,
+        unit: "MiB",
+        tasks: 100.0,
+    },
+    Target {
+        what: "what the agent adds to the operator's image",
+        scenario: "lag",
+        figure: "size of the agent's program, MiB",
+        at_most: 8.0,
+        unit: "MiB",
+        tasks: 0.0,
+    },
+    Target {
+        what: "what an agent adds to the start of a pod, median",
+        scenario: "pod-start",
+        figure: "an agent adds p50, s",
+        at_most: 0.5,
+        unit: "s",
+        tasks: 50.0,
     },
 ];
 

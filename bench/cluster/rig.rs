@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::{
     api::{
         authentication::v1::TokenRequest,
-        core::v1::{Namespace, Node, ServiceAccount},
+        core::v1::{Namespace, Node, Secret, ServiceAccount},
         rbac::v1::ClusterRoleBinding,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -42,6 +42,11 @@ const NODES: usize = 50;
 const NODES_OF_KWOK: &str = "bench.longtask.dev/node=kwok";
 /// The namespace that the operator's account is in.
 pub(crate) const OPERATOR_NAMESPACE: &str = "bench-operator";
+
+/// The image with the agent: the operator's, which `make images` puts on the node.
+const AGENT_IMAGE: &str = "localhost/longtask:dev";
+/// Where reports are taken.
+const REPORTS_PORT: u16 = 18443;
 
 /// The limits that every client of the control plane has, ours and the peers' alike.
 const LIMITS: [&str; 2] = ["--kube-api-qps=1000", "--kube-api-burst=1000"];
@@ -126,6 +131,11 @@ impl Local {
         self.start_operator_as(&self.kubeconfig, &[])
     }
 
+    /// The same, which takes reports of programs that run.
+    pub(crate) async fn start_operator_with_reports(&self) -> Result<Running> {
+        self.start_operator_as(&self.kubeconfig, &self.taking_reports().await?)
+    }
+
     /// The controller of Argo Workflows, with the same rights.
     pub(crate) fn start_argo(&self) -> Result<Running> {
         argo::start(&self.kubeconfig, &self.log("argo"))
@@ -135,6 +145,19 @@ impl Local {
         let line = ["run", "--listen", LISTEN, "--log=warn"].map(str::to_owned);
         let program = Path::new(env!("CARGO_BIN_EXE_longtask"));
         Running::start(program, &[&line, more].concat(), &[], &self.log("longtask"), kubeconfig)
+    }
+
+    /// What an operator is told that takes reports, at an address of the node.
+    async fn taking_reports(&self) -> Result<Vec<String>> {
+        let node = Api::<Node>::all(self.client.clone()).get("local").await?;
+        let addresses = node.status.and_then(|status| status.addresses).unwrap_or_default();
+        let node = addresses.into_iter().find(|address| address.type_ == "InternalIP").context("it has an address")?;
+        let address = format!("{}:{REPORTS_PORT}", node.address);
+        Ok(vec![
+            format!("--agent-image={AGENT_IMAGE}"),
+            format!("--reports-listen={address}"),
+            format!("--reports-address={address}"),
+        ])
     }
 
     fn start(&self, name: &str, line: &[String]) -> Result<Running> {
@@ -180,11 +203,25 @@ impl Rig {
 
     /// The operator, under a service account.
     pub(crate) fn start_operator(&self) -> Result<Running> {
-        let mut more = vec!["--concurrency=50".to_owned(), LIMITS[0].to_owned()];
+        self.start_operator_with(&[])
+    }
+
+    /// The same, which takes reports of programs that run. Each has the certificate authority of the one before.
+    pub(crate) async fn start_operator_with_reports(&self) -> Result<Running> {
+        let authority: Secret = serde_json::from_value(json!({ "metadata": { "name": "longtask-reports-ca" } }))?;
+        create_unless_there(Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE), &authority).await?;
+        let mut more = self.local.taking_reports().await?;
+        more.push(format!("--lease-namespace={OPERATOR_NAMESPACE}"));
+        self.start_operator_with(&more)
+    }
+
+    fn start_operator_with(&self, more: &[String]) -> Result<Running> {
+        let mut line = vec!["--concurrency=50".to_owned(), LIMITS[0].to_owned()];
+        line.extend(more.iter().cloned());
         if let Ok(tried) = env::var("BENCH_OPERATOR_ARGUMENTS") {
-            more.extend(tried.split_whitespace().map(str::to_owned));
+            line.extend(tried.split_whitespace().map(str::to_owned));
         }
-        self.local.start_operator_as(&self.operators_kubeconfig(), &more)
+        self.local.start_operator_as(&self.operators_kubeconfig(), &line)
     }
 
     /// The controller of Argo Workflows, under the same account.
