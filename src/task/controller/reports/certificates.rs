@@ -85,10 +85,13 @@ impl Certificates {
         let leaf = params.signed_by(&leaf_key, &issuer)?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)?;
+        // Agents keep their sessions themselves: a server's memory of them would be too small for thousands.
+        config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        config.send_tls13_tickets = 1;
         Ok(Arc::new(config))
     }
 }
@@ -140,4 +143,65 @@ fn limit(params: &mut CertificateParams, now: Timestamp, days: i64) {
 fn date(now: Timestamp, days: i64) -> (i32, u8, u8) {
     let day = now.to_zoned(TimeZone::UTC).saturating_add(Span::new().days(days)).date();
     (day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{
+        ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore, ServerConnection, SideData,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    };
+
+    use super::*;
+    use crate::clock::Clock;
+
+    fn agent(certificates: &Certificates) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(certificates.authority.as_bytes()).expect("a certificate");
+        roots.add(authority).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(config.expect("TLS").with_root_certificates(roots).with_no_client_auth())
+    }
+
+    fn pass_on<A, B>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>)
+    where
+        A: SideData,
+        B: SideData,
+    {
+        let mut said = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut said).expect("a buffer");
+        }
+        let mut rest = said.as_slice();
+        while !rest.is_empty() {
+            to.read_tls(&mut rest).expect("a buffer");
+            to.process_new_packets().expect("of TLS");
+        }
+    }
+
+    /// Lets an agent and the server speak until both have said all.
+    fn handshake(agent: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Option<HandshakeKind> {
+        let name = ServerName::try_from(SERVER_NAME).expect("a name");
+        let mut agent = ClientConnection::new(Arc::clone(agent), name).expect("TLS");
+        let mut server = ServerConnection::new(Arc::clone(server)).expect("TLS");
+        while agent.wants_write() || server.wants_write() {
+            pass_on(&mut agent, &mut server);
+            pass_on(&mut server, &mut agent);
+        }
+        agent.handshake_kind()
+    }
+
+    #[test]
+    fn an_agent_resumes_its_session_however_many_others_have_come_since() {
+        let now = Clock::wall().now();
+        let certificates = Certificates::generate(now).expect("an authority");
+        let server = certificates.server_config(now).expect("TLS");
+        let first = agent(&certificates);
+        assert_eq!(handshake(&first, &server), Some(HandshakeKind::Full));
+        for _ in 0..300 {
+            assert_eq!(handshake(&agent(&certificates), &server), Some(HandshakeKind::Full));
+        }
+        assert_eq!(handshake(&first, &server), Some(HandshakeKind::Resumed));
+    }
 }
