@@ -326,10 +326,10 @@ fn lives() -> BoxedStrategy<Live> {
         let report = Report::read(&lines, Via::Agent);
         Arc::new(LiveReport { revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, report })
     });
-    (any::<bool>(), option::of(times()), 0..400_i64, option::of(report))
-        .prop_map(|(has_agent, listening_since, pace_seconds, report)| {
+    (any::<bool>(), option::of(times()), option::of(report), option::of(times()))
+        .prop_map(|(has_agent, listening_since, report, turn)| {
             let agent = has_agent.then(|| Arc::new(AgentConfig { image: "longtask:1".into(), reports: None }));
-            Live { agent, listening_since, pace_seconds, report }
+            Live { agent, listening_since, report, turn }
         })
         .boxed()
 }

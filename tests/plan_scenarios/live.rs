@@ -43,7 +43,7 @@ fn a_report_reaches_the_status_an_interval_after_the_start() {
 
 #[test]
 fn many_programs_share_the_writes() {
-    let given = running().posted(5, "10:00:07", 0, &[steps(3)]).live(|live| live.pace_seconds = 200);
+    let given = running().posted(5, "10:00:07", 0, &[steps(3)]).live(|live| live.turn = Some(t("10:03:20")));
     given.clone().at("10:00:30").expect_containing(&["wake 10:03:20"]).expect_without(&["progress"]);
     given.at("10:03:20").expect_containing(&["progress 3/9"]);
 }

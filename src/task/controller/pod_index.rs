@@ -110,11 +110,11 @@ impl PodIndex {
         (pod.uid == uid).then(|| (task.clone(), Arc::clone(pod)))
     }
 
-    /// The UIDs of all pods whose outcome is not recorded yet.
-    pub(super) fn uids_of_held(&self) -> HashSet<String> {
+    /// The UIDs of all pods that have an agent and whose outcome is not recorded yet.
+    pub(super) fn uids_with_agents(&self) -> HashSet<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let pods = known.pods.values().flat_map(BTreeMap::values).map(|entry| &entry.facts);
-        pods.filter(|pod| pod.has_finalizer).map(|pod| pod.uid.clone()).collect()
+        pods.filter(|pod| pod.has_finalizer && pod.agent.is_some()).map(|pod| pod.uid.clone()).collect()
     }
 
     /// Every task that has a pod held by our finalizer.

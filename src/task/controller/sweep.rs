@@ -50,7 +50,7 @@ pub(super) async fn sweep(
         let age = oldest_checkpoint(&all, operator.clock.now());
         metrics.oldest_checkpoint_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         show_tasks(&all, usize::from(operator.settings.task_metrics), &live, metrics);
-        live.retain(&pods.uids_of_held());
+        live.retain(&pods.uids_with_agents());
         metrics.live_pods.set(i64::try_from(live.pods()).unwrap_or(i64::MAX));
         metrics.live_pace.set(live.pace());
         for task in pods.tasks_with_held_pods() {

@@ -64,5 +64,6 @@ fn unrecorded<'a>(draft: &Draft<'a>) -> Option<&'a Arc<LiveReport>> {
 /// soon costs no write more than without an agent.
 fn due(draft: &Draft<'_>, attempt: &CurrentAttempt) -> Option<Timestamp> {
     let last = attempt.report.as_ref().map(|report| report.record_time).or(attempt.started_at)?;
-    Some(after(last, draft.spec.reporting.interval.as_secs().max(draft.seen.live.pace_seconds)))
+    let due = after(last, draft.spec.reporting.interval.as_secs());
+    Some(draft.seen.live.turn.map_or(due, |turn| due.max(turn)))
 }

@@ -61,11 +61,11 @@ pub struct Live {
     pub agent: Option<Arc<AgentConfig>>,
     /// Since when this operator has taken reports; none when it takes none.
     pub listening_since: Option<Timestamp>,
-    /// The seconds between two status writes of one task for its reports, so that those of all tasks together are not too
-    /// many.
-    pub pace_seconds: i64,
     /// The newest report of the pod of the attempt under way.
     pub report: Option<Arc<LiveReport>>,
+    /// From when on the status may be written for that report, so that the writes for all tasks together are not too many;
+    /// none: at any time.
+    pub turn: Option<Timestamp>,
 }
 
 /// The newest word of a program that runs, as its agent posted it.

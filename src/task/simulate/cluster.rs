@@ -61,7 +61,7 @@ impl Cluster {
             CurrentPod::Found(pod) => self.pods.iter().find(|one| one.has_uid(&pod.uid)).and_then(SimPod::posted),
             CurrentPod::None | CurrentPod::Gone => None,
         };
-        Live { agent: Some(Arc::clone(&self.agents)), listening_since: Some(self.start), pace_seconds: 0, report }
+        Live { agent: Some(Arc::clone(&self.agents)), listening_since: Some(self.start), report, turn: None }
     }
 
     /// Writes the status.

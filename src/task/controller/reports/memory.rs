@@ -40,6 +40,9 @@ struct Kept {
     /// By the pod's UID.
     reports: HashMap<String, Entry>,
     bytes: usize,
+    turns: Turns,
+    /// How many pods can report, as far as that is known.
+    agents: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,28 @@ struct Entry {
     bytes: usize,
     /// When this revision came first: the same again is a sign of life.
     news: Instant,
+    /// The second from which on the status may be written for it.
+    turn: Timestamp,
+}
+
+/// Gives each report a second of its own in which the status may be written for it: as many as are wanted have the same one.
+#[derive(Debug, Default)]
+struct Turns {
+    second: Timestamp,
+    given: u32,
+}
+
+impl Turns {
+    fn next(&mut self, now: Timestamp, most: u32) -> Timestamp {
+        if self.second < now {
+            (self.second, self.given) = (now, 0);
+        }
+        if self.given >= most {
+            (self.second, self.given) = (after(self.second, 1), 0);
+        }
+        self.given += 1;
+        self.second
+    }
 }
 
 /// How the operator takes reports.
@@ -79,15 +104,15 @@ impl LiveReports {
     /// What a plan is made from: the report of the pod under way and of no other.
     pub(crate) fn of(&self, current: &CurrentPod) -> Live {
         let kept = self.kept();
-        let report = match current {
-            CurrentPod::Found(pod) => kept.reports.get(&pod.uid).map(|entry| Arc::clone(&entry.report)),
+        let entry = match current {
+            CurrentPod::Found(pod) => kept.reports.get(&pod.uid),
             CurrentPod::None | CurrentPod::Gone => None,
         };
         Live {
             agent: self.agent.clone(),
             listening_since: kept.listening_since,
-            pace_seconds: self.pace_seconds(&kept),
-            report,
+            report: entry.map(|entry| Arc::clone(&entry.report)),
+            turn: entry.map(|entry| entry.turn),
         }
     }
 
@@ -99,7 +124,15 @@ impl LiveReports {
     /// Keeps a pod's report, if it is the newest.
     pub(crate) fn take(&self, pod_uid: &str, post: &Post, now: Timestamp) -> Taken {
         let bytes = FIXED_BYTES + post.lines.len();
-        let mut kept = self.kept();
+        let report = Arc::new(LiveReport {
+            revision: post.revision,
+            receipt_time: now,
+            silent_seconds: post.silent_seconds.max(0),
+            quiet_seconds: post.quiet_seconds,
+            checkpoint_time: post.checkpoint_age_seconds.map(|age| after(now, age.max(0).saturating_neg())),
+            report: Report::read(&post.lines, Via::Agent),
+        });
+        let kept = &mut *self.kept();
         let known = kept.reports.get(pod_uid);
         if known.is_some_and(|known| known.report.revision > post.revision) {
             return Taken::Stale;
@@ -110,16 +143,14 @@ impl LiveReports {
         if kept.bytes - before + bytes > MOST_BYTES {
             return Taken::NoRoom;
         }
-        let report = Arc::new(LiveReport {
-            revision: post.revision,
-            receipt_time: now,
-            silent_seconds: post.silent_seconds.max(0),
-            quiet_seconds: post.quiet_seconds,
-            checkpoint_time: post.checkpoint_age_seconds.map(|age| after(now, age.max(0).saturating_neg())),
-            report: Report::read(&post.lines, Via::Agent),
-        });
+        // What says nothing is never written, and what waits for its turn keeps it, however often it is replaced.
+        let turn = match known {
+            _ if post.lines.is_empty() => now,
+            Some(known) if known.turn > now || same.is_some() => known.turn,
+            Some(_) | None => kept.turns.next(now, self.writes_per_second),
+        };
         kept.bytes = kept.bytes - before + bytes;
-        kept.reports.insert(pod_uid.to_owned(), Entry { report, bytes, news });
+        kept.reports.insert(pod_uid.to_owned(), Entry { report, bytes, news, turn });
         Taken::New
     }
 
@@ -134,11 +165,12 @@ impl LiveReports {
         self.kept().reports.get(pod_uid).map(|entry| entry.report.receipt_time)
     }
 
-    /// Forgets the reports of all other pods than these.
+    /// These pods have agents: forgets the reports of all others.
     pub(crate) fn retain(&self, pod_uids: &HashSet<String>) {
         let mut kept = self.kept();
         kept.reports.retain(|uid, _| pod_uids.contains(uid));
         kept.bytes = kept.reports.values().map(|entry| entry.bytes).sum();
+        kept.agents = pod_uids.len();
     }
 
     /// How many pods have reported.
@@ -146,13 +178,11 @@ impl LiveReports {
         self.kept().reports.len()
     }
 
-    /// The seconds between two status writes of one task for its reports.
+    /// The seconds between two status writes of one task for its reports, if all pods report: also those that a new leader
+    /// has not heard yet.
     pub(crate) fn pace(&self) -> i64 {
-        self.pace_seconds(&self.kept())
-    }
-
-    fn pace_seconds(&self, kept: &Kept) -> i64 {
-        let pods = u32::try_from(kept.reports.len()).unwrap_or(u32::MAX);
+        let kept = self.kept();
+        let pods = u32::try_from(kept.reports.len().max(kept.agents)).unwrap_or(u32::MAX);
         i64::from(pods.div_ceil(self.writes_per_second))
     }
 
@@ -211,6 +241,38 @@ mod tests {
             }
             assert_eq!(reports.pace(), pace, "{pods} pods");
         }
+        reports.retain(&(0..10_000).map(|pod| format!("pod-{pod}")).collect());
+        assert_eq!(reports.pace(), 200, "most have not reported yet");
+    }
+
+    fn turn(reports: &LiveReports, uid: &str) -> Timestamp {
+        reports.kept().reports[uid].turn
+    }
+
+    #[test]
+    fn no_more_statuses_are_written_in_a_second_than_is_wanted() {
+        let reports = reports(2);
+        let pods = ["a", "b", "c", "d", "e"];
+        for pod in pods {
+            reports.take(pod, &post(1), at(10));
+        }
+        assert_eq!(pods.map(|pod| turn(&reports, pod)), [10, 10, 11, 11, 12].map(at));
+        reports.take("f", &post(1), at(20));
+        assert_eq!(turn(&reports, "f"), at(20), "what was not used is not saved up");
+    }
+
+    #[test]
+    fn a_report_keeps_its_turn_and_one_that_says_nothing_needs_none() {
+        let reports = reports(1);
+        reports.take("a", &post(1), at(10));
+        reports.take("silent", &Post::default(), at(10));
+        reports.take("b", &post(1), at(10));
+        assert_eq!(["silent", "b"].map(|pod| turn(&reports, pod)), [at(10), at(11)]);
+        reports.take("b", &post(2), at(10));
+        reports.take("a", &post(1), at(11));
+        assert_eq!(["a", "b"].map(|pod| turn(&reports, pod)), [at(10), at(11)], "it waits; it is the same again");
+        reports.take("a", &post(2), at(11));
+        assert_eq!(turn(&reports, "a"), at(12), "it is news");
     }
 
     #[test]
