@@ -345,6 +345,12 @@ fn a_program_has_run_of_which_its_agent_has_heard_or_the_kubelet_has_lost_track(
 }
 
 #[test]
+fn a_pod_that_the_kubelet_evicted_has_run_though_nothing_is_left_of_its_containers() {
+    let planned = given_live().creating(1).pod(runs().all_lost().because("Evicted")).at("10:10:01");
+    planned.expect_containing(&["outcome Failed Evicted"]);
+}
+
+#[test]
 fn faults_in_reports_are_told_at_the_end() {
     let header = json!({ "revision": 9, "problems": ["line 3 is no JSON"] });
     let planned = given_live().running(1, "10:00:00").pod(ends(75).agent_left(header, &[steps(1)])).at("10:10:01");

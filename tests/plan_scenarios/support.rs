@@ -728,6 +728,16 @@ impl PodBuilder {
         self
     }
 
+    /// Likewise, and the kubelet has made up an end of the main container and of the agent: it has removed both before it looked.
+    pub(crate) fn all_lost(mut self) -> Self {
+        let lost = json!({ "terminated": { "exitCode": 137, "reason": "ContainerStatusUnknown" } });
+        self = self.agent(lost.clone()).main(lost.clone());
+        for containers in ["containerStatuses", "initContainerStatuses"] {
+            self.0["status"][containers][0]["lastState"] = lost.clone();
+        }
+        self
+    }
+
     /// What the runtime called the main container's end.
     pub(crate) fn called(mut self, reason: &str) -> Self {
         self.0["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] = json!(reason);

@@ -115,7 +115,7 @@ impl PodFacts {
             // Of a pod that the kubelet evicted, the main container's end can be lost, for ever.
             MainContainer::Waiting => self.is_main_lost || self.agent.as_ref().is_some_and(AgentFacts::has_heard),
             MainContainer::Running { .. } => true,
-            MainContainer::Ended(end) => end.started_at.is_some(),
+            MainContainer::Ended(end) => end.started_at.is_some() || self.is_main_lost,
         }
     }
 
@@ -263,11 +263,10 @@ fn main_status<'a>(pod: &Pod, status: &'a PodStatus) -> Option<&'a ContainerStat
     }
 }
 
-/// The kubelet waits to start a container that it has started before, of which it knows nothing more.
+/// The kubelet knows nothing more of a container that has run: it waits to start it, or has made up how it ended.
 fn is_main_lost(pod: &Pod, status: &PodStatus) -> bool {
-    let Some(main) = main_status(pod, status) else { return false };
-    let is_waiting = main.state.as_ref().is_some_and(|state| state.waiting.is_some());
-    is_waiting && last_end(main).is_some_and(|ended| ended.reason.as_deref() == Some(kubelet::STATUS_UNKNOWN))
+    let ended = main_status(pod, status).and_then(last_end);
+    ended.is_some_and(|ended| ended.reason.as_deref() == Some(kubelet::STATUS_UNKNOWN))
 }
 
 fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
