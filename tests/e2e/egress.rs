@@ -1,4 +1,7 @@
-//! Programs of which nobody hears: they are never ended for that.
+//! Programs whose reports do not get out: they are never ended for that.
+//!
+//! One story takes three minutes whatever is done. Stories begin in the order of the alphabet, and those that want the
+//! cluster for themselves wait for all that have begun: so this file has a name between two of theirs that are far apart.
 
 use std::time::Duration;
 
@@ -6,8 +9,10 @@ use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{completed, watched};
-use crate::support::{Change, manifest, message_of, story_of_relayed_reports, story_of_reports};
+use super::{
+    live::{completed, watched},
+    support::{Change, manifest, message_of, story_of_relayed_reports, story_of_reports},
+};
 
 /// From the program's start until it is told that nothing is heard.
 const MISSED: Duration = Duration::from_mins(4);

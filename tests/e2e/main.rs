@@ -13,6 +13,7 @@ mod dashboards;
 mod deletion;
 mod disruptions;
 mod edits;
+mod egress;
 mod examples;
 mod failure_examples;
 mod finished;

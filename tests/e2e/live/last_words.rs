@@ -113,9 +113,10 @@ async fn is_done_though_suspended(task: &Task<'_>) -> bool {
     })
 }
 
-/// The kubelet may lose how the main container of such a pod ended; what the agent says tells that it has run.
+/// Of such a pod the kubelet may lose how the main container ended. A busy one has removed all containers before it looks: then
+/// it makes up how they ended, and the agent's word is lost as well.
 #[tokio::test]
-async fn a_pod_evicted_for_its_volume_while_the_operator_was_away_has_failed_and_keeps_its_checkpoint() {
+async fn a_pod_that_exceeds_the_limit_of_a_volume_while_the_operator_is_away_has_failed() {
     story_of_reports(async |lab| {
         let obedient = lab.submit(that_fills_its_volume("obedient", "term: exit 75")).await;
         let deaf = lab.submit(that_fills_its_volume("deaf", "term: ignore")).await;
@@ -129,11 +130,14 @@ async fn a_pod_evicted_for_its_volume_while_the_operator_was_away_has_failed_and
         lab.start_operator();
         for task in [&obedient, &deaf] {
             let status = task.ends_as(Phase::Succeeded, 40).await;
-            let end = task.pods()[0].latest().end_of("main").map(|end| (end.exit_code, end.reason.clone()));
-            println!("{}: the kubelet says of the program's end: {end:?}", task.name);
+            let pod = task.pods()[0].latest().clone();
+            let told = |name: &str| pod.end_of(name).map(|end| (end.exit_code, end.reason.clone().unwrap_or_default()));
+            let (main, agent) = (told("main"), told("longtask-agent"));
+            println!("{}: the kubelet says of the program {main:?}, of its agent {agent:?}", task.name);
             assert_eq!(ends(&status), [(Outcome::Failed, "Evicted"), (Outcome::Completed, "")], "{}", task.name);
             assert_eq!((status.totals.failures, status.totals.start_failures), (1, 0), "{}", task.name);
-            assert_eq!(task.journal().start_of(2).step, 2, "{}", task.name);
+            let is_word_lost = agent.is_none_or(|(_, reason)| reason == "ContainerStatusUnknown");
+            assert_eq!(task.journal().start_of(2).step, if is_word_lost { 0 } else { 2 }, "{}", task.name);
         }
     })
     .await;

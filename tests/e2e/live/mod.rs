@@ -4,7 +4,6 @@ mod agent;
 mod hang;
 mod last_words;
 mod server;
-mod unheard;
 
 use std::{env, time::Duration};
 
@@ -29,11 +28,11 @@ pub(crate) fn watched() -> Value {
     live
 }
 
-/// For how long something is cut off that must not matter: half as long again as a program may be silent. Whoever took
-/// silence for a hang would have done so by then. `LONGTASK_E2E_CUT` says otherwise, in seconds.
+/// For how long something is cut off that must not matter: longer than a program may be silent, and than its agent then waits
+/// with saying so. Whoever took silence for a hang would have done so by then. `LONGTASK_E2E_CUT` says otherwise, in seconds.
 pub(crate) fn length_of_a_cut() -> Duration {
     let given = env::var("LONGTASK_E2E_CUT").ok().and_then(|seconds| seconds.parse().ok());
-    given.map_or(SILENCE * 3 / 2, Duration::from_secs)
+    given.map_or(SILENCE * 5 / 4, Duration::from_secs)
 }
 
 /// How much is done, as the status says.
