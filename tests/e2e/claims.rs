@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::support::{Change, Lab, RUN_LABEL, Task, Undo, manifest, message_of, story, this_run};
 
 /// Two segments, with a claim that is mounted at /data.
-fn with_claim(name: &str, rules: &[&str], policy: Value) -> Value {
+fn with_claim(name: &str, rules: &[&str], policy: &Value) -> Value {
     let arguments: Vec<_> = ["--steps=4", "--step-time=200ms"].iter().chain(rules).copied().collect();
     let claim = json!({
         "accessModes": ["ReadWriteOnce"], "storageClassName": "", "resources": { "requests": { "storage": "1Mi" } },
@@ -61,7 +61,7 @@ async fn a_claim_is_kept_over_segments_and_made_again_when_it_was_deleted() {
         let volume = offer_volume(lab, "keeps", 1).await;
         let two_waits =
             ["attempt=1 step=2: checkpoint; exit 75", "attempt=2 before=3: wait /journal/go; checkpoint; exit 75"];
-        let task = lab.submit(with_claim("keeps", &two_waits, json!({}))).await;
+        let task = lab.submit(with_claim("keeps", &two_waits, &json!({}))).await;
         task.journal().until_step(2, Duration::from_secs(30)).await;
         task.until("attempt 2 runs", 30, |status| status.phase == Some(Phase::Running) && status.segment == 2).await;
         let first = uid_of_claim(lab, &task).await;
@@ -92,8 +92,8 @@ async fn the_claims_of_a_task_that_succeeded_go_if_the_user_says_so_and_those_of
     story(async |lab| {
         let delete = json!({ "whenSucceeded": "Delete" });
         let volumes = [offer_volume(lab, "succeeds", 1).await, offer_volume(lab, "fails", 1).await];
-        let succeeds = lab.submit(with_claim("succeeds", &[], delete.clone())).await;
-        let fails = lab.submit(with_claim("fails", &["step=2: exit 1"], delete)).await;
+        let succeeds = lab.submit(with_claim("succeeds", &[], &delete)).await;
+        let fails = lab.submit(with_claim("fails", &["step=2: exit 1"], &delete)).await;
         succeeds.ends_as(Phase::Succeeded, 30).await;
         fails.ends_as(Phase::Failed, 30).await;
         lab.kubectl_output(&["wait", "--for=delete", "pvc/data-succeeds", "--timeout=30s"]).await;
@@ -112,13 +112,13 @@ async fn claims_go_with_their_task_if_the_user_says_so_and_a_claim_of_others_is_
         let volume = offer_volume(lab, "goes", 1).await;
         let mut others: PersistentVolumeClaim = serde_json::from_value(json!({
             "metadata": { "name": "data-goes" },
-            "spec": with_claim("goes", &[], delete.clone())["spec"]["volumeClaimTemplates"][0]["spec"],
+            "spec": with_claim("goes", &[], &delete)["spec"]["volumeClaimTemplates"][0]["spec"],
         }))
         .expect("a claim");
         others.metadata.namespace = Some(lab.namespace.clone());
         let claims: Api<PersistentVolumeClaim> = lab.api();
         claims.create(&PostParams::default(), &others).await.expect("make somebody's claim");
-        let task = lab.submit(with_claim("goes", &[], delete)).await;
+        let task = lab.submit(with_claim("goes", &[], &delete)).await;
         let is_blocked = |status: &LongTaskStatus| {
             message_of(status, ConditionType::Blocked).is_some_and(|(reason, _)| reason == "NameTaken")
         };
