@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn a_message_over_a_report_that_was_read_before_begins_a_line_of_its_own() {
+        let over = |before: &str, message: &str| {
+            let reader = Reader::with(Report::read(before, Via::Agent));
+            reader.take_message(message, ALONE).text
+        };
+        assert_eq!(over("loading rows", "no such table"), "loading rows\nno such table");
+        assert_eq!(over("loading rows", ""), "loading rows");
+        assert_eq!(over("", "no such table"), "no such table");
+    }
+
+    #[test]
     fn of_a_long_text_the_last_lines_are_kept() {
         let mut reader = Reader::new(Via::Agent);
         for number in 0..1000 {
