@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
+    runtime::{conditions, wait::await_condition},
 };
 use longtask::api::task::{ConditionType, LongTaskStatus, Phase};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::support::{Change, Lab, RUN_LABEL, Task, Undo, manifest, message_of, story, this_run};
 
@@ -55,6 +57,11 @@ async fn uid_of_claim(lab: &Lab, task: &Task<'_>) -> String {
     claim_of(lab, task).await.and_then(|claim| claim.metadata.uid).expect("the claim exists")
 }
 
+async fn until_deleted(lab: &Lab, claim: &str, uid: &str) {
+    let gone = await_condition(lab.api::<PersistentVolumeClaim>(), claim, conditions::is_deleted(uid));
+    timeout(Duration::from_secs(60), gone).await.expect("it is deleted in time").expect("it is watched");
+}
+
 #[tokio::test]
 async fn a_claim_is_kept_over_segments_and_made_again_when_it_was_deleted() {
     story(async |lab| {
@@ -79,6 +86,10 @@ async fn a_claim_is_kept_over_segments_and_made_again_when_it_was_deleted() {
         volume.now().await;
         let again = offer_volume(lab, "keeps", 2).await;
         lab.touch("go");
+        let waits = |status: &LongTaskStatus| status.reason == "WaitingForOldClaim";
+        task.until("the old claim is waited for", 30, waits).await;
+        // A claim goes when no pod object mounts it any more, those that have ended among them.
+        lab.kubectl_output(&["delete", "pods", "--all"]).await;
         task.ends_as(Phase::Succeeded, 60).await;
         assert_ne!(uid_of_claim(lab, &task).await, first);
         assert_eq!(task.pods().len(), 3);
@@ -94,9 +105,19 @@ async fn the_claims_of_a_task_that_succeeded_go_if_the_user_says_so_and_those_of
         let volumes = [offer_volume(lab, "succeeds", 1).await, offer_volume(lab, "fails", 1).await];
         let succeeds = lab.submit(with_claim("succeeds", &[], &delete)).await;
         let fails = lab.submit(with_claim("fails", &["step=2: exit 1"], &delete)).await;
+        succeeds.until_pod(1, "is made", 30, |_| true).await;
+        let uid = uid_of_claim(lab, &succeeds).await;
         succeeds.ends_as(Phase::Succeeded, 30).await;
         fails.ends_as(Phase::Failed, 30).await;
-        lab.kubectl_output(&["wait", "--for=delete", "pvc/data-succeeds", "--timeout=30s"]).await;
+        lab.kubectl_output(&[
+            "wait",
+            "--for=jsonpath={.metadata.deletionTimestamp}",
+            "pvc/data-succeeds",
+            "--timeout=30s",
+        ])
+        .await;
+        lab.kubectl_output(&["delete", "pod", "succeeds-1"]).await;
+        until_deleted(lab, "data-succeeds", &uid).await;
         assert!(claim_of(lab, &fails).await.is_some_and(|claim| claim.metadata.deletion_timestamp.is_none()));
         for volume in volumes {
             volume.now().await;
@@ -129,8 +150,9 @@ async fn claims_go_with_their_task_if_the_user_says_so_and_a_claim_of_others_is_
         volume.now().await;
         let volume = offer_volume(lab, "goes", 2).await;
         task.ends_as(Phase::Succeeded, 60).await;
+        let uid = uid_of_claim(lab, &task).await;
         task.delete(DeleteParams::background()).await;
-        lab.kubectl_output(&["wait", "--for=delete", "pvc/data-goes", "--timeout=60s"]).await;
+        until_deleted(lab, "data-goes", &uid).await;
         volume.now().await;
     })
     .await;

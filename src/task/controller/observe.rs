@@ -73,7 +73,7 @@ async fn claims(
     Ok(found)
 }
 
-/// Whether a pod may be created now, or claims deleted.
+/// Whether a pod may be created now, or claims deleted. The plan that records the end of an attempt starts the next one.
 fn may_need_claims(task: &LongTask, current: &CurrentPod) -> bool {
     let status = task.status.as_ref();
     let is_paused = task.spec.suspend || task.metadata.deletion_timestamp.is_some();
@@ -81,7 +81,11 @@ fn may_need_claims(task: &LongTask, current: &CurrentPod) -> bool {
     let recorded = status.and_then(|status| status.run.restart_token.as_ref());
     let is_restarted = recorded != task.spec.restart.as_ref().map(|restart| &restart.token);
     let deletes = task.spec.persistent_volume_claim_retention_policy.when_succeeded == ClaimRetention::Delete;
-    !matches!(current, CurrentPod::Found(_)) && !is_paused && (!has_ended || is_restarted || deletes)
+    let is_under_way = match current {
+        CurrentPod::Found(pod) => !pod.is_terminal() && pod.deletion.is_none(),
+        CurrentPod::None | CurrentPod::Gone => false,
+    };
+    !is_under_way && !is_paused && (!has_ended || is_restarted || deletes)
 }
 
 async fn sight(

@@ -145,6 +145,9 @@ pub(super) async fn judge_claim_create(
     error: Error,
 ) -> Result<Taken, Error> {
     match call("read claim", context.claims_api(&key.namespace).get_metadata_opt(claim)).await? {
+        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            Ok(Taken::CreateRefused(Refusal::ClaimGoing(claim.to_owned())))
+        }
         // By this very attempt: the answer got lost.
         Some(found) if found.labels().get(labels::TASK_UID) == task.metadata.uid.as_ref() => Ok(Taken::Done),
         Some(_) => Err(error),

@@ -141,7 +141,8 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
             "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
         }
         Reason::WaitingForOldClaim => {
-            "see what keeps that claim: a pod that mounts it, or a finalizer; it goes on by itself with a new one"
+            "delete the pods that mount that claim, those that have ended too, or see whose finalizer keeps it; it goes on by itself \
+             with a new one"
         }
         Reason::NotScheduled => {
             "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"
