@@ -35,6 +35,7 @@ use kube::{
 use tokio::{join, select, sync::mpsc};
 use tracing::warn;
 
+pub use self::reports::{Desk, PodIdentity, Verdict};
 use self::{context::Context, metrics::TaskMetrics, pod_index::PodIndex, watches::Guarded};
 use crate::{
     api::task::LongTask,
@@ -45,12 +46,18 @@ use crate::{
 /// The controller of tasks.
 pub struct TaskController {
     metrics: TaskMetrics,
+    desk: Option<Desk>,
 }
 
 impl TaskController {
     /// A controller that counts into metrics of this registry.
     pub fn new(registry: &mut Registry) -> Self {
-        Self { metrics: TaskMetrics::register(registry) }
+        Self { metrics: TaskMetrics::register(registry), desk: None }
+    }
+
+    /// Likewise, with a desk for the reports of agents in this process. It takes none over the network then.
+    pub fn with_desk(registry: &mut Registry, desk: Desk) -> Self {
+        Self { desk: Some(desk), ..Self::new(registry) }
     }
 }
 
@@ -69,7 +76,7 @@ impl KindController for TaskController {
         leadership: Leadership,
         shutdown: Shutdown,
     ) -> BoxFuture<'static, ()> {
-        run(self.metrics, operator, leadership, shutdown).boxed()
+        run(*self, operator, leadership, shutdown).boxed()
     }
 
     #[cfg(test)]
@@ -78,12 +85,14 @@ impl KindController for TaskController {
     }
 }
 
-async fn run(metrics: TaskMetrics, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
+async fn run(controller: TaskController, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
+    let TaskController { metrics, desk } = controller;
     let index = PodIndex::new();
     let (events, publisher) = events::queue(&operator);
     status_metrics::init_series(&metrics);
     let (tasks, touched_tasks) = watches::watched_tasks(&operator);
-    let (live, reported, taking_reports) = reports::set_up(&operator, &metrics, index.clone(), tasks.clone()).await;
+    let (live, reported, taking_reports) =
+        reports::set_up(&operator, &metrics, index.clone(), tasks.clone(), desk).await;
     let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), index.clone(), live.clone(), events));
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));

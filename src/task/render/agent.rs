@@ -37,8 +37,8 @@ pub struct AgentConfig {
     pub reports: Option<ReportServer>,
 }
 
-/// Where reports are posted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where reports are posted; by default, at no address that a network has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportServer {
     /// The addresses of the operator, the best one first.
     pub addresses: Vec<String>,

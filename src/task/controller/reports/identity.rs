@@ -31,10 +31,13 @@ const MOST_REVIEWS: u32 = 200;
 
 /// The pod that a token is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PodIdentity {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
+pub struct PodIdentity {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
 }
 
 /// Finds out which pod a token is of.

@@ -4,6 +4,7 @@
 //! last one.
 
 mod certificates;
+mod desk;
 mod identity;
 mod memory;
 mod server;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 pub(super) use self::memory::{LiveReports, ReportsFrom};
+pub use self::{desk::Desk, identity::PodIdentity, server::Verdict};
 use self::{
     certificates::Certificates,
     identity::Identities,
@@ -36,29 +38,27 @@ use crate::{
 const AUTHORITY: &str = "longtask-reports-ca";
 
 /// What is kept of reports, the tasks that have reported, and the taking of reports, which goes on for as long as it is
-/// polled.
+/// polled. They are taken at the desk, if there is one, else over the network as the settings say.
 pub(super) async fn set_up(
     operator: &OperatorContext,
     metrics: &TaskMetrics,
     pods: PodIndex,
     tasks: Store<Guarded>,
+    desk: Option<Desk>,
 ) -> (LiveReports, impl Stream<Item = ObjectRef<Guarded>> + Send + use<>, BoxFuture<'static, ()>) {
     let (touched, mut reported) = mpsc::unbounded_channel();
     let settings = &operator.settings;
-    let certificates = match &settings.reports {
+    let certificates = match settings.reports.as_ref().filter(|_| desk.is_none()) {
         Some(settings) => authority(operator, settings).await,
         None => None,
     };
     let posts = settings.reports.as_ref().zip(certificates.as_ref());
-    let agent = settings.agent_image.as_ref().map(|image| {
-        Arc::new(AgentConfig {
-            image: image.clone(),
-            reports: posts.map(|(settings, certificates)| render::ReportServer {
-                addresses: settings.addresses.clone(),
-                certificate_authority: certificates.authority.clone(),
-            }),
-        })
+    let over_network = posts.map(|(settings, certificates)| render::ReportServer {
+        addresses: settings.addresses.clone(),
+        certificate_authority: certificates.authority.clone(),
     });
+    let reports = over_network.or_else(|| desk.as_ref().map(|_| render::ReportServer::default()));
+    let agent = settings.agent_image.as_ref().map(|image| Arc::new(AgentConfig { image: image.clone(), reports }));
     let live = LiveReports::new(ReportsFrom { agent, writes_per_second: settings.live_writes.get() });
     let takes = Takes {
         identities: Identities::new(operator.client.clone(), operator.clock.clone(), settings.api_qps.map(Into::into)),
@@ -69,10 +69,11 @@ pub(super) async fn set_up(
         metrics: metrics.clone(),
         touched,
     };
-    let taking = match (settings.reports.clone(), certificates) {
-        (Some(settings), Some(certificates)) => take_reports(settings, certificates, takes).boxed(),
+    let taking = match (desk, settings.reports.clone(), certificates) {
+        (Some(desk), ..) => desk.serve(takes).boxed(),
+        (None, Some(settings), Some(certificates)) => take_reports(settings, certificates, takes).boxed(),
         // The sender stays, so that the stream does not end.
-        (None, _) | (_, None) => async move {
+        (None, None, _) | (None, _, None) => async move {
             let _takes = takes;
             std::future::pending::<()>().await;
         }

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     certificates::{CannotCertify, Certificates},
-    identity::{Identities, Unknown},
+    identity::{Identities, PodIdentity, Unknown},
     memory::{LiveReports, Taken},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl ReportServer {
         let clock = takes.clock.clone();
         let listener = listen(address).await;
         info!(address = %address, "taking reports");
-        takes.live.listen(clock.now());
+        takes.begin();
         let renewing = async {
             let mut renewals = interval(RENEWAL);
             loop {
@@ -157,15 +157,20 @@ async fn take(State(takes): State<Arc<Takes>>, headers: HeaderMap, body: Bytes) 
 
 /// What is answered to a post.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub enum Verdict {
+    /// It is the newest.
     Accepted(Answer),
     /// A newer one came before.
     Stale(Answer),
     /// Another attempt is under way.
     Superseded,
+    /// Nobody knows its pod yet.
     UnknownPod,
+    /// Nobody vouches for its sender.
     Refused,
+    /// It cannot be read.
     Malformed,
+    /// There is no room for it, or nobody has time to ask whose it is.
     Busy,
 }
 
@@ -195,6 +200,11 @@ impl IntoResponse for Verdict {
 }
 
 impl Takes {
+    /// Reports are taken from now on.
+    pub(super) fn begin(&self) {
+        self.live.listen(self.clock.now());
+    }
+
     async fn take(&self, headers: &HeaderMap, body: &[u8]) -> Verdict {
         let Some(token) = bearer(headers) else { return Verdict::Refused };
         let identity = match self.identities.of(token).await {
@@ -207,6 +217,11 @@ impl Takes {
             }
         };
         let Ok(post) = serde_json::from_slice::<Post>(body) else { return Verdict::Malformed };
+        self.take_of(&identity, &post)
+    }
+
+    /// Takes the report of this pod: whether anybody waits for it, and whether it is the newest.
+    pub(super) fn take_of(&self, identity: &PodIdentity, post: &Post) -> Verdict {
         let Some((key, pod)) = self.pods.find(&identity.namespace, &identity.name, &identity.uid) else {
             return Verdict::UnknownPod;
         };
@@ -222,7 +237,7 @@ impl Takes {
             Standing::Unknown => return Verdict::UnknownPod,
         }
         let answer = self.answer(task);
-        match self.live.take(&identity.uid, &post, self.clock.now()) {
+        match self.live.take(&identity.uid, post, self.clock.now()) {
             Taken::New => {
                 // The receiver ends only with us.
                 let _ = self.touched.send(reference);
