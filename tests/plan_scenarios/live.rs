@@ -1,6 +1,9 @@
 //! A program that reports while it runs: what reaches the status and when, what a hang is, and what counts at the end.
 
-use longtask::api::task::{RecordedReport, StopReason};
+use longtask::{
+    api::task::{ConditionType, RecordedReport, StopReason},
+    types::{mark_false, mark_true},
+};
 use serde_json::{Value, json};
 
 use super::support::{Given, Planned, PodBuilder, given, given_live, pod, t};
@@ -426,4 +429,22 @@ fn an_operator_that_takes_reports_at_last_says_when_it_hears_nothing_all_the_sam
     let deaf = running().live(|live| (live.agent, live.listening_since) = (None, None)).at("10:00:01").then();
     let listens = deaf.live(|live| live.listening_since = Some(t("10:05:00"))).at("10:08:00");
     listens.expect_containing(&["ReportsMissing True NeverHeard", "Warning ReportsMissing"]);
+}
+
+#[test]
+fn operators_that_do_not_agree_whether_reports_come_do_not_write_in_turns() {
+    let hears_nothing = running();
+    let takes_none = running().live(|live| live.listening_since = None).live(|live| live.agent = None);
+    for (given, reason) in [(hears_nothing, "NeverHeard"), (takes_none, "NotConfigured")] {
+        let taken_back = given.clone().status(|status| {
+            mark_true(&mut status.conditions, ConditionType::ReportsMissing, "NeverHeard", "", t("10:19:00"));
+            mark_false(&mut status.conditions, ConditionType::ReportsMissing, "Heard", "", t("10:20:00"));
+        });
+        taken_back.clone().at("10:20:01").expect_containing(&["wake 10:21:00"]).expect_without(&["ReportsMissing"]);
+        taken_back.at("10:21:00").expect_containing(&[format!("ReportsMissing True {reason}").as_str()]);
+        let told_by_another = given.status(|status| {
+            mark_true(&mut status.conditions, ConditionType::ReportsMissing, "Silent", "", t("10:19:00"));
+        });
+        told_by_another.at("10:20:01").expect_without(&["ReportsMissing"]);
+    }
 }

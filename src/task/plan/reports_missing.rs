@@ -9,14 +9,14 @@ use super::{
 };
 use crate::{
     api::task::{ConditionReason, ConditionType},
-    types::{find_condition, time::after},
+    types::{find_condition, is_condition_true, time::after},
 };
 
 /// How long a program runs before its agent must have been heard of, in seconds.
 const FIRST_REPORT: i64 = 180;
 /// How many signs that it is there an agent may miss.
 const MISSED: i64 = 3;
-/// What a late one may be late, in seconds.
+/// What a late one may be late, and for how long what was taken back is not said again, in seconds.
 const LATE: i64 = 60;
 
 /// Keeps the condition `ReportsMissing` true to what is heard of the agent.
@@ -29,26 +29,41 @@ pub(super) fn watch_reports(draft: &mut Draft<'_>) {
 
 /// When the reports count as missing unless one comes.
 pub(super) fn due(draft: &Draft<'_>) -> Option<Timestamp> {
-    let (pod, since) = running(draft)?;
-    pod.agent.as_ref()?;
-    let live = &draft.seen.live;
-    let listening = live.listening_since?;
-    Some(match &live.report {
-        Some(report) => after(report.receipt_time.max(listening), longest_silence(draft)),
-        None if has_been_heard(draft) => after(listening, longest_silence(draft)),
-        None => after(since.max(listening), FIRST_REPORT),
-    })
+    missing_from(draft).map(|(from, _)| from)
 }
 
 fn missing(draft: &Draft<'_>) -> Option<ConditionReason> {
-    let (pod, _) = running(draft)?;
-    if draft.spec.is_live() && (pod.agent.is_none() || draft.seen.live.listening_since.is_none()) {
-        let is_possible = draft.seen.live.agent.as_ref().is_some_and(|agent| agent.reports.is_some());
-        return (!is_possible).then_some(ConditionReason::NotConfigured);
-    }
-    due(draft).filter(|due| *due <= draft.now)?;
-    let has_been_heard = draft.seen.live.report.is_some() || has_been_heard(draft);
-    Some(if has_been_heard { ConditionReason::Silent } else { ConditionReason::NeverHeard })
+    missing_from(draft).filter(|(from, _)| *from <= draft.now).map(|(_, reason)| reason)
+}
+
+/// From when on the reports count as missing unless one comes, and why.
+fn missing_from(draft: &Draft<'_>) -> Option<(Timestamp, ConditionReason)> {
+    let (pod, since) = running(draft)?;
+    let live = &draft.seen.live;
+    let (from, reason) = match (live.listening_since.filter(|_| pod.agent.is_some()), &live.report) {
+        (None, _) if draft.spec.is_live() && !can_be_taken(draft) => (since, ConditionReason::NotConfigured),
+        (None, _) => return None,
+        (Some(listening), Some(report)) => {
+            (after(report.receipt_time.max(listening), longest_silence(draft)), ConditionReason::Silent)
+        }
+        (Some(listening), None) if has_been_heard(draft) => {
+            (after(listening, longest_silence(draft)), ConditionReason::Silent)
+        }
+        (Some(listening), None) => (after(since.max(listening), FIRST_REPORT), ConditionReason::NeverHeard),
+    };
+    Some((taken_back_since(draft, since).map_or(from, |at| from.max(after(at, LATE))), reason))
+}
+
+/// Whether the operator was installed with what live reports need.
+fn can_be_taken(draft: &Draft<'_>) -> bool {
+    draft.seen.live.agent.as_ref().is_some_and(|agent| agent.reports.is_some())
+}
+
+/// When it was taken back that reports are missing of this program. Another operator may work beside this one, and hear its
+/// agent: the two must not write in turns.
+fn taken_back_since(draft: &Draft<'_>, since: Timestamp) -> Option<Timestamp> {
+    let known = find_condition(&draft.status.conditions, ConditionType::ReportsMissing)?;
+    Some(known.last_transition_time.0).filter(|at| known.status != "True" && *at >= since)
 }
 
 /// The pod whose program runs, and since when it does.
@@ -72,8 +87,7 @@ fn longest_silence(draft: &Draft<'_>) -> i64 {
 }
 
 fn show(draft: &mut Draft<'_>, reason: ConditionReason) {
-    let known = find_condition(&draft.status.conditions, ConditionType::ReportsMissing);
-    if known.is_some_and(|known| known.status == "True" && known.reason == reason) {
+    if is_condition_true(&draft.status.conditions, ConditionType::ReportsMissing) {
         return;
     }
     let pod = running(draft).map(|(pod, _)| PodRef::to(pod));
