@@ -124,24 +124,19 @@ impl Mailbox {
 
     /// What is left behind as a termination message of at most `limit` bytes.
     pub(crate) fn last_word(&self, limit: usize) -> String {
-        let header = |result| Header {
+        let header = Header {
             bytes: 0,
             revision: self.revision,
             checkpoint_time: self.checkpoint_time,
-            result,
+            result: self.result(),
             problems: self.all_problems(),
         };
-        // What is said of a result takes room as well.
-        let held_back = self.result().filter(|_| {
-            let word = LastWord::write(header(None), limit, |room| self.report.written(room).lines);
-            !has_result(&word)
-        });
-        LastWord::write(header(held_back), limit, |room| self.report.written(room).lines)
+        LastWord::write(header, limit, |room| self.report.written(room).lines)
     }
 
     /// The result, if the last word has no room for it: somebody has to take it before the agent goes.
     pub(crate) fn held_back(&self, limit: usize) -> Option<HeldBack> {
-        LastWord::read(&self.last_word(limit)).and_then(|word| word.header.result)
+        self.result().filter(|_| !has_result(&self.last_word(limit)))
     }
 
     fn result(&self) -> Option<HeldBack> {
@@ -246,6 +241,8 @@ mod tests {
         let mut mailbox = new();
         mailbox.take(&found("{\"result\":{\"n\":1}}\n"), at(1));
         assert_eq!(mailbox.held_back(LIMIT), None);
+        let word = LastWord::read(&mailbox.last_word(LIMIT)).expect("a last word");
+        assert_eq!(word.header.result, Some(HeldBack { bytes: 7, revision: mailbox.revision() }), "if it is cut off");
         let result = json!({ "data": "x".repeat(6000) });
         mailbox.take(&found(&format!("{}\n", json!({ "result": result, "done": true }))), at(2));
         let revision = mailbox.revision();

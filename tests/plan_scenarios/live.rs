@@ -310,6 +310,19 @@ fn a_program_that_failed_is_told_in_its_own_words_although_its_result_is_lost_as
 }
 
 #[test]
+fn a_result_that_the_last_word_has_is_not_lost() {
+    let left = |lines: &[Value]| {
+        let header = json!({ "revision": 9, "bytes": 9000, "result": { "bytes": 3000, "revision": 9 } });
+        given_live().running(1, "10:00:00").pod(ends(0).agent_left(header, lines)).at("10:10:01")
+    };
+    let result = json!({ "result": { "rows": 7 } });
+    let planned = left(&[json!({ "done": true }), result.clone()]).expect_containing(&["phase Succeeded"]);
+    assert_eq!(planned.status().result, Some(result["result"].clone()));
+    let cut_off = left(&[json!({ "done": true })]);
+    cut_off.expect_containing(&["outcome Failed ResultLost exit 0"]);
+}
+
+#[test]
 fn the_agent_may_finish_when_the_program_has_ended_and_no_other_container_may() {
     let ended = runs().main_ended("10:00:00", "10:10:00", 0);
     let given = |pod: PodBuilder| given_live().running(1, "10:00:00").pod(pod);

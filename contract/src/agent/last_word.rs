@@ -26,7 +26,8 @@ pub struct Header {
     /// When the newest checkpoint was reported, by the clock of the pod's node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_time: Option<Timestamp>,
-    /// The result, if there is one that the lines have no room for.
+    /// The result, if there is one, be it in the lines or not: there may be no room for it, and of a message that is too
+    /// long the kubelet keeps the front.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<HeldBack>,
     /// What the program reported and the agent could not use, in words for the user.
@@ -34,7 +35,7 @@ pub struct Header {
     pub problems: Vec<String>,
 }
 
-/// A result that did not fit into the last word.
+/// A result that the last word may not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeldBack {

@@ -52,11 +52,13 @@ impl<'a> LastWords<'a> {
         report
     }
 
-    /// Whether the program has reported a result that neither the last word nor any post brought to the operator.
+    /// Whether the program has reported a result that neither the last word nor any post brought to the operator: the word
+    /// had no room for it, or somebody has cut it off.
     pub(super) fn is_result_lost(&self) -> bool {
-        let Some(held_back) = self.left.and_then(|left| left.header.result) else { return false };
+        let Some(left) = self.left else { return false };
+        let Some(result) = left.header.result else { return false };
         let known = self.recorded_revision().max(self.posted_revision());
-        known < Some(held_back.revision)
+        known < Some(result.revision) && Report::read(&left.lines, Via::Agent).result.is_none()
     }
 
     /// When the newest checkpoint was reported.
