@@ -29,6 +29,8 @@ pub(crate) struct Mailbox {
     /// The report as of the newest revision.
     report: Report,
     revision: i64,
+    /// The number of the newest post.
+    number: i64,
     result_revision: Option<i64>,
     checkpoint_time: Option<Timestamp>,
     silent: Duration,
@@ -45,6 +47,7 @@ impl Mailbox {
             report: reader.report(),
             reader,
             revision: kept.revision,
+            number: kept.revision,
             result_revision: kept.result_revision,
             checkpoint_time: kept.checkpoint_time,
             silent: Duration::ZERO,
@@ -76,6 +79,8 @@ impl Mailbox {
 
     /// Takes what a look at the report file found.
     pub(crate) fn take(&mut self, look: &Look, now: Timestamp) {
+        // By the clock as well, for the same reason as the revision.
+        self.number = now.as_millisecond().max(self.number.saturating_add(1));
         if look.is_sign_of_life || !look.lines.is_empty() {
             self.silent = Duration::ZERO;
         }
@@ -115,6 +120,7 @@ impl Mailbox {
         let limit = if self.report.result.is_some() { Post::LONGEST_LINES_WITH_RESULT } else { Post::LONGEST_LINES };
         Post {
             revision: self.revision,
+            number: self.number,
             silent_seconds: self.silent.as_secs().try_into().unwrap_or(i64::MAX),
             quiet_seconds: self.report.quiet.map(GoDuration::as_secs),
             checkpoint_age_seconds: self.checkpoint_time.map(|time| seconds_between(time, now).max(0)),
@@ -193,6 +199,19 @@ mod tests {
         assert_eq!(mailbox.revision(), first, "said again, silent, touched");
         mailbox.take(&found("{\"progress\":{\"completed\":2}}\n"), at(-500));
         assert_eq!(mailbox.revision(), first + 1, "the clock was set back");
+    }
+
+    #[test]
+    fn a_post_that_says_the_same_has_a_higher_number_also_from_the_next_agent() {
+        let mut mailbox = new();
+        mailbox.take(&found("{\"progress\":{\"completed\":1}}\n"), at(1));
+        let first = mailbox.post(at(1)).number;
+        mailbox.take(&Look::default(), at(2));
+        mailbox.take(&Look::default(), at(-500));
+        let second = mailbox.post(at(2)).number;
+        let mut next = Mailbox::of(&mailbox.kept(Position::default()));
+        next.take(&Look::default(), at(3));
+        assert!(first < second && second < next.post(at(3)).number, "{first} {second}");
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub const LONGEST_POST: usize = 24 * 1024;
 pub struct Post {
     /// Grows with everything new.
     pub revision: i64,
+    /// Grows with every look at what the program says: of two posts with one revision, the one with more is the later one.
+    #[serde(default)]
+    pub number: i64,
     /// For how many seconds the program has given no sign of life.
     pub silent_seconds: i64,
     /// For how many seconds it said that it would be silent, if it did.

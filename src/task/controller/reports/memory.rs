@@ -48,6 +48,8 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     report: Arc<LiveReport>,
+    /// The number of its post.
+    number: i64,
     bytes: usize,
     /// When this revision came first: the same again is a sign of life.
     news: Instant,
@@ -134,7 +136,7 @@ impl LiveReports {
         });
         let kept = &mut *self.kept();
         let known = kept.reports.get(pod_uid);
-        if known.is_some_and(|known| known.report.revision > post.revision) {
+        if known.is_some_and(|known| (known.report.revision, known.number) > (post.revision, post.number)) {
             return Taken::Stale;
         }
         let before = known.map_or(0, |known| known.bytes);
@@ -150,7 +152,7 @@ impl LiveReports {
             Some(_) | None => kept.turns.next(now, self.writes_per_second),
         };
         kept.bytes = kept.bytes - before + bytes;
-        kept.reports.insert(pod_uid.to_owned(), Entry { report, bytes, news, turn });
+        kept.reports.insert(pod_uid.to_owned(), Entry { report, number: post.number, bytes, news, turn });
         Taken::New
     }
 
@@ -230,6 +232,16 @@ mod tests {
         reports.take("a", &post(2), at(107));
         assert_eq!((reports.age_of("a", 2), reports.age_of("a", 1)), (Some(Duration::ZERO), None));
         assert_eq!((reports.last_heard("a"), reports.last_heard("b")), (Some(at(107)), None));
+    }
+
+    #[test]
+    fn of_posts_that_say_the_same_the_later_one_counts_in_whatever_order_they_come() {
+        let reports = reports(50);
+        let silent = |number: i64, silent_seconds: i64| Post { number, silent_seconds, ..post(7) };
+        let posts = [silent(1, 28), silent(3, 0), silent(2, 31), silent(3, 0)];
+        let taken = posts.map(|post| reports.take("a", &post, at(0)));
+        assert_eq!(taken, [Taken::New, Taken::New, Taken::Stale, Taken::New]);
+        assert_eq!(reports.kept().reports["a"].report.silent_seconds, 0, "the program has spoken since");
     }
 
     #[test]
