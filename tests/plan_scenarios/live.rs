@@ -198,6 +198,15 @@ fn silence_of_the_agent_is_no_evidence_however_long() {
 }
 
 #[test]
+fn what_an_agent_said_of_a_silence_a_while_ago_says_nothing_of_now() {
+    let given = || may_be_silent(running(), "30s").posted(5, "10:20:00", 31, &[steps(3)]);
+    given().at("10:20:37").expect_containing(&["stop Hung"]);
+    given().at("10:20:38").expect_without(&["stop"]);
+    let lowered = may_be_silent(running(), "10m").posted(5, "10:20:00", 31, &[steps(3)]);
+    lowered.edited(json!({ "segment": { "heartbeatTimeout": "30s" } })).at("10:50:00").expect_without(&["stop"]);
+}
+
+#[test]
 fn a_timeout_that_is_raised_in_time_saves_the_program() {
     let given = may_be_silent(running(), "30s").posted(5, "10:20:00", 31, &[steps(3)]);
     given.edited(json!({ "segment": { "heartbeatTimeout": "10m" } })).at("10:20:00").expect_without(&["stop"]);

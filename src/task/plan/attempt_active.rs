@@ -182,7 +182,7 @@ fn reason_to_stop(draft: &Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -
         return Some(StopReason::Suspend);
     }
     if let Some(started_at) = started_at(attempt, pod) {
-        return heartbeat::hung_for(draft, started_at).map(|_| StopReason::Hung);
+        return heartbeat::has_hung(draft, started_at).then_some(StopReason::Hung);
     }
     if does_not_get_on(draft, pod) && edits::outdates(draft, attempt, pod) {
         // The edit may be the cure: waiting for its timeout would help nobody.

@@ -8,10 +8,24 @@ use jiff::Timestamp;
 use super::{draft::Draft, observed::LiveReport};
 use crate::{
     api::task::LongTaskStatus,
-    types::{GoDuration, time::seconds_between},
+    types::{
+        GoDuration,
+        time::{after, seconds_between},
+    },
 };
 
-/// For how long the program has been silent, if that is longer than it may be.
+/// What a word of an agent may be late beside the time until the next one, in seconds.
+const LATE: i64 = 30;
+
+/// Whether the program has been silent for longer than it may be, as its agent says now. What it said a while ago is no
+/// evidence any more: the program may have spoken since, to an agent that nobody hears.
+pub(super) fn has_hung(draft: &Draft<'_>, started_at: Timestamp) -> bool {
+    let latest = |live: &LiveReport| after(live.receipt_time, draft.spec.segment.keep_alive_seconds() + LATE);
+    let is_of_now = draft.seen.live.report.as_ref().is_some_and(|live| latest(live) >= draft.now);
+    is_of_now && hung_for(draft, started_at).is_some()
+}
+
+/// For how long the program has been silent, by the last word of its agent, if that is longer than it may be.
 pub(super) fn hung_for(draft: &Draft<'_>, started_at: Timestamp) -> Option<GoDuration> {
     let live = draft.seen.live.report.as_ref()?;
     let silent = silent_seconds(live, started_at);
