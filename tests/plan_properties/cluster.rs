@@ -240,7 +240,7 @@ impl Cluster {
     fn judge_write(&mut self, before: &LongTaskStatus, after: &LongTaskStatus) {
         let number = |status: &LongTaskStatus| status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
         let sequence = |status: &LongTaskStatus| status.checkpoint.as_ref().map_or(0, |one| one.sequence);
-        assert_eq!(breach(after, self.task.metadata.generation), None, "I11");
+        assert_eq!(breach(after, self.task.metadata.generation), None, "I16");
         assert!(number(after) >= number(before), "I2: numbers only grow");
         assert!(sequence(after) >= sequence(before), "I3: the checkpoint never goes back");
         if before.phase.is_some_and(Phase::is_terminal) {

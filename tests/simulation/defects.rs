@@ -1,6 +1,10 @@
-//! Defects of an operator, made at its connection: each must be found by the invariants.
+//! Defects of an operator, made at its connection and at its desk: each must be found by the invariants.
 
-use longtask::api::labels;
+use longtask::{
+    api::labels,
+    contract::agent::{CONTAINER, Post},
+    task::controller::{PodIdentity, Verdict},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -49,10 +53,22 @@ pub(crate) enum Defect {
     NeverTakesRefusalsBack,
     /// It does not tell GitOps tools that a task has failed.
     NeverStalls,
+    /// It takes a report whatever its revision: an older one in the place of a newer one.
+    IgnoresRevisions,
+    /// It takes the report of any pod for that of the attempt under way.
+    TakesForeignReports,
+    /// It takes the silence of an agent for that of its program.
+    TakesSilenceForAHang,
+    /// It does not ask whether an agent knew a result that did not come.
+    ForgetsResults,
+    /// It merges a report twice.
+    MergesTwice,
+    /// It writes what is reported more often than the user wants.
+    HurriesReports,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::IgnoresVersions,
         Self::IgnoresConflicts,
         Self::CreatesBeforeItRecords,
@@ -71,6 +87,12 @@ impl Defect {
         Self::BlamesTheNode,
         Self::NeverTakesRefusalsBack,
         Self::NeverStalls,
+        Self::IgnoresRevisions,
+        Self::TakesForeignReports,
+        Self::TakesSilenceForAHang,
+        Self::ForgetsResults,
+        Self::MergesTwice,
+        Self::HurriesReports,
     ];
 }
 
@@ -96,7 +118,7 @@ pub(crate) fn serve(world: &Shared, call: &Call) -> Answer {
             let pod = world.store.get(Kind::Pod, &call.name).filter(|_| matches!(answer.0, 404 | 409 | 422));
             pod.map_or(answer, |pod| (200, as_patched(pod, call)))
         }
-        Defect::IgnoresGenerations if is_of_pod && call.verb != Verb::List => {
+        Defect::IgnoresGenerations | Defect::ForgetsResults if is_of_pod && call.verb != Verb::List => {
             let (code, pod) = world.serve(call);
             (code, as_told(defect, call, pod))
         }
@@ -194,6 +216,7 @@ fn serve_status(world: &mut World, call: &Call, defect: Defect) -> Answer {
                 refused["status"] = json!("True");
             }
         }
+        Defect::MergesTwice => merge_twice(world, status),
         Defect::NeverStalls => {
             if let Some(conditions) = status["conditions"].as_array_mut() {
                 conditions.retain(|condition| condition["type"] != "Stalled");
@@ -249,5 +272,75 @@ fn as_told(defect: Defect, call: &Call, mut object: Value) -> Value {
     {
         status.remove("observedGeneration");
     }
+    if defect == Defect::ForgetsResults && call.kind == Some(Kind::Pod) {
+        forget_result(&mut object);
+    }
+    if defect == Defect::HurriesReports && object["spec"]["reporting"].is_object() {
+        object["spec"]["reporting"]["interval"] = json!("1s");
+    }
     object
+}
+
+/// A checkpoint that a report has brought counts as two.
+fn merge_twice(world: &World, status: &mut Value) {
+    let Some(task) = world.store.get(Kind::Task, TASK) else { return };
+    let is_reported = status["currentAttempt"]["report"] != task["status"]["currentAttempt"]["report"];
+    let sequence = |status: &Value| status["checkpoint"]["sequence"].as_i64();
+    if let Some(sequence) = sequence(status).filter(|new| is_reported && Some(*new) > sequence(&task["status"])) {
+        status["checkpoint"]["sequence"] = json!(sequence + 1);
+        status["checkpointSequence"] = json!(sequence + 1);
+    }
+}
+
+/// The last word of an agent says nothing of a result that it had no room for.
+fn forget_result(pod: &mut Value) {
+    let Some(statuses) = pod["status"]["initContainerStatuses"].as_array_mut() else { return };
+    for status in statuses.iter_mut().filter(|status| status["name"] == CONTAINER) {
+        let Some(message) = status.pointer_mut("/state/terminated/message") else { continue };
+        let Some((header, lines)) = message.as_str().and_then(|message| message.split_once('\n')) else { continue };
+        let Ok(mut header) = serde_json::from_str::<Value>(header) else { continue };
+        if let Some(agent) = header["agent"].as_object_mut() {
+            agent.remove("result");
+        }
+        *message = json!(format!("{header}\n{lines}"));
+    }
+}
+
+/// Hands a report in at the desk of the process in a slot, as the operator with its defect would take it.
+pub(crate) fn hand_in(world: &mut World, slot: usize, pod: &PodIdentity, post: &Post) -> Option<Verdict> {
+    let desk = world.slots[slot].desk.clone();
+    match world.defect {
+        Some(Defect::IgnoresRevisions) => {
+            world.forged = world.forged.max(post.revision) + 1;
+            desk.post(pod, &Post { revision: world.forged, number: world.forged, ..post.clone() })
+        }
+        Some(Defect::TakesForeignReports) => {
+            let current = current_pod(world).unwrap_or_else(|| pod.clone());
+            desk.post(&current, post)
+        }
+        _ => desk.post(pod, post),
+    }
+}
+
+fn current_pod(world: &World) -> Option<PodIdentity> {
+    let name = world.store.get(Kind::Task, TASK)?["status"]["currentAttempt"]["podName"].as_str()?;
+    let uid = world.store.get(Kind::Pod, name)?["metadata"]["uid"].as_str()?;
+    Some(PodIdentity { namespace: "n".into(), name: name.to_owned(), uid: uid.to_owned() })
+}
+
+impl World {
+    /// What an operator makes of agents of which it has not heard for a while, if it makes something of that.
+    pub(crate) fn miss_agents(&mut self) {
+        if self.defect != Some(Defect::TakesSilenceForAHang) {
+            return;
+        }
+        let Some(pod) = current_pod(self) else { return };
+        for slot in 0..self.slots.len() {
+            let Some((last, silent)) = self.last_heard(slot, &pod.uid) else { continue };
+            if silent > 30 {
+                let desk = self.slots[slot].desk.clone();
+                desk.post(&pod, &Post { silent_seconds: silent, ..last });
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use longtask::{
-    api::task::{AttemptState, ConditionType, CurrentAttempt, LongTaskStatus, Outcome, Phase},
+    api::task::{AttemptReason, AttemptState, ConditionType, CurrentAttempt, LongTaskStatus, Outcome, Phase},
     types::find_condition,
 };
 use serde_json::Value;
@@ -11,12 +11,15 @@ use serde_json::Value;
 use crate::{
     kstatus::breach,
     kubelet::{Main, Node, PodLife, StopCause},
+    mail::Word,
+    program::End,
     refusals::Refusals,
+    reports::{Reports, Writer, are_set_back_by_progress},
     server::{Kind, has_finalizers, is_going, is_terminal},
     world::{World, second_of},
 };
 
-/// The most bytes of a status, I9.
+/// The most bytes of a status beside its result, I9.
 const LARGEST_STATUS: usize = 10_000;
 /// So many writes in a row that change nothing are too many, I8. Some are right: a plan that creates a pod writes the
 /// status even when it has not changed, and a step whose answer got lost is taken again.
@@ -31,6 +34,7 @@ pub(crate) struct Judge {
     idle_writes: u32,
     news: u64,
     pub(crate) refusals: Refusals,
+    pub(crate) reports: Reports,
     /// How many writes the operators have sent, leases aside.
     pub(crate) writes: u64,
 }
@@ -42,6 +46,8 @@ struct Record {
     withdrawn: BTreeSet<i64>,
     /// The latest attempt that the status knew before somebody wrote an older one over it.
     forgotten: i64,
+    /// How many pods there had been by then: what those report may be older than what was written.
+    pods_before: u64,
 }
 
 impl World {
@@ -99,8 +105,8 @@ impl World {
     }
 
     /// A status is being written by an operator whose clock is ahead by that many milliseconds.
-    pub(crate) fn judge_status(&mut self, before: &Value, after: &Value, ahead: i64) {
-        let size = after["status"].to_string().len();
+    pub(crate) fn judge_status(&mut self, before: &Value, after: &Value, ahead: i64, by: Writer) {
+        let size = after["status"].to_string().len() - after["status"]["result"].to_string().len();
         if size > LARGEST_STATUS {
             self.accuse(format!("I9: the status has {size} bytes"));
         }
@@ -108,7 +114,7 @@ impl World {
         let generation = before["metadata"]["generation"].as_i64();
         let (before, after) = (status_of(before), status_of(after));
         if let Some(breach) = breach(&after, generation) {
-            self.accuse(format!("I11: GitOps tools misread the status: {breach}"));
+            self.accuse(format!("I16: GitOps tools misread the status: {breach}"));
         }
         let is_same_run = before.run.number == after.run.number && before.run.restart_token == after.run.restart_token;
         self.judge_numbers(&uid, &before, &after);
@@ -116,7 +122,8 @@ impl World {
         self.judge_blame(&uid, &after);
         self.note_who_is_vouched_for(&uid, &after);
         if is_same_run {
-            self.judge_checkpoint(&before, &after);
+            self.judge_checkpoint(&uid, &before, &after);
+            self.judge_reports(&uid, &before, &after, by);
             self.judge_wait(&before, &after, ahead);
         }
         if before.phase.is_some_and(Phase::is_terminal)
@@ -145,10 +152,13 @@ impl World {
     /// of need not be counted.
     pub(crate) fn judge_write_back(&mut self, task: &Value) {
         let uid = task["metadata"]["uid"].as_str().expect("a UID").to_owned();
+        self.forget_reports(&uid);
         let known = number(&status_of(task));
         let is_there = |life: &&PodLife| life.task_uid == uid && self.store.get(Kind::Pod, &life.name).is_some();
         let there: BTreeSet<_> = self.lives.values().filter(is_there).map(|life| life.attempt).collect();
+        let pods_before = self.lives.len() as u64;
         let record = self.judge.records.entry(uid).or_default();
+        record.pods_before = pods_before;
         record.forgotten = record.forgotten.max(known);
         record.counted.clear();
         record.withdrawn.extend(&there);
@@ -194,7 +204,8 @@ impl World {
                     status.active_seconds,
                 )
             };
-            if is_same_run && counters(before) != counters(after) {
+            let is_progress = are_set_back_by_progress(before, after);
+            if is_same_run && counters(before) != counters(after) && !is_progress {
                 self.accuse(format!(
                     "I5: counters change although nothing ended: {:?} {:?}",
                     counters(before),
@@ -235,11 +246,11 @@ impl World {
     /// Whether an operator can know what came first, the program's exit or the request to stop. Two clocks do not tell
     /// when they differ; and the last delete of a pod overwrites the time of the request, so that a kubelet which has
     /// been away leaves no trace of it, nor of an eviction of its own that it had no time to publish. Of a deadline the
-    /// kubelet tells, unless its node is lost before.
+    /// kubelet tells, unless its node is lost before; but beside an agent it may have passed when the program had ended.
     fn is_certain(&self, life: &PodLife) -> bool {
         match life.stop.map(|stop| stop.by) {
             None => true,
-            Some(StopCause::Deadline) => self.weather.nodes_ahead == 0 || life.is_over(),
+            Some(StopCause::Deadline) => self.weather.nodes_ahead == 0 || (life.is_over() && life.agent.is_none()),
             Some(StopCause::Deletion | StopCause::Eviction) => self.weather.nodes_ahead == 0 && !life.was_away,
         }
     }
@@ -253,7 +264,7 @@ impl World {
             Outcome::Completed if !end.is_done && is_certain => {
                 self.accuse(format!("{name} is counted as completed although it was only stopped"));
             }
-            Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain => {
+            Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain && !is_hung(after) => {
                 self.accuse(format!("{name} is counted as {outcome} although it was told to stop"));
             }
             Outcome::Interrupted if end.since.is_some() && is_told_first(life) => {
@@ -266,9 +277,9 @@ impl World {
         let was_left_alone = life.stop.is_none_or(|stop| stop.by == StopCause::Deadline);
         let recorded =
             after.checkpoint.as_ref().and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64()).unwrap_or(0);
-        if life.is_end_told && !life.was_told_late && was_left_alone && end.since.is_some() && recorded < end.checkpoint
-        {
-            self.accuse(format!("I4: {name} is counted without its checkpoint {}", end.checkpoint));
+        let left = checkpoint_left(life, end);
+        if life.is_end_told && !life.was_told_late && was_left_alone && end.since.is_some() && recorded < left {
+            self.accuse(format!("I4: {name} is counted without its checkpoint {left}"));
         }
     }
 
@@ -278,11 +289,15 @@ impl World {
         let blames_node = overdue.is_some_and(|one| one.status == "True" && one.reason == "NodeNotResponding");
         let is_well = self.life_of(uid, number(after)).is_some_and(|life| !life.was_away);
         if blames_node && is_well {
-            self.accuse("I10: a node is said to be silent that is well".to_owned());
+            self.accuse("I15: a node is said to be silent that is well".to_owned());
         }
     }
 
-    fn judge_checkpoint(&mut self, before: &LongTaskStatus, after: &LongTaskStatus) {
+    fn judge_checkpoint(&mut self, uid: &str, before: &LongTaskStatus, after: &LongTaskStatus) {
+        let pods_before = self.judge.records.get(uid).map_or(0, |record| record.pods_before);
+        if self.life_of(uid, number(before)).is_some_and(|life| life.serial < pods_before) {
+            return;
+        }
         let place = |status: &LongTaskStatus| {
             let checkpoint = status.checkpoint.as_ref();
             let position = checkpoint.and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64());
@@ -322,10 +337,29 @@ impl World {
         if let Some(name) = held.map(|pod| pod["metadata"]["name"].to_string()) {
             self.accuse(format!("I7: pod {name} is held or alive although nobody needs it"));
         }
+        if find_condition(&status_of(&task).conditions, ConditionType::ReportsMissing)
+            .is_some_and(|missing| missing.status == "True")
+        {
+            self.accuse("reports are said to be missing of a task that has ended".to_owned());
+        }
         if let Some(message) = self.shown_refusal() {
-            self.accuse(format!("I10: at rest the status tells of a refused write: {message}"));
+            self.accuse(format!("I15: at rest the status tells of a refused write: {message}"));
         }
     }
+}
+
+/// The checkpoint that a program has left: in its termination message, or with its agent, if that has told of it.
+fn checkpoint_left(life: &PodLife, end: &End) -> u64 {
+    match &life.agent {
+        None => end.checkpoint,
+        Some(agent) if agent.is_word_told && agent.luck.word == Word::Whole => agent.checkpoint().unwrap_or(0),
+        Some(_) => 0,
+    }
+}
+
+/// Whether the attempt that ended last was stopped as one that hangs: a failure, though it was told to stop.
+fn is_hung(status: &LongTaskStatus) -> bool {
+    status.recent_attempts.first().is_some_and(|ended| ended.reason == AttemptReason::Hung.to_string())
 }
 
 /// Whether the pod itself tells that its program had ended before its kubelet knew of any deletion.
@@ -338,6 +372,6 @@ pub(crate) fn status_of(task: &Value) -> LongTaskStatus {
     if status.is_null() { LongTaskStatus::default() } else { serde_json::from_value(status.clone()).expect("a status") }
 }
 
-fn number(status: &LongTaskStatus) -> i64 {
+pub(crate) fn number(status: &LongTaskStatus) -> i64 {
     status.current_attempt.as_ref().map_or(0, |attempt| attempt.number)
 }

@@ -1,11 +1,12 @@
-//! The scheduler, the kubelets and the program inside each pod.
+//! The scheduler, the kubelets and the garbage collector of pods.
 //!
 //! A pod's life goes on whether or not anybody can see it: the status in the API server is what the kubelet last told.
 
 use serde_json::{Value, json};
 
 use crate::{
-    dice::Dice,
+    agent::AgentLife,
+    program::{End, Program, Start},
     server::{Kind, is_going, is_terminal},
     world::{Event, World, second_of},
 };
@@ -13,7 +14,9 @@ use crate::{
 /// How long the phase takes to follow the last container, in milliseconds.
 const PHASE_LAG: u64 = 1100;
 /// The shortest time from SIGTERM to SIGKILL, in milliseconds.
-const SHORTEST_GRACE: u64 = 2000;
+pub(crate) const SHORTEST_GRACE: u64 = 2000;
+/// How long an agent takes to start, in milliseconds: before the program does.
+const AGENT_STARTS_AFTER: u64 = 150;
 
 /// A pod as it is, not as it is told.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -25,8 +28,10 @@ pub(crate) struct PodLife {
     pub(crate) node: Node,
     pub(crate) main: Main,
     pub(crate) stop: Option<Stop>,
-    program: Program,
-    grace: u64,
+    pub(crate) program: Program,
+    /// The agent beside the program, if the pod was made with one.
+    pub(crate) agent: Option<AgentLife>,
+    pub(crate) grace: u64,
     /// When the kubelet saw it first.
     start_time: Option<u64>,
     seen: Seen,
@@ -74,28 +79,12 @@ pub(crate) enum Main {
     Ended(End),
 }
 
-/// How the program ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    pub(crate) since: Option<u64>,
-    pub(crate) at: u64,
-    pub(crate) code: i32,
-    pub(crate) reason: &'static str,
-    /// Its last checkpoint.
-    pub(crate) checkpoint: u64,
-    /// Whether there was nothing left to do.
-    pub(crate) is_done: bool,
-    /// Whether it ended before anybody told it to.
-    pub(crate) is_own: bool,
-    report: String,
-}
-
 /// Why and when a pod was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) at: u64,
     pub(crate) by: StopCause,
-    kill_at: u64,
+    pub(crate) kill_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,148 +92,6 @@ pub(crate) enum StopCause {
     Deletion,
     Deadline,
     Eviction,
-}
-
-/// What the program is going to do.
-#[derive(Clone, Debug)]
-struct Program {
-    from: u64,
-    work: u64,
-    start: Start,
-    own_end: OwnEnd,
-    /// A checkpoint is reported whenever this many more units are done.
-    every: u64,
-    answers_after: u64,
-    answers_with: i32,
-    says_done: bool,
-    has_sidecar: bool,
-    sidecar_takes: u64,
-    /// The kubelet tells of the end of the pod before it tells of the end of the main container.
-    is_last_word_late: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    After(u64),
-    ImageMissing(Option<u64>),
-    NoSuchCommand,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum OwnEnd {
-    Done,
-    Crash { after: u64, code: i32, reason: &'static str },
-    Yield { after: u64, resume_after: Option<u64> },
-    Never,
-}
-
-impl Program {
-    fn draw(dice: &mut Dice, from: u64, work: u64, misbehaves: bool, is_peace: bool) -> Self {
-        let mut program = Self {
-            from,
-            work,
-            start: Start::After(dice.between(200, 3000)),
-            own_end: OwnEnd::Done,
-            every: dice.one_of(&[1, 5, 20]),
-            answers_after: dice.between(0, 4000),
-            answers_with: dice.one_of(&[0, 75, 143, 1]),
-            says_done: dice.happens(700),
-            has_sidecar: dice.happens(150),
-            sidecar_takes: dice.between(100, 3000),
-            is_last_word_late: !is_peace && dice.happens(60),
-        };
-        if is_peace || !misbehaves {
-            return program;
-        }
-        let after = dice.between(0, 60) * 1000 + dice.between(0, 999);
-        match dice.between(0, 9) {
-            0 => program.start = Start::ImageMissing(dice.happens(600).then(|| dice.between(5000, 60_000))),
-            1 => program.start = Start::NoSuchCommand,
-            2 => program.own_end = OwnEnd::Crash { after, code: 137, reason: "OOMKilled" },
-            3 => {
-                program.own_end = OwnEnd::Yield { after, resume_after: dice.happens(500).then(|| dice.between(1, 30)) }
-            }
-            4 => program.own_end = OwnEnd::Never,
-            5 => program.answers_after = 3_600_000,
-            _ => program.own_end = OwnEnd::Crash { after, code: 1, reason: "Error" },
-        }
-        program
-    }
-
-    fn position(&self, since: u64, at: u64) -> u64 {
-        if self.own_end == OwnEnd::Never { self.from } else { (self.from + (at - since) / 1000).min(self.work) }
-    }
-
-    /// When it ends if nobody stops it.
-    fn ends_at(&self, since: u64) -> Option<u64> {
-        let done = since + self.work.saturating_sub(self.from) * 1000;
-        match self.own_end {
-            OwnEnd::Done => Some(done),
-            OwnEnd::Crash { after, .. } | OwnEnd::Yield { after, .. } => Some((since + after).min(done)),
-            OwnEnd::Never => None,
-        }
-    }
-
-    fn own_end(&self, since: u64, at: u64) -> End {
-        let position = self.position(since, at);
-        let is_done = position == self.work;
-        let (code, reason) = match self.own_end {
-            OwnEnd::Crash { code, reason, .. } if !is_done => (code, reason),
-            OwnEnd::Yield { .. } if !is_done => (75, "Error"),
-            _ => (0, "Completed"),
-        };
-        let checkpoint = if code == 75 || is_done { position } else { self.written(position) };
-        let mut report = self.line(checkpoint, is_done && self.says_done);
-        if let OwnEnd::Yield { resume_after: Some(seconds), .. } = self.own_end
-            && !is_done
-        {
-            report["resumeAfter"] = json!(format!("{seconds}s"));
-        }
-        if code == 1 {
-            report["error"] = json!({ "message": "no luck" });
-        }
-        End { since: Some(since), at, code, reason, checkpoint, is_done, is_own: true, report: report.to_string() }
-    }
-
-    fn stopped_end(&self, since: u64, at: u64, is_killed: bool) -> End {
-        let position = self.position(since, at);
-        let is_done = position == self.work && !is_killed;
-        let code = if is_killed {
-            137
-        } else if is_done {
-            0
-        } else {
-            self.answers_with
-        };
-        let checkpoint = if is_killed { self.written(position) } else { position };
-        // A program that ends with 0 because it is stopped has to say whether it is done.
-        let report = self.line(checkpoint, is_done).to_string();
-        End {
-            since: Some(since),
-            at,
-            code,
-            reason: if code == 0 { "Completed" } else { "Error" },
-            checkpoint,
-            is_done,
-            is_own: false,
-            report,
-        }
-    }
-
-    fn written(&self, position: u64) -> u64 {
-        self.from + (position - self.from) / self.every * self.every
-    }
-
-    fn line(&self, checkpoint: u64, done: bool) -> Value {
-        let mut line = json!({
-            "checkpoint": { "n": checkpoint },
-            "progress": { "completed": checkpoint, "total": self.work },
-        });
-        if done {
-            line["done"] = json!(true);
-        }
-        line
-    }
 }
 
 impl PodLife {
@@ -266,10 +113,10 @@ impl PodLife {
     }
 
     /// When its main container ends, as far as is known now, and whether by its own decision.
-    fn main_ends_at(&self, since: u64) -> Option<(u64, bool)> {
+    pub(crate) fn main_ends_at(&self, since: u64) -> Option<(u64, bool)> {
         let own = self.program.ends_at(since).map(|at| (at, true));
         let Some(stop) = self.stop else { return own };
-        let told = (stop.at + self.program.answers_after).min(stop.kill_at).max(since);
+        let told = (stop.at + self.program.answers_after(since, stop.at)).min(stop.kill_at).max(since);
         own.filter(|(at, _)| *at < stop.at).or(Some((told, false)))
     }
 
@@ -280,6 +127,15 @@ impl PodLife {
 
     /// When its last container ends.
     fn containers_end_at(&self) -> Option<u64> {
+        let regular = self.regular_end_at()?;
+        match &self.agent {
+            Some(agent) => agent.ended_at().map(|at| at.max(regular)),
+            None => Some(regular),
+        }
+    }
+
+    /// When the last of them ends that is no agent: only then is that told to.
+    pub(crate) fn regular_end_at(&self) -> Option<u64> {
         let main = match &self.main {
             Main::Ended(end) => end.at,
             Main::Waiting { .. } => return self.stop.map(|stop| stop.at),
@@ -294,14 +150,15 @@ impl PodLife {
     }
 
     /// The container beside the main one; none where there is none.
-    fn sidecar_state(&self, by_node: &impl Fn(u64) -> Value) -> Option<Value> {
+    fn sidecar_state(&self, now: u64, by_node: &impl Fn(u64) -> Value) -> Option<Value> {
         let since = match &self.main {
             Main::Waiting { .. } => return None,
             Main::Running { since } => Some(*since),
             Main::Ended(end) => end.since,
         };
         let since = since.filter(|_| self.program.has_sidecar)?;
-        Some(match self.containers_end_at().filter(|_| self.is_over()) {
+        let is_told = |at: &u64| self.is_over() || (self.agent.is_some() && *at <= now);
+        Some(match self.regular_end_at().filter(is_told) {
             Some(ended) => json!({ "terminated": {
                 "exitCode": 0, "reason": "Completed", "startedAt": by_node(since), "finishedAt": by_node(ended),
             } }),
@@ -325,7 +182,12 @@ impl World {
             checkpoint["n"].as_u64().expect("a position")
         });
         let misbehaves = self.dice.happens(self.weather.programs);
-        let program = Program::draw(&mut self.dice, from, self.weather.work, misbehaves, self.is_peace);
+        let mut program = Program::draw(&mut self.dice, from, self.weather.work, misbehaves, self.is_peace);
+        let luck = self.mail.draw_luck(self.is_peace);
+        let agent = AgentLife::of(pod, luck);
+        if agent.is_some() {
+            program.speak_as(self.mail.draw_manner(self.is_peace), uid);
+        }
         let program_is_late = program.is_last_word_late;
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30) * 1000;
         let life = PodLife {
@@ -336,6 +198,7 @@ impl World {
             main: Main::Waiting { ready_at: None },
             stop: None,
             program,
+            agent,
             grace,
             start_time: None,
             seen: Seen::default(),
@@ -390,9 +253,12 @@ impl World {
         let Some(mut life) = self.lives.remove(uid) else { return };
         if life.node != Node::Lost {
             let pod = self.store.pod_by_uid(uid).cloned();
-            let was_told = (life.main.clone(), life.phase, life.start_time);
+            let shown = |life: &PodLife| {
+                (life.main.clone(), life.phase, life.start_time, life.agent.as_ref().map(AgentLife::shown))
+            };
+            let was_told = shown(&life);
             self.live_on(uid, &mut life, pod.as_ref());
-            if was_told != (life.main.clone(), life.phase, life.start_time) {
+            if was_told != shown(&life) {
                 let lag = self.dice.between(5, 500);
                 self.happen_in(lag, Event::Publish(uid.to_owned()));
             }
@@ -411,6 +277,9 @@ impl World {
             let is_bound = pod.is_some_and(|pod| pod["spec"]["nodeName"].is_string());
             if life.start_time.is_none() && is_bound {
                 life.start_time = Some(now);
+                if let Some(agent) = &mut life.agent {
+                    agent.starts_at(now + AGENT_STARTS_AFTER);
+                }
                 life.main = match life.program.start {
                     Start::After(delay) => Main::Waiting { ready_at: Some(now + delay) },
                     Start::ImageMissing(until) => Main::Waiting { ready_at: until.map(|until| now + until) },
@@ -440,6 +309,7 @@ impl World {
                     is_done: false,
                     is_own: true,
                     report,
+                    last_line: None,
                 })
             } else {
                 Main::Running { since: now }
@@ -459,6 +329,10 @@ impl World {
             let by = life.stop.filter(|_| !is_own).map(|stop| format!(" on {:?}", stop.by)).unwrap_or_default();
             self.tell("kubelet", format!("{}: main ends with {} at {}{by}", life.name, end.code, end.checkpoint));
             life.main = Main::Ended(end);
+            life.speak_last();
+        }
+        if life.node != Node::Down {
+            self.keep_agent(uid, life, now);
         }
         if life.containers_end_at().is_some_and(|ended| ended + PHASE_LAG <= now) && life.node != Node::Down {
             let is_well = matches!(&life.main, Main::Ended(end) if end.code == 0) && life.reason.is_none();
@@ -506,7 +380,7 @@ impl World {
         };
         let phase = life.containers_end_at().map(|at| at + PHASE_LAG).filter(|_| !life.is_over());
         let deadline = life.deadline().filter(|_| life.reason.is_none() && !life.is_over());
-        [ready, phase, deadline].into_iter().flatten().filter(|at| *at > now).min()
+        [ready, phase, deadline, life.next_of_agent()].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// The kubelet's last delete, once the end is told.
@@ -571,8 +445,11 @@ impl World {
             })
         };
         let mut containers = vec![container("main", &state)];
-        containers.extend(life.sidecar_state(&by_node).map(|state| container("side", &state)));
+        containers.extend(life.sidecar_state(self.now(), &by_node).map(|state| container("side", &state)));
         status["containerStatuses"] = json!(containers);
+        if let Some(agent) = &mut life.agent {
+            status["initContainerStatuses"] = json!([agent.status(&by_node)]);
+        }
         set_ready(status, life.is_running(), &by_node(self.now()));
         if let Some(generation) = life.seen.generation {
             status["observedGeneration"] = json!(generation);

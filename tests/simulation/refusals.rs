@@ -129,6 +129,7 @@ impl World {
     /// Asks all of it, every now and then.
     pub(crate) fn inspect(&mut self) {
         self.happen_in(ASKED_EVERY, Event::Inspect);
+        self.miss_agents();
         let now = self.now();
         let quiet_since = self.judge.refusals.disturbed_until;
         let is_task_there = self.store.get(Kind::Task, TASK).is_some_and(|task| !is_going(task));
@@ -142,7 +143,7 @@ impl World {
             let in_the_way = quiet_since.max(self.judge.refusals.status_refused_at);
             if now > in_the_way.max(over_since) + TRIED_WITHIN {
                 self.accuse(format!(
-                    "I10: {what:.120} is not tried again, although it is not refused since {over_since}"
+                    "I15: {what:.120} is not tried again, although it is not refused since {over_since}"
                 ));
             }
             let is_change_of_pod = refused.call.kind == Some(Kind::Pod) && refused.call.verb != Verb::Create;
@@ -155,14 +156,14 @@ impl World {
                 && self.shown_refusal().is_none()
             {
                 self.accuse(format!(
-                    "I10: {what:.120} is refused since {}, and the status does not say so",
+                    "I15: {what:.120} is refused since {}, and the status does not say so",
                     refused.since
                 ));
             }
         }
         let is_quiet = now > quiet_since.max(self.judge.refusals.refused_at) + TRIED_WITHIN;
         if is_quiet && is_task_there && self.shown_refusal().is_some() {
-            self.accuse("I10: the status tells of a refused write although nothing is refused any more".to_owned());
+            self.accuse("I15: the status tells of a refused write although nothing is refused any more".to_owned());
         }
     }
 

@@ -14,8 +14,8 @@ use futures::FutureExt;
 use longtask::{
     cli::{LeaseSettings, LogFormat, LogSettings, Scope, Settings},
     clock::Clock,
-    operator,
     runtime::{OperatorContext, RuntimeMetrics, operator::Replica},
+    task::controller::{Desk, TaskController},
     telemetry::{health::Health, metrics::Registry, traces::Traces},
 };
 use tokio::{select, sync::Notify};
@@ -35,6 +35,8 @@ pub(crate) struct Slot {
     pub(crate) cut_off_until: u64,
     /// By how many milliseconds its clock is ahead.
     pub(crate) ahead: Arc<AtomicI64>,
+    /// Where its process takes reports while it leads.
+    pub(crate) desk: Desk,
     killed: Arc<Notify>,
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn start(world: &Shared, slot: usize) {
         let place = &mut shared.slots[slot];
         place.process += 1;
         place.is_alive = true;
+        place.desk = Desk::default();
         place.killed = Arc::clone(&killed);
         let process = place.process;
         shared.tell(&name(slot, process), "starts");
@@ -118,7 +121,7 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
         concurrency: NonZeroU16::new(32).expect("not zero"),
         task_metrics: 0,
         reports: None,
-        agent_image: None,
+        agent_image: Some("longtask".into()),
         live_writes: NonZeroU32::MIN,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         admin_listen: None,
@@ -141,5 +144,6 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
         health: Health::new(),
         clock,
     };
-    Replica { operator, lease_client: client(), controllers: operator::controllers(&mut registry) }
+    let controller = TaskController::with_desk(&mut registry, world.slots[slot].desk.clone());
+    Replica { operator, lease_client: client(), controllers: vec![Box::new(controller)] }
 }

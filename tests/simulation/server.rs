@@ -234,7 +234,7 @@ impl World {
         }
         let mut after = before.clone();
         after["status"] = call.body["status"].clone();
-        self.judge_status(&before, &after, self.ahead(call.slot));
+        self.judge_status(&before, &after, self.ahead(call.slot), (call.slot, call.process));
         (200, self.put(Kind::Task, &call.name, after))
     }
 

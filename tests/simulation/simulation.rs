@@ -4,6 +4,7 @@ use tokio::runtime;
 
 use crate::{
     defects::Defect,
+    mail::Mail,
     server::Kind,
     troubles::TASK,
     world::{Event, Shared, World, run},
@@ -22,12 +23,22 @@ pub(crate) struct Run {
     pub(crate) trace: Vec<String>,
 }
 
+/// The life of a seed.
 pub(crate) fn simulate(seed: u64, defect: Option<Defect>) -> Run {
+    simulate_with(seed, Mail::draw(seed), defect)
+}
+
+/// The life that a seed had before there were agents: its task reports when its attempts end.
+pub(crate) fn simulate_without_agents(seed: u64) -> Run {
+    simulate_with(seed, Mail::none(seed), None)
+}
+
+fn simulate_with(seed: u64, mail: Mail, defect: Option<Defect>) -> Run {
     // The pauses of broken watches are drawn from here.
     fastrand::seed(seed);
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let world = World::shared(seed, defect);
+        let world = World::shared(seed, mail, defect);
         live(&world).await;
         let mut world = world.lock();
         Run { violation: world.violation.take(), trace: std::mem::take(&mut world.trace) }
@@ -48,6 +59,11 @@ async fn live(shared: &Shared) {
         world.happen_in(500, Event::Apply);
         world.happen_in(5000, Event::Trouble);
         world.happen_in(5000, Event::Inspect);
+        if world.mail.is_live {
+            let mail = format!("{:?}", world.mail);
+            world.tell("world", mail);
+            world.happen_in(5000, Event::MailTrouble);
+        }
         if let Some(pause) = world.policies.clean_up {
             world.happen_in(pause, Event::CleanUp);
         }

@@ -49,6 +49,7 @@ impl World {
         if self.policies.has_ttl() && !self.is_peace {
             (spec["ttlAfterFinished"], spec["ttlAfterFailed"]) = (json!("10s"), json!("10s"));
         }
+        self.mail.ask_for(&mut spec);
         self.tell("user", format!("applies {spec}"));
         self.create(Kind::Task, TASK, json!({ "metadata": { "name": TASK }, "spec": spec }));
         // What is refused of the task before it has to be told by this one anew (seed 5478).
@@ -56,7 +57,7 @@ impl World {
     }
 
     /// The user edits the spec; a change is a new generation.
-    fn edit(&mut self, what: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&mut self, what: &str, change: impl FnOnce(&mut Value)) {
         let Some(mut task) = self.store.get(Kind::Task, TASK).cloned() else { return };
         let before = task["spec"].clone();
         change(&mut task["spec"]);
@@ -218,6 +219,7 @@ impl World {
     fn make_peace(&mut self) {
         self.tell("world", "peace");
         self.is_peace = true;
+        self.mend_the_mail();
         let uids: Vec<_> = self.lives.keys().cloned().collect();
         for uid in uids {
             self.happen_in(0, Event::KubeletBack(uid));

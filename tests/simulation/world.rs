@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, policies::Policies,
-    replica::Slot, server::Store,
+    connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, mail::Mail,
+    policies::Policies, replica::Slot, server::Store,
 };
 
 /// When every simulation begins, in seconds since 1970.
@@ -60,6 +60,10 @@ pub(crate) enum Event {
     CleanUp,
     /// What is asked of the operators about refusals is asked.
     Inspect,
+    /// The process of an agent starts.
+    StartAgent(String),
+    /// Something happens to agents and posts.
+    MailTrouble,
     /// The user applies the manifest again.
     Apply,
 }
@@ -68,11 +72,14 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
     pub(crate) policies: Policies,
+    pub(crate) mail: Mail,
     /// The task as the user has saved it.
     pub(crate) saved: Option<Value>,
     pub(crate) defect: Option<Defect>,
     /// What an operator with a defect is going to write later.
     pub(crate) late: Option<Call>,
+    /// The revision that an operator with a defect has thought of last.
+    pub(crate) forged: i64,
     began: Instant,
     queue: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
@@ -96,7 +103,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn shared(seed: u64, defect: Option<Defect>) -> Shared {
+    pub(crate) fn shared(seed: u64, mail: Mail, defect: Option<Defect>) -> Shared {
         let mut dice = Dice::from_seed(seed);
         let weather = Weather::draw(&mut dice);
         let policies = Policies::draw(seed, &weather);
@@ -105,9 +112,11 @@ impl World {
             dice,
             weather,
             policies,
+            mail,
             saved: None,
             defect,
             late: None,
+            forged: 0,
             began: Instant::now(),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -177,13 +186,14 @@ impl World {
             Event::KubeletBack(uid) => self.kubelet_back(&uid),
             Event::PodGc(uid) => self.collect_lost(&uid),
             Event::Collect(uid) => self.collect_owned(&uid),
-            Event::Start(_) => {}
+            Event::Start(_) | Event::StartAgent(_) => {}
             Event::NodeSilent(uid) => self.call_node_silent(&uid),
             Event::BackUp => self.back_up(),
             Event::WriteBack => self.write_back(),
             Event::CleanUp => self.clean_up(),
             Event::Inspect => self.inspect(),
             Event::Trouble => self.make_trouble(),
+            Event::MailTrouble => self.trouble_the_mail(),
             Event::Apply => self.apply_manifest(),
         }
     }
@@ -221,7 +231,7 @@ pub(crate) async fn run(world: &Shared, until: u64, is_enough: impl Fn(&World) -
             let now = world.now();
             match world.queue.first_entry().filter(|first| first.key().0 <= now && now < end).map(OccupiedEntry::remove)
             {
-                Some(Event::Start(slot)) => Some(slot),
+                Some(start @ (Event::Start(_) | Event::StartAgent(_))) => Some(start),
                 Some(event) => {
                     world.handle(event);
                     None
@@ -229,8 +239,10 @@ pub(crate) async fn run(world: &Shared, until: u64, is_enough: impl Fn(&World) -
                 None => None,
             }
         };
-        if let Some(slot) = start {
-            crate::replica::start(world, slot);
+        match start {
+            Some(Event::Start(slot)) => crate::replica::start(world, slot),
+            Some(Event::StartAgent(uid)) => crate::agent::start(world, &uid),
+            Some(_) | None => {}
         }
     }
 }
