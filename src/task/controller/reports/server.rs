@@ -228,9 +228,6 @@ impl Takes {
         let reference = key.to_ref();
         let Some(task) = self.tasks.get(&reference) else { return Verdict::UnknownPod };
         let Ok(task) = &task.0 else { return Verdict::UnknownPod };
-        if pod.owner_uid != task.metadata.uid {
-            return Verdict::Superseded;
-        }
         match standing(task, &pod) {
             Standing::Current => {}
             Standing::Over => return Verdict::Superseded,
@@ -270,14 +267,21 @@ enum Standing {
 }
 
 fn standing(task: &LongTask, pod: &PodFacts) -> Standing {
+    if pod.owner_uid != task.metadata.uid {
+        // Of an earlier task of that name; or of a later one, which the cache does not know.
+        let created = task.metadata.creation_timestamp.as_ref();
+        let is_earlier = created.is_some_and(|created| pod.creation_time < created.0);
+        return if is_earlier { Standing::Over } else { Standing::Unknown };
+    }
     let Some(latest) = task.status.as_ref().and_then(|status| status.current_attempt.as_ref()) else {
         return Standing::Unknown;
     };
-    let is_live = !matches!(latest.state, AttemptState::Ended | AttemptState::Withdrawn);
-    match pod.attempt.cmp(&latest.number) {
-        Ordering::Greater => Standing::Unknown,
-        Ordering::Equal if is_live && pod.is_of(latest) => Standing::Current,
-        Ordering::Equal | Ordering::Less => Standing::Over,
+    match (pod.attempt.cmp(&latest.number), latest.state) {
+        // The next attempt takes the number of one that was withdrawn.
+        (Ordering::Greater, _) | (Ordering::Equal, AttemptState::Withdrawn) => Standing::Unknown,
+        (Ordering::Less, _) | (Ordering::Equal, AttemptState::Ended) => Standing::Over,
+        (Ordering::Equal, _) if pod.is_of(latest) => Standing::Current,
+        (Ordering::Equal, _) => Standing::Over,
     }
 }
 
@@ -312,7 +316,9 @@ mod tests {
     fn task(attempt: Value) -> LongTask {
         serde_json::from_value(json!({
             "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
-            "metadata": { "name": "t", "namespace": "team-a", "uid": "task-uid" },
+            "metadata": {
+                "name": "t", "namespace": "team-a", "uid": "task-uid", "creationTimestamp": "2026-11-24T09:00:00Z",
+            },
             "spec": { "template": { "spec": { "containers": [] } } },
             "status": { "currentAttempt": attempt },
         }))
@@ -355,6 +361,18 @@ mod tests {
         assert_eq!(of(attempt(2, "Running", "another-pod"), 2), Standing::Over);
         assert_eq!(of(attempt(2, "Ended", "pod-2"), 3), Standing::Unknown, "the cache is behind");
         assert_eq!(of(Value::Null, 1), Standing::Unknown, "likewise");
+        assert_eq!(of(attempt(2, "Withdrawn", "pod-2"), 2), Standing::Unknown, "the next one may take its number");
+    }
+
+    #[test]
+    fn a_pod_of_a_later_task_of_that_name_is_told_to_come_again() {
+        let of_task = |created: &str| {
+            let mut pod = pod_object(1, "another-task");
+            pod.metadata.creation_timestamp = Some(serde_json::from_value(json!(created)).expect("a time"));
+            standing(&task(attempt(2, "Running", "pod-2")), &PodFacts::of(&pod).expect("one of ours"))
+        };
+        assert_eq!(of_task("2026-11-24T08:59:59Z"), Standing::Over, "its task is gone");
+        assert_eq!(of_task("2026-11-24T09:00:00Z"), Standing::Unknown, "the cache is behind");
     }
 
     /// What takes the reports of a task whose attempt 2 runs, in pod 2; pod 1 is that of an earlier attempt, and pod 3 of an
