@@ -294,8 +294,8 @@ fn merge_twice(world: &World, status: &mut Value) {
 
 /// The last word of an agent says nothing of a result that it had no room for.
 fn forget_result(pod: &mut Value) {
-    let Some(statuses) = pod["status"]["initContainerStatuses"].as_array_mut() else { return };
-    for status in statuses.iter_mut().filter(|status| status["name"] == CONTAINER) {
+    let statuses = pod.pointer_mut("/status/initContainerStatuses").and_then(Value::as_array_mut);
+    for status in statuses.into_iter().flatten().filter(|status| status["name"] == CONTAINER) {
         let Some(message) = status.pointer_mut("/state/terminated/message") else { continue };
         let Some((header, lines)) = message.as_str().and_then(|message| message.split_once('\n')) else { continue };
         let Ok(mut header) = serde_json::from_str::<Value>(header) else { continue };

@@ -264,7 +264,7 @@ impl World {
             Outcome::Completed if !end.is_done && is_certain => {
                 self.accuse(format!("{name} is counted as completed although it was only stopped"));
             }
-            Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain && !is_hung(after) => {
+            Outcome::Failed | Outcome::Yielded if !end.is_own && is_certain && !is_failed_by_us(after) => {
                 self.accuse(format!("{name} is counted as {outcome} although it was told to stop"));
             }
             Outcome::Interrupted if end.since.is_some() && is_told_first(life) => {
@@ -357,9 +357,10 @@ fn checkpoint_left(life: &PodLife, end: &End) -> u64 {
     }
 }
 
-/// Whether the attempt that ended last was stopped as one that hangs: a failure, though it was told to stop.
-fn is_hung(status: &LongTaskStatus) -> bool {
-    status.recent_attempts.first().is_some_and(|ended| ended.reason == AttemptReason::Hung.to_string())
+/// Whether the attempt that ended last has failed although it was told to stop: it hung, or its result was lost.
+fn is_failed_by_us(status: &LongTaskStatus) -> bool {
+    let reasons = [AttemptReason::Hung, AttemptReason::ResultLost].map(|reason| reason.to_string());
+    status.recent_attempts.first().is_some_and(|ended| reasons.contains(&ended.reason))
 }
 
 /// Whether the pod itself tells that its program had ended before its kubelet knew of any deletion.
