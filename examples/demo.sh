@@ -200,17 +200,20 @@ recover() {
         say ">>> another node takes its place (here it is the same one, empty)"
         cluster up > "$scratch/revive.log" 2>&1 &
         reviving=$!
-    elif [[ -n $revived && -z $lost_seconds && $attempt -gt $lost && $state == Running ]]; then
+    elif [[ -n $revived && -z $lost_seconds && $attempt -gt $lost ]]; then
         tell_loss
     fi
 }
 
-# tell_loss: what the operator had heard of, and what the program finds done.
+# tell_loss: what the operator had heard of, and what the program finds done. The pod tells both, once its program runs; the
+# status may not say that it does, since the operator comes back later than the pod.
 tell_loss() {
-    local told found
-    told=$(kubectl get pod "$pod" -n "$namespace" -o jsonpath='{.spec.containers[0].env[?(@.name=="LONGTASK_CHECKPOINT")].value}')
+    local told log found
+    told=$(kubectl get pod "$pod" -n "$namespace" \
+        -o jsonpath='{.spec.containers[0].env[?(@.name=="LONGTASK_CHECKPOINT")].value}' 2> "$scratch/log") || return 0
+    log=$(kubectl logs "$pod" -n "$namespace" -c main --request-timeout=5s 2> "$scratch/log") || return 0
     told=${told//[^0-9]/}
-    found=$(kubectl logs "$pod" -n "$namespace" -c main | sed -n 's/^going on behind line \([0-9]*\) .*/\1/p')
+    found=$(sed -n 's/^going on behind line \([0-9]*\) .*/\1/p' <<< "$log")
     [[ -n $told && -n $found ]] || return 0
     lost_seconds=$(((found - told + rows_per_second - 1) / rows_per_second))
     say "    $pod is told of row $told, and finds $found in the database: the node took $lost_seconds s of work with it"
@@ -220,6 +223,7 @@ follow() {
     while ((SECONDS - applied < limit)); do
         look
         listen
+        recover
         case $phase in
             Succeeded | Failed | Cancelled)
                 sleep 1 # the last events follow the status
@@ -228,7 +232,6 @@ follow() {
                 ;;
         esac
         disturb
-        recover
         sleep 1
     done
     fail "the import did not end within $limit s"
