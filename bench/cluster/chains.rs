@@ -16,6 +16,8 @@ use crate::{
 
 const NAMESPACE: &str = "bench-chains";
 const SEGMENTS: usize = 20;
+/// What `--live-writes` is by default.
+const LIVE_WRITES: u32 = 50;
 const KILLED_EVERY: Duration = Duration::from_secs(10);
 /// How long all chains may take.
 const LIMIT: Duration = Duration::from_hours(1);
@@ -36,7 +38,7 @@ pub(crate) async fn tasks(rig: &Rig, count: usize, run: u32, chains: Chains) -> 
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     let started = Started::now(rig).await?;
     let operator = match chains {
-        Chains::Live => rig.start_operator_with_reports().await?,
+        Chains::Live => rig.start_operator_with_reports(LIVE_WRITES).await?,
         Chains::Plain | Chains::Killed => rig.start_operator()?,
     };
     let run = load::about(run);

@@ -17,8 +17,6 @@ use crate::{
 const NAMESPACE: &str = "bench-reports";
 /// `reporting.interval`, in seconds.
 const INTERVAL: u32 = 30;
-/// What `--live-writes` is by default.
-const WRITES_PER_SECOND: usize = 50;
 /// How long nobody takes posts between two operators.
 const OUTAGE: Duration = Duration::from_secs(30);
 /// How long silence is watched.
@@ -26,10 +24,10 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// In how long a stretch the busiest is looked for.
 const STRETCH: Duration = Duration::from_secs(10);
 
-pub(crate) async fn reports(rig: &Rig, count: usize) -> Result<()> {
+pub(crate) async fn reports(rig: &Rig, count: usize, live_writes: u32) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
-    let operator = rig.start_operator_with_reports().await?;
+    let operator = rig.start_operator_with_reports(live_writes).await?;
     let agents = Agents::of(&rig.client, NAMESPACE, count);
     load.create(count, |number| load::live(load::task_of(&format!("reports-{number}"), &json!({})), INTERVAL)).await?;
     until("all are heard", Duration::from_mins(40), async || {
@@ -41,14 +39,14 @@ pub(crate) async fn reports(rig: &Rig, count: usize) -> Result<()> {
     tell(&agents.counted());
 
     // In that time each is written once.
-    let round = Duration::from_secs(u64::from(INTERVAL).max(count.div_ceil(WRITES_PER_SECOND).try_into()?));
+    let round = Duration::from_secs(u64::from(INTERVAL.max(u32::try_from(count)?.div_ceil(live_writes))));
     let with_news = Stretches::of(&operator, round).await?;
     let posts = agents.counted();
     tell(&posts);
     let memory_peak = operator.process().resident_peak()?;
     operator.kill();
     tokio::time::sleep(OUTAGE).await;
-    let operator = rig.start_operator_with_reports().await?;
+    let operator = rig.start_operator_with_reports(live_writes).await?;
     until("the operator is ready", Duration::from_mins(5), async || Ok(operator::is_ready())).await?;
     let restarted = Stretches::of(&operator, round).await?;
     tell(&agents.counted());

@@ -207,11 +207,11 @@ impl Rig {
     }
 
     /// The same, which takes reports of programs that run. Each has the certificate authority of the one before.
-    pub(crate) async fn start_operator_with_reports(&self) -> Result<Running> {
+    pub(crate) async fn start_operator_with_reports(&self, live_writes: u32) -> Result<Running> {
         let authority: Secret = serde_json::from_value(json!({ "metadata": { "name": "longtask-reports-ca" } }))?;
         create_unless_there(Api::namespaced(self.client.clone(), OPERATOR_NAMESPACE), &authority).await?;
         let mut more = self.local.taking_reports().await?;
-        more.push(format!("--lease-namespace={OPERATOR_NAMESPACE}"));
+        more.extend([format!("--lease-namespace={OPERATOR_NAMESPACE}"), format!("--live-writes={live_writes}")]);
         self.start_operator_with(&more)
     }
 
