@@ -224,8 +224,8 @@ async fn an_api_server_that_is_away_for_longer_than_a_program_may_be_silent_ends
         until_completed(&task, missed, 60).await;
         println!("the status knew of what had been done {:?} after its start", started.elapsed());
         assert_undisturbed(&task);
-        // Whoever has asked in vain for long asks again late. Who starts anew asks at once.
-        for component in ["kube-controller-manager", "kubelet"] {
+        // Whoever has asked in vain for long asks again late, as client-go doubles its pauses. Who starts anew asks at once.
+        for component in ["kube-scheduler", "kube-controller-manager", "kubelet"] {
             stop(component).now().await;
         }
         lab.kill_operator().await;
