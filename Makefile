@@ -7,6 +7,10 @@ TYPOS := 1.52.0
 ARGO_VERSION := v4.0.5
 CYCLONEDX  := 0.5.9
 MUTANTS    := 27.1.0
+# Stores that the agent's tests run with.
+MOTO       := 5.2.5
+VERSITYGW  := v1.8.0
+AZURITE    := 3.37.0
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # What belongs to this clone.
@@ -68,7 +72,7 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit release-check
+.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit stores release-check
 build: ## build the program
 	cargo build --locked
 
@@ -135,6 +139,31 @@ unit: ## run the tests that need no cluster
 	$(MAKE) --no-print-directory -C examples test
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
+
+SERVERS := $(CACHE)/servers
+$(SERVERS)/bin/moto_server:
+	@echo "installing moto"
+	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/moto 'moto[server]==$(MOTO)'
+	@printf '#!/bin/sh\nPYTHONPATH=%s exec python3 -m moto.server "$$@"\n' $(SERVERS)/moto >$@ && chmod +x $@
+
+$(SERVERS)/bin/versitygw:
+	@echo "building versitygw"
+	@GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+
+$(SERVERS)/bin/azurite-blob:
+	@echo "installing Azurite"
+	@mkdir -p $(@D) && npm install --silent --no-fund --no-audit --prefix $(SERVERS)/azurite azurite@$(AZURITE)
+	@ln -sf ../azurite/node_modules/.bin/azurite-blob $@
+
+# The keys are of servers that live as long as a test. Azurite's account is the one that it is made with.
+stores: export AWS_ACCESS_KEY_ID := test
+stores: export AWS_SECRET_ACCESS_KEY := not-a-secret
+stores: export AZURE_STORAGE_ACCOUNT_NAME := devstoreaccount1
+stores: export AZURE_STORAGE_ACCOUNT_KEY := Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+stores: export GOOGLE_SERVICE_ACCOUNT_KEY := {"client_email":"","private_key":"","private_key_id":"","disable_oauth":true}
+stores: export PATH := $(SERVERS)/bin:$(PATH)
+stores: $(SERVERS)/bin/moto_server $(SERVERS)/bin/versitygw $(SERVERS)/bin/azurite-blob ## run the agent's saves and restores with servers of S3 and Azure, and a stub of Google's
+	cargo test --locked --package longtask-agent --test servers
 
 release-check: ## check that this commit can be released as VERSION=x.y.z; RELEASE.md says how to go on
 	@tests/release_check.sh $(VERSION)

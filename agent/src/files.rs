@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use longtask_contract::agent::{DIRECTORY, REPORT_FILE};
+use longtask_contract::agent::{REPORT_NAME, SAVED_NAME};
 use rustix::fs::OFlags;
 
 /// Where the files are.
@@ -17,6 +17,8 @@ pub(crate) struct Files {
     pub(crate) directory: PathBuf,
     /// To which the program reports.
     pub(crate) report: PathBuf,
+    /// In which the program finds the newest checkpoint that is safe.
+    pub(crate) saved: PathBuf,
     /// What the agent needs when it is started again.
     pub(crate) kept: PathBuf,
     /// The agent's termination message.
@@ -24,14 +26,11 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Those of a pod.
-    pub(crate) fn of_pod() -> Self {
-        Self::at(DIRECTORY, REPORT_FILE, "/dev/termination-log")
-    }
-
-    pub(crate) fn at(directory: impl Into<PathBuf>, report: impl Into<PathBuf>, last_word: impl Into<PathBuf>) -> Self {
+    /// Those in the agent's directory, and its termination message.
+    pub(crate) fn at(directory: impl Into<PathBuf>, last_word: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
-        Self { report: report.into(), kept: directory.join(".agent"), last_word: last_word.into(), directory }
+        let [report, saved, kept] = [REPORT_NAME, SAVED_NAME, ".agent"].map(|name| directory.join(name));
+        Self { report, saved, kept, last_word: last_word.into(), directory }
     }
 
     /// Makes the directory, and in it the report file, which everybody may write: the program can run as any user.
@@ -60,11 +59,13 @@ impl Files {
 
     /// Keeps what the agent needs when it is started again; the program cannot read it.
     pub(crate) fn keep(&self, bytes: &[u8]) -> io::Result<()> {
-        let new = self.kept.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        drop(file);
-        fs::rename(new, &self.kept)
+        replace(&self.kept, bytes, 0o600)
+    }
+
+    /// Tells the program which checkpoint is safe.
+    pub(crate) fn tell_saved(&self, path: &str) -> io::Result<()> {
+        let line = format!("{}\n", serde_json::json!({ "path": path }));
+        replace(&self.saved, line.as_bytes(), 0o644)
     }
 
     /// What was kept; none when the agent is started for the first time.
@@ -75,6 +76,17 @@ impl Files {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Writes a file anew, so that nobody ever finds a part of it.
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+    // The umask decides, too, on the mode of a new file.
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    drop(file);
+    fs::rename(new, path)
 }
 
 /// Opens a file that the program may have replaced, for reading and, if that is allowed, for writing. Fails for a link and
@@ -98,7 +110,7 @@ mod tests {
     fn files() -> (tempfile::TempDir, Files) {
         let folder = tempfile::tempdir().expect("a folder");
         let run = folder.path().join("run");
-        let files = Files::at(&run, run.join("report"), folder.path().join("word"));
+        let files = Files::at(run, folder.path().join("word"));
         (folder, files)
     }
 
@@ -134,6 +146,18 @@ mod tests {
         files.keep(b"2").expect("written");
         assert_eq!(files.kept().expect("readable").as_deref(), Some(&b"2"[..]));
         assert_eq!(mode(&files.kept), 0o600);
+    }
+
+    #[test]
+    fn the_program_can_read_which_checkpoint_is_safe() {
+        let (_folder, files) = files();
+        files.prepare().expect("made");
+        for path in ["step-900", "a \"b\""] {
+            files.tell_saved(path).expect("written");
+            let line = fs::read_to_string(&files.saved).expect("readable");
+            assert_eq!(line, format!("{}\n", serde_json::json!({ "path": path })));
+        }
+        assert_eq!(mode(&files.saved), 0o644);
     }
 
     #[test]

@@ -15,8 +15,12 @@ pub(crate) struct Kept {
     pub(crate) revision: i64,
     /// The first revision with the result.
     pub(crate) result_revision: Option<i64>,
-    /// When the newest checkpoint was reported.
+    /// When the newest checkpoint that is told was reported.
     pub(crate) checkpoint_time: Option<Timestamp>,
+    /// With a store: the newest checkpoint that is safe, as a line.
+    pub(crate) safe: String,
+    /// With a store: when the program named a checkpoint that is not saved yet, if it has.
+    pub(crate) wanted_since: Option<Timestamp>,
     /// What the program reported so far.
     pub(crate) lines: String,
     /// What of it could not be used.

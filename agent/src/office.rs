@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use longtask_contract::agent::{Answer, Post, PostSettings};
+use longtask_contract::agent::{Answer, Post, PostSettings, SaveName};
 use tokio::{
     select,
     sync::watch,
@@ -47,12 +47,26 @@ pub(crate) struct Newest {
 }
 
 /// How far the operator knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
     /// The revision that it took last.
     pub(crate) revision: Option<i64>,
     /// Whether it wants no more.
     pub(crate) is_superseded: bool,
+    /// The saves that the task's status names, if it has said so.
+    pub(crate) keep: Option<Vec<SaveName>>,
+}
+
+impl Known {
+    /// Waits until the operator wants no more.
+    pub(crate) async fn until_superseded(known: Option<watch::Receiver<Self>>) {
+        if let Some(mut known) = known
+            && known.wait_for(|known| known.is_superseded).await.is_ok()
+        {
+            return;
+        }
+        future::pending::<()>().await;
+    }
 }
 
 /// Posts the newest word, one at a time: news after the time that the operator asks for, and a sign of life without news.
@@ -73,7 +87,7 @@ impl<C: Courier> Office<C> {
     /// An office that has posted nothing yet, and where to see how far the operator knows.
     pub(crate) fn new(settings: &PostSettings, courier: C) -> (Self, watch::Receiver<Known>) {
         let (known, seen) = watch::channel(Known::default());
-        let answer = Answer { next: settings.next_seconds, keep_alive: settings.keep_alive_seconds };
+        let answer = Answer { next: settings.next_seconds, keep_alive: settings.keep_alive_seconds, keep: None };
         let office = Self { courier, answer, known, taken: None, retry: FIRST_RETRY, not_before: None, failure: None };
         (office, seen)
     }
@@ -100,9 +114,12 @@ impl<C: Courier> Office<C> {
         if self.failure.take().is_some() || self.taken.is_none() {
             info!("the operator takes reports");
         }
-        (self.taken, self.answer) = (Some(Instant::now()), answer);
-        (self.retry, self.not_before) = (FIRST_RETRY, None);
-        self.known.send_modify(|known| known.revision = Some(revision));
+        (self.taken, self.retry, self.not_before) = (Some(Instant::now()), FIRST_RETRY, None);
+        self.known.send_modify(|known| {
+            known.revision = Some(revision);
+            known.keep = answer.keep.clone().or(known.keep.take());
+        });
+        self.answer = answer;
     }
 
     fn has_failed(&mut self, failure: String) {
@@ -151,7 +168,7 @@ pub(crate) mod tests {
         pub(crate) begun: Option<Instant>,
     }
 
-    pub(crate) const ANSWER: Answer = Answer { next: 10, keep_alive: 60 };
+    pub(crate) const ANSWER: Answer = Answer { next: 10, keep_alive: 60, keep: None };
 
     impl Answers {
         pub(crate) fn of(answers: impl IntoIterator<Item = Posted>) -> Self {
@@ -201,7 +218,7 @@ pub(crate) mod tests {
             () = office.deliver(newest) => unreachable!("it delivers for ever"),
             () = saying => {}
         }
-        *known.borrow()
+        known.borrow().clone()
     }
 
     #[tokio::test(start_paused = true)]
@@ -234,6 +251,15 @@ pub(crate) mod tests {
         let answers = Answers::of([Posted::Superseded]);
         let known = posts_of(&answers, &[(0, 1), (100, 2), (1000, 3)]).await;
         assert_eq!(answers.seen(), [(0, 1)]);
-        assert_eq!(known, Known { revision: None, is_superseded: true });
+        assert_eq!(known, Known { is_superseded: true, ..Known::default() });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_saves_that_the_status_names_are_as_the_last_answer_with_them_said() {
+        let keep = |name: &str| Some(vec![name.parse().expect("a name")]);
+        let with = |keep| Posted::Taken(Answer { keep, ..ANSWER });
+        let answers = Answers::of([with(keep("1-a/1")), with(keep("1-a/2")), with(None)]);
+        let known = posts_of(&answers, &[(0, 1), (10, 2), (20, 3), (30, 3)]).await;
+        assert_eq!(known.keep, keep("1-a/2"));
     }
 }

@@ -10,7 +10,10 @@ use reqwest::{
 };
 use tokio::net::lookup_host;
 
-use crate::office::{Courier, Posted};
+use crate::{
+    office::{Courier, Posted},
+    tls,
+};
 
 /// The longest that a post may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,8 +48,7 @@ pub(crate) enum PosterError {
 impl Poster {
     /// A poster with these settings.
     pub(crate) fn of(settings: &PostSettings) -> Result<Self, PosterError> {
-        // Only ring is linked. An error means that it is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        tls::use_ring();
         let authority = Certificate::from_pem_bundle(settings.certificate_authority.as_bytes())?;
         let servers: Vec<_> = settings
             .addresses

@@ -187,7 +187,7 @@ impl Agent {
     /// Posts, until another attempt is under way.
     async fn work(mut self) {
         let PostSettings { next_seconds: next, keep_alive_seconds: keep_alive, .. } = self.settings;
-        let (mut answer, mut taken) = (Answer { next, keep_alive }, None::<Instant>);
+        let (mut answer, mut taken) = (Answer { next, keep_alive, keep: None }, None::<Instant>);
         let (mut not_before, mut retry) = (self.begun, FIRST_RETRY);
         let (mut have, mut newest) = (Have::News, Post::default());
         loop {

@@ -22,6 +22,11 @@ pub const IDEMPOTENCY_PREFIX: &str = "LONGTASK_IDEMPOTENCY_PREFIX";
 pub const CHECKPOINT: &str = "LONGTASK_CHECKPOINT";
 /// The number of that checkpoint over the task's whole life.
 pub const CHECKPOINT_SEQUENCE: &str = "LONGTASK_CHECKPOINT_SEQUENCE";
+/// The directory where the program writes checkpoints and finds what is restored. Only with a store, and only the main container
+/// gets it.
+pub const CHECKPOINT_DIR: &str = "LONGTASK_CHECKPOINT_DIR";
+/// The file that names the newest checkpoint that is safe. Likewise.
+pub const SAVED: &str = "LONGTASK_SAVED";
 /// The file to report to. Only the main container gets it.
 pub const REPORT: &str = "LONGTASK_REPORT";
 /// The W3C trace context of the attempt.

@@ -75,10 +75,12 @@ fn object<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
 }
 
 impl ReportedCheckpoint {
-    fn as_reported(&self) -> Value {
+    /// As the program could have reported it.
+    pub fn as_reported(&self) -> Value {
         match self {
             Self::Data(data) => data.clone(),
-            Self::Reference { uri, digest, size_bytes } => object([
+            Self::Reference { path, uri, digest, size_bytes } => object([
+                ("path", path.as_ref().map(|path| json!(path))),
                 ("uri", Some(json!(uri))),
                 ("digest", digest.as_ref().map(|digest| json!(digest))),
                 ("sizeBytes", size_bytes.map(Value::from)),
@@ -150,7 +152,13 @@ mod tests {
             checkpoint in prop::option::of(prop_oneof![
                 any::<i64>().prop_map(|n| ReportedCheckpoint::Data(json!({ "n": n }))),
                 (any_text(20), prop::option::of(any::<i64>())).prop_map(|(digest, size_bytes)| {
-                    ReportedCheckpoint::Reference { uri: "s3://b/k".into(), digest, size_bytes }
+                    ReportedCheckpoint::Reference { path: None, uri: "s3://b/k".into(), digest, size_bytes }
+                }),
+                any_text(20).prop_map(|path| ReportedCheckpoint::Reference {
+                    path: Some(path.unwrap_or_default()),
+                    uri: "s3://b/uid/3-1a2b3c4d/7/manifest.json".into(),
+                    digest: None,
+                    size_bytes: None,
                 }),
             ]),
             progress in prop::option::of((prop::option::of(0..i64::MAX), prop::option::of(0..i64::MAX), any_text(4), any_text(40))),

@@ -11,7 +11,7 @@ use longtask::{
         RequestedStop, Rule, StopReason,
     },
     contract::{
-        agent::{Header, HeldBack, LastWord},
+        agent::{Header, HeldBack, LastWord, RestoreWord, Restored, SaveError, SaveReport, SaveTrouble},
         report::{Report, Via},
     },
     task::{
@@ -164,7 +164,7 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1), any::<bool>(), any::<bool>());
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()), option::of(durations()));
-    let live = (any::<bool>(), durations(), option::of(durations()));
+    let live = (any::<bool>(), durations(), option::of(durations()), prop::bool::weighted(0.3));
     let claims = (prop::bool::weighted(0.3), retentions(), retentions());
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
     (limits, budgets, flags, sizes, (spans, live, claims), delays, policies())
@@ -177,6 +177,9 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
                 "retry": { "resetOnProgress": reset, "backoff": { "jitter": delays.2 } },
             }))
             .expect("a specification");
+            if live.3 {
+                spec.checkpoint.store = serde_json::from_value(json!({ "url": "s3://bucket" })).expect("a store");
+            }
             if claims.0 {
                 let template = |name: &str| json!({ "metadata": { "name": name }, "spec": {} });
                 spec.volume_claim_templates =
@@ -321,10 +324,12 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
 
 /// What is known of agents, and the newest report.
 fn lives() -> BoxedStrategy<Live> {
-    let report = (0..6_i64, times(), numbers(), option::of(numbers()), option::of(times()), reports());
-    let report = report.prop_map(|(revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, lines)| {
+    let silence = (numbers(), option::of(numbers()));
+    let report = (0..6_i64, times(), silence, option::of(times()), reports(), option::weighted(0.3, saves()));
+    let report = report.prop_map(|(revision, receipt_time, silence, checkpoint_time, lines, save)| {
+        let (silent_seconds, quiet_seconds) = silence;
         let report = Report::read(&lines, Via::Agent);
-        Arc::new(LiveReport { revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, report })
+        Arc::new(LiveReport { revision, receipt_time, silent_seconds, quiet_seconds, checkpoint_time, report, save })
     });
     (any::<bool>(), option::of(times()), option::of(report), option::of(times()))
         .prop_map(|(has_agent, listening_since, report, turn)| {
@@ -337,27 +342,60 @@ fn lives() -> BoxedStrategy<Live> {
 /// The agent beside a program, and what it left behind.
 fn agents() -> BoxedStrategy<AgentFacts> {
     let held_back = option::weighted(0.3, 0..6_i64);
-    let words = (0..6_i64, option::of(times()), held_back, reports()).prop_map(|(revision, time, held_back, lines)| {
+    let words = (0..6_i64, option::of(times()), held_back, reports(), option::weighted(0.3, saves()));
+    let words = words.prop_map(|(revision, time, held_back, lines, save)| {
         let result = held_back.map(|revision| HeldBack { bytes: 9000, revision });
-        let header = Header { revision, checkpoint_time: time, result, ..Header::default() };
+        let header = Header { revision, checkpoint_time: time, result, save, ..Header::default() };
         Arc::new(LastWord { header, lines })
     });
-    let facts = (any::<bool>(), option::of(words));
-    facts.prop_map(|(has_ended, last_word)| AgentFacts { has_ended, last_word }).boxed()
+    let facts = (any::<bool>(), option::of(words), option::weighted(0.3, restores()));
+    facts.prop_map(|(has_ended, last_word, restore)| AgentFacts { has_ended, last_word, restore }).boxed()
+}
+
+/// How it goes with a save.
+fn saves() -> impl Strategy<Value = SaveReport> {
+    let troubles = select(vec![SaveTrouble::AccessDenied, SaveTrouble::Unreachable, SaveTrouble::Unknown]);
+    (0..100_u64, option::of((troubles, ".{0,40}"))).prop_map(|(seconds, error)| SaveReport {
+        path: "step-1".into(),
+        seconds,
+        error: error.map(|(reason, message)| SaveError { reason, message }),
+    })
+}
+
+/// What a restore has said: sometimes of a checkpoint that is adopted.
+fn restores() -> impl Strategy<Value = Arc<RestoreWord>> {
+    (0..4_i64, 1..4_u32, times(), any::<bool>()).prop_map(|(attempt, number, creation_time, is_adopted)| {
+        let restored = Restored {
+            path: format!("step-{number}"),
+            uri: saved_at(attempt, number),
+            digest: "sha256:1".into(),
+            size_bytes: 7,
+            attempt,
+            segment: 1,
+            creation_time,
+            is_adopted,
+        };
+        Arc::new(RestoreWord { seconds: 1, restored: Some(restored), error: None })
+    })
+}
+
+fn saved_at(attempt: i64, number: u32) -> String {
+    format!("s3://bucket/n/t/task-uid/{attempt}-1a2b3c4d/{number}/manifest.json")
 }
 
 fn checkpoints() -> impl Strategy<Value = Checkpoint> {
-    (prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)], 0..4_i64, times()).prop_map(|(sequence, n, record_time)| {
-        Checkpoint {
-            sequence,
-            attempt: 1,
-            segment: 1,
-            record_time,
-            data: Some(json!({ "n": n })),
-            uri: None,
-            digest: None,
-            size_bytes: None,
-        }
+    let sequences = prop_oneof![9 => 1..50_i64, 1 => Just(i64::MAX)];
+    let saves = option::weighted(0.3, (0..4_i64, 1..4_u32));
+    (sequences, 0..4_i64, times(), saves).prop_map(|(sequence, n, record_time, save)| Checkpoint {
+        sequence,
+        attempt: 1,
+        segment: 1,
+        record_time,
+        path: save.map(|(_, number)| format!("step-{number}")),
+        data: save.is_none().then(|| json!({ "n": n })),
+        uri: save.map(|(attempt, number)| saved_at(attempt, number)),
+        digest: save.map(|_| "sha256:1".into()),
+        size_bytes: save.map(|_| 7),
     })
 }
 

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::task::{LongTask, LongTaskStatus, RuleCounter},
-    contract::report::{Report, Via},
+    contract::{
+        agent::{SaveError, SaveReport, SaveTrouble},
+        report::{Report, Via},
+    },
     task::plan::{Cause, Live, LiveReport, Observed, PodFacts, PodRef, RefusedStep, Step, plan},
 };
 use serde_json::{Value, json};
@@ -70,6 +73,11 @@ fn posted(revision: i64, lines: &str, now: Timestamp) -> Live {
         quiet_seconds: None,
         checkpoint_time: Some(now),
         report,
+        save: Some(SaveReport {
+            path: "p".repeat(128),
+            seconds: 61,
+            error: Some(SaveError { reason: SaveTrouble::AccessDenied, message: "w".repeat(2000) }),
+        }),
     };
     Live { listening_since: Some(at(0)), report: Some(Arc::new(report)), ..Live::default() }
 }

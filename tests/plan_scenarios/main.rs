@@ -21,5 +21,6 @@ mod refusals;
 mod refused_writes;
 mod reports;
 mod restart;
+mod stored;
 mod support;
 mod waits;

@@ -114,7 +114,15 @@ impl Given {
             quiet_seconds,
             checkpoint_time,
             report,
+            save: None,
         }));
+        self
+    }
+
+    /// The agent has posted this of its newest save, beside what it had posted.
+    pub(crate) fn saving(mut self, save: Value) -> Self {
+        let report = self.live.report.as_mut().expect("it has posted");
+        Arc::make_mut(report).save = Some(serde_json::from_value(save).expect("how a save goes"));
         self
     }
 
@@ -569,6 +577,7 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
         "CheckpointStale",
         "AttemptOverdue",
         "ReportsMissing",
+        "SaveFailing",
         "WriteRefused",
     ];
     facts.extend(conditions.map(|name| {
@@ -718,6 +727,43 @@ impl PodBuilder {
         let status = json!([{ "name": "longtask-agent", "image": "longtask:1", "imageID": "", "ready": true,
                               "restartCount": 0, "started": true, "state": state }]);
         self.merged(json!({ "status": { "initContainerStatuses": status } }))
+    }
+
+    /// The container that restores the checkpoint is at it since then.
+    pub(crate) fn restoring(self, since: &str) -> Self {
+        let waiting = json!({ "waiting": { "reason": "PodInitializing" } });
+        let pod = self.with_agent().scheduled("10:00:01").agent(waiting);
+        pod.restore(json!({ "running": { "startedAt": t(since) } }))
+    }
+
+    /// It has ended well, and said this of what it restored.
+    pub(crate) fn restored(self, restored: Value) -> Self {
+        let message = json!({ "restore": { "seconds": 3, "restored": restored } }).to_string();
+        self.restore(json!({ "terminated": { "exitCode": 0, "message": message, "finishedAt": t("10:00:02") } }))
+    }
+
+    /// It has failed, for this reason, and the pod with it.
+    pub(crate) fn restore_failed(self, reason: &str, exit_code: i32) -> Self {
+        let error = json!({ "reason": reason, "message": "the store's words" });
+        let message = json!({ "restore": { "seconds": 3, "error": error } }).to_string();
+        let waiting = json!({ "waiting": { "reason": "PodInitializing" } });
+        let ended =
+            json!({ "exitCode": exit_code, "message": message, "finishedAt": t("10:00:05"), "reason": "Error" });
+        self.with_agent()
+            .scheduled("10:00:01")
+            .agent(waiting.clone())
+            .restore(json!({ "terminated": ended }))
+            .main(waiting)
+            .phase("Failed")
+    }
+
+    fn restore(mut self, state: Value) -> Self {
+        let spec = json!({ "name": "longtask-restore", "image": "longtask:1" });
+        let status = json!({ "name": "longtask-restore", "image": "longtask:1", "imageID": "", "ready": false,
+                             "restartCount": 0, "state": state });
+        self.0["spec"]["initContainers"].as_array_mut().expect("an agent").insert(0, spec);
+        self.0["status"]["initContainerStatuses"].as_array_mut().expect("an agent").insert(0, status);
+        self
     }
 
     /// The kubelet waits to start the main container, of which it has lost track after it had run.

@@ -115,6 +115,7 @@ fn the_contract_names_every_variable_that_a_program_gets() {
         attempt: 1,
         segment: 1,
         record_time: Timestamp::UNIX_EPOCH,
+        path: None,
         data: Some(json!({})),
         uri: None,
         digest: None,
@@ -154,8 +155,9 @@ fn troubleshooting_has_a_row_for_all_that_the_operator_can_say() {
 #[test]
 fn each_trouble_is_named_where_troubles_are_counted_and_told() {
     // The health of a task for Argo CD is that of its work, of which an old checkpoint tells nothing, and neither do reports
-    // that are read only at the end.
-    let says_nothing_of_work = [ConditionType::CheckpointStale, ConditionType::ReportsMissing];
+    // that are read only at the end, or checkpoints that are not saved yet.
+    let says_nothing_of_work =
+        [ConditionType::CheckpointStale, ConditionType::ReportsMissing, ConditionType::SaveFailing];
     let argo = "deploy/argocd/health.lua";
     for (page, begins) in [
         ("docs/metrics.md", "| `longtask_tasks_with_condition` "),

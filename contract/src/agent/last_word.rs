@@ -3,6 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::saves::SaveReport;
+use crate::types::truncate;
+
+/// The most bytes of the words of a save that fails.
+const LONGEST_ERROR: usize = 256;
 /// The most bytes of all problems together in a last word.
 const LONGEST_PROBLEMS: usize = 512;
 
@@ -26,6 +31,9 @@ pub struct Header {
     /// When the newest checkpoint was reported, by the clock of the pod's node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_time: Option<Timestamp>,
+    /// How it goes with the newest save, if the task has a store and the program has named a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<SaveReport>,
     /// The result, if there is one, be it in the lines or not: there may be no room for it, and of a message that is too
     /// long the kubelet keeps the front.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +71,9 @@ impl LastWord {
     pub fn write(header: Header, limit: usize, lines: impl FnOnce(usize) -> String) -> String {
         let mut header = Header { bytes: limit, ..header };
         keep_short(&mut header.problems);
+        if let Some(error) = header.save.as_mut().and_then(|save| save.error.as_mut()) {
+            error.message = truncate(&error.message, LONGEST_ERROR).to_owned();
+        }
         let room = limit.saturating_sub(first_line(&header).len());
         let lines = lines(room);
         header.bytes = lines.len();
@@ -92,6 +103,7 @@ fn keep_short(problems: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::saves::{SaveError, SaveTrouble};
 
     #[test]
     fn what_is_written_is_read() {
@@ -100,6 +112,7 @@ mod tests {
             checkpoint_time: Some("2026-11-24T10:20:00Z".parse().expect("a time")),
             result: Some(HeldBack { bytes: 9000, revision: 5 }),
             problems: vec!["line 3 is no JSON".into()],
+            save: Some(SaveReport { path: "step-900".into(), seconds: 12, error: None }),
             ..Header::default()
         };
         let message = LastWord::write(header.clone(), 4096, |room| {
@@ -122,7 +135,13 @@ mod tests {
     #[test]
     fn a_last_word_is_never_longer_than_its_share() {
         for limit in [600, 1024, 4096] {
-            let header = Header { problems: vec!["p".repeat(200); 40], ..Header::default() };
+            let error = SaveError { reason: SaveTrouble::Unreachable, message: "w".repeat(5000) };
+            let save = SaveReport { path: "step-900".into(), seconds: 60, error: Some(error) };
+            let header = Header {
+                problems: vec!["p".repeat(200); 40],
+                save: (limit > 600).then_some(save),
+                ..Header::default()
+            };
             let message = LastWord::write(header, limit, |room| "x".repeat(room));
             assert!((limit - 8..=limit).contains(&message.len()), "{limit}: {}", message.len());
             assert_eq!(LastWord::read(&message).expect("a last word").header.problems.len(), 2);

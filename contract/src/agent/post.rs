@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::saves::{SaveName, SaveReport};
+
 /// The most bytes of a post: a result and its place.
 pub const LONGEST_POST: usize = 24 * 1024;
 
@@ -25,6 +27,9 @@ pub struct Post {
     /// What it reported, as lines: see [`Report::written`](crate::report::Report::written).
     #[serde(default)]
     pub lines: String,
+    /// How it goes with the newest save, if the task has a store and the program has named a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub save: Option<SaveReport>,
 }
 
 impl Post {
@@ -35,11 +40,14 @@ impl Post {
 }
 
 /// What the operator answers to a post.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// How many seconds the agent waits with the next news.
     pub next: u32,
     /// How many seconds until it posts without news.
     pub keep_alive: u32,
+    /// The saves that the task's status names; absent if the operator does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Vec<SaveName>>,
 }

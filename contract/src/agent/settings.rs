@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::saves::SaveName;
+
 /// What the operator tells the agent, as JSON in one variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,6 +15,9 @@ pub struct Settings {
     /// Where reports are posted; absent: nowhere, the last word has to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posts: Option<PostSettings>,
+    /// Where checkpoints are stored; absent: the agent stores none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreSettings>,
 }
 
 /// Where and when the agent posts.
@@ -29,6 +34,63 @@ pub struct PostSettings {
     pub keep_alive_seconds: u32,
     /// The pod's grace period in seconds: the longest that a last post may take.
     pub grace_seconds: u32,
+}
+
+/// Where and for whom checkpoints are stored. Credentials are variables beside these settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreSettings {
+    /// Such as `s3://bucket/prefix`.
+    pub url: String,
+    /// Another address than the provider's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The provider's region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where the program writes checkpoints, and finds what is restored.
+    pub directory: String,
+    /// The task's namespace.
+    pub namespace: String,
+    /// The task's name.
+    pub name: String,
+    /// The task's UID.
+    pub uid: String,
+    /// The number of the attempt.
+    pub attempt: i64,
+    /// The number of the segment.
+    pub segment: i64,
+    /// What to restore before the program starts; absent: nothing, since the named checkpoint is none of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreSettings>,
+    /// The saves that the task's status names when the pod is made: they stay.
+    #[serde(default)]
+    pub keep: Vec<SaveName>,
+    /// The pod's grace period in seconds: the longest that the last save may take.
+    pub grace_seconds: u32,
+    /// For how many seconds a store that does not answer is waited for by a restore: less than a start may take.
+    pub patience_seconds: u32,
+}
+
+/// What is restored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreSettings {
+    /// The save that the task's status names, if it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<NamedSave>,
+    /// Saves of attempts below it are never adopted.
+    #[serde(default)]
+    pub epoch: i64,
+}
+
+/// A save that the task's status names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedSave {
+    /// Its manifest.
+    pub uri: String,
+    /// The digest of the manifest.
+    pub digest: String,
 }
 
 /// Settings of a version that this agent does not know.

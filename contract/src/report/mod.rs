@@ -411,7 +411,8 @@ mod tests {
         );
         let progress = report.progress.expect("progress");
         assert_eq!((progress.completed, progress.total, progress.message.as_deref()), (None, Some(10), Some("7")));
-        let reference = ReportedCheckpoint::Reference { uri: "s3://b/k".into(), digest: None, size_bytes: None };
+        let reference =
+            ReportedCheckpoint::Reference { path: None, uri: "s3://b/k".into(), digest: None, size_bytes: None };
         assert_eq!((report.checkpoint, report.error), (Some(reference), None));
         let paths: Vec<_> = report.problems.iter().map(|problem| problem.split(' ').next().expect("a path")).collect();
         assert_eq!(

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::fields::{Fields, integer, note, object, text};
+use crate::agent::SaveName;
 
 /// The most bytes that a checkpoint may have as JSON: several are kept in the task's status.
 pub const LARGEST_CHECKPOINT: usize = 1024;
@@ -29,6 +30,7 @@ pub enum Via {
 }
 
 const REFERENCE: [&str; 3] = ["uri", "digest", "sizeBytes"];
+const SAVE: [&str; 4] = ["path", "uri", "digest", "sizeBytes"];
 
 /// A checkpoint: a small object, or a reference to data stored elsewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub enum ReportedCheckpoint {
     Data(Value),
     /// Where it is stored.
     Reference {
+        /// The path by which the program reported it, if an agent has stored it for the program.
+        path: Option<String>,
         /// Where.
         uri: String,
         /// The digest of what is stored.
@@ -47,16 +51,29 @@ pub enum ReportedCheckpoint {
 }
 
 impl ReportedCheckpoint {
-    /// A reference is an object that has nothing of the program's own.
+    /// A reference is an object that has nothing of the program's own. An object with a path is one only if it leads to what
+    /// an agent has stored: else the path is the program's own, too.
     pub(super) fn of(fields: Map<String, Value>, problems: &mut Vec<String>) -> Self {
         let uri = fields.get("uri").and_then(Value::as_str).map(ToOwned::to_owned);
-        match uri.filter(|_| fields.keys().all(|key| REFERENCE.contains(&key.as_str()))) {
+        let path = fields.get("path").and_then(Value::as_str).map(ToOwned::to_owned);
+        let has_only = |keys: &[&str]| fields.keys().all(|key| keys.contains(&key.as_str()));
+        let is_reference =
+            |uri: &String| has_only(&REFERENCE) || has_only(&SAVE) && path.is_some() && SaveName::is_in(uri);
+        match uri.filter(is_reference) {
             Some(uri) => {
                 let mut fields = Fields::of("checkpoint", fields, &REFERENCE, problems);
                 let digest = fields.take("digest", text);
-                Self::Reference { uri, digest, size_bytes: fields.take("sizeBytes", integer) }
+                Self::Reference { path, uri, digest, size_bytes: fields.take("sizeBytes", integer) }
             }
             None => Self::Data(Value::Object(fields)),
+        }
+    }
+
+    /// The path, if the object has nothing else: with a store, that is what the agent stores.
+    pub fn unsaved_path(&self) -> Option<&str> {
+        match self {
+            Self::Data(Value::Object(fields)) if fields.len() == 1 => fields.get("path").and_then(Value::as_str),
+            Self::Data(_) | Self::Reference { .. } => None,
         }
     }
 }
@@ -183,16 +200,35 @@ mod tests {
             let checkpoint = ReportedCheckpoint::of(value.as_object().expect("fields").clone(), &mut problems);
             (checkpoint, problems)
         };
-        let reference = ReportedCheckpoint::Reference { uri: "s3://b/k".into(), digest: None, size_bytes: Some(7) };
+        let reference =
+            ReportedCheckpoint::Reference { path: None, uri: "s3://b/k".into(), digest: None, size_bytes: Some(7) };
         for digest in [json!({}), json!({ "digest": null })] {
             let mut written = json!({ "uri": "s3://b/k", "sizeBytes": 7.0 });
             written.as_object_mut().expect("fields").extend(digest.as_object().expect("fields").clone());
             assert_eq!(of(written), (reference.clone(), vec![]));
         }
-        for own in
-            [json!({ "uri": "s3://b/k", "offset": 7 }), json!({ "uri": null }), json!({ "digest": "d" }), json!({})]
-        {
+        for own in [
+            json!({ "uri": "s3://b/k", "offset": 7 }),
+            json!({ "uri": "s3://b/k", "path": "step-900" }),
+            json!({ "uri": null }),
+            json!({ "digest": "d" }),
+            json!({}),
+        ] {
             assert_eq!(of(own.clone()), (ReportedCheckpoint::Data(own), vec![]), "an object of the program's own");
+        }
+        let uri = "s3://b/ml/train/uid/3-1a2b3c4d/7/manifest.json";
+        let (stored, problems) = of(json!({ "path": "step-900", "uri": uri, "digest": "sha256:00", "sizeBytes": 7 }));
+        let (path, digest) = (Some("step-900".into()), Some("sha256:00".into()));
+        assert_eq!(stored, ReportedCheckpoint::Reference { path, uri: uri.into(), digest, size_bytes: Some(7) });
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn what_has_nothing_but_a_path_is_to_be_saved() {
+        let path_of = |value: Value| ReportedCheckpoint::Data(value).unsaved_path().map(ToOwned::to_owned);
+        assert_eq!(path_of(json!({ "path": "step-900" })).as_deref(), Some("step-900"));
+        for own in [json!({ "path": "step-900", "n": 1 }), json!({ "path": 900 }), json!({ "n": 1 }), json!({})] {
+            assert_eq!(path_of(own), None);
         }
     }
 

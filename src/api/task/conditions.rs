@@ -21,6 +21,8 @@ pub enum ConditionType {
     AttemptOverdue,
     /// With `reporting.mode` Live: no reports arrive. The program runs on, and is read when its attempt ends.
     ReportsMissing,
+    /// With a `checkpoint.store`: the newest checkpoint that the program reported cannot be saved. The program runs on.
+    SaveFailing,
     /// The API server refuses a write that the task needs: to stop a pod, to delete or to release it.
     WriteRefused,
     /// Work goes on; for GitOps tools.
@@ -37,6 +39,7 @@ impl ConditionType {
             | Self::CheckpointStale
             | Self::AttemptOverdue
             | Self::ReportsMissing
+            | Self::SaveFailing
             | Self::WriteRefused => true,
             Self::Complete | Self::Failed | Self::Finished | Self::Suspended | Self::Reconciling | Self::Stalled => {
                 false
@@ -91,6 +94,12 @@ pub enum ConditionReason {
     NotReadyToStart,
     /// An init container or a sidecar is at work.
     PodInitializing,
+    /// The checkpoint to resume from is being restored.
+    Restoring,
+    /// A checkpoint in a store is to be resumed from, and the task has no `checkpoint.store`.
+    StoreMissing,
+    /// The task has a `checkpoint.store`, and the operator was installed without an image of the agent.
+    AgentNotConfigured,
     /// The containers are being made.
     ContainerCreating,
     /// The pod's deadline may not be lowered.
@@ -121,6 +130,26 @@ pub enum ConditionReason {
     NotConfigured,
     /// Reports arrive.
     Heard,
+    /// The store refuses the credentials, or what is asked with them.
+    AccessDenied,
+    /// The bucket, the container or the directory of the store does not exist.
+    NoSuchBucket,
+    /// The store does not answer, or answers with a failure of its own.
+    Unreachable,
+    /// The program wrote to a checkpoint that it had reported as complete.
+    ChangedWhileSaving,
+    /// The program reported a path at which nothing is.
+    NoSuchPath,
+    /// The path, or a link below it, leads out of the directory of checkpoints.
+    LeavesDirectory,
+    /// The checkpoint has more files than a save may have.
+    TooManyFiles,
+    /// Something in the checkpoint cannot be read, or is nothing that can be saved.
+    NotReadable,
+    /// A save fails for a reason that this release does not know.
+    SaveFailed,
+    /// The newest checkpoint is saved.
+    Saved,
     /// By the user's `spec.suspend`.
     SuspendedByUser,
     /// By the failure policy, for a human.
@@ -191,6 +220,9 @@ impl ConditionReason {
             | Self::NotScheduled
             | Self::NotReadyToStart
             | Self::PodInitializing
+            | Self::Restoring
+            | Self::StoreMissing
+            | Self::AgentNotConfigured
             | Self::ContainerCreating => &[Type::Blocked],
             Self::NodeNotResponding => &[Type::Blocked, Type::AttemptOverdue],
             Self::StopRefused
@@ -203,6 +235,15 @@ impl ConditionReason {
             Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],
             Self::NoCheckpoint => &[Type::CheckpointStale],
             Self::NeverHeard | Self::Silent | Self::NotConfigured => &[Type::ReportsMissing],
+            Self::AccessDenied
+            | Self::NoSuchBucket
+            | Self::Unreachable
+            | Self::ChangedWhileSaving
+            | Self::NoSuchPath
+            | Self::LeavesDirectory
+            | Self::TooManyFiles
+            | Self::NotReadable
+            | Self::SaveFailed => &[Type::SaveFailing],
             Self::SuspendedByUser | Self::Held => &[Type::Suspended],
             Self::Completed => &[Type::Complete, Type::Finished],
             Self::Cancelled => &[Type::Finished],
@@ -220,6 +261,7 @@ impl ConditionReason {
             | Self::NotWatched
             | Self::Recent
             | Self::Heard
+            | Self::Saved
             | Self::Done
             | Self::CreationRefused => &[],
         }

@@ -69,7 +69,7 @@ pub struct Rule {
 
     /// Matches the reason of the attempt's end, as `status.lastFailure.reason` shows it. The list is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 40), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 50), extend("x-kubernetes-list-type" = "set"))]
     pub on_reasons: Option<Vec<AttemptReason>>,
 
     /// Matches the `error.code` that the program reported.

@@ -13,8 +13,9 @@ pub use failure_policy::{
 };
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
 pub use spec::{
-    AgentSpec, Backoff, Budgets, CheckpointPolicy, CheckpointSource, ClaimRetention, ClaimRetentionPolicy, Jitter,
-    Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting, ReportingMode, Restart, RestartFrom, Retry, Segment,
+    AgentSpec, Backoff, Budgets, CheckpointPolicy, CheckpointSource, CheckpointStore, ClaimRetention,
+    ClaimRetentionPolicy, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting, ReportingMode, Restart,
+    RestartFrom, Retry, SecretRef, Segment,
 };
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,

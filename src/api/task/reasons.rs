@@ -83,6 +83,8 @@ pub enum AttemptReason {
     NodeLost,
     /// Interrupted: the cluster does not know how the container ended.
     Unknown,
+    /// Interrupted: the store of checkpoints did not answer for 80 % of `segment.startTimeout`.
+    StoreUnreachable,
     /// Start failed: the container could not be started, for no other reason.
     StartError,
     /// Start failed: the main container did not run within `segment.startTimeout`, for no other reason.
@@ -97,6 +99,10 @@ pub enum AttemptReason {
     SchedulerError,
     /// Start failed: an init container failed.
     InitContainerFailed,
+    /// Start failed: the checkpoint to resume from cannot be read in its store. The next attempt resumes from the one before.
+    CheckpointUnreadable,
+    /// Start failed: the store of checkpoints refuses, or is not the one in which the task's are.
+    StoreUnusable,
     /// Start failed: the image could not be pulled.
     ErrImagePull,
     /// Start failed: the image could not be pulled, and the kubelet waited to pull it again.
@@ -157,9 +163,12 @@ impl AttemptReason {
         match self {
             Self::Error | Self::Permanent | Self::OOMKilled | Self::Hung | Self::ResultLost => &[Outcome::Failed],
             Self::Evicted => &[Outcome::Interrupted, Outcome::Failed, Outcome::StartFailed],
-            Self::Preempted | Self::Deleted | Self::Rejected | Self::NodeLost | Self::Unknown => {
-                &[Outcome::Interrupted]
-            }
+            Self::Preempted
+            | Self::Deleted
+            | Self::Rejected
+            | Self::NodeLost
+            | Self::Unknown
+            | Self::StoreUnreachable => &[Outcome::Interrupted],
             Self::StartError
             | Self::StartTimeout
             | Self::SchedulingTimeout
@@ -167,6 +176,8 @@ impl AttemptReason {
             | Self::SchedulingGated
             | Self::SchedulerError
             | Self::InitContainerFailed
+            | Self::CheckpointUnreadable
+            | Self::StoreUnusable
             | Self::ErrImagePull
             | Self::ImagePullBackOff
             | Self::InvalidImageName
@@ -292,6 +303,8 @@ pub enum FailureReason {
     SegmentLimitReached,
     /// `limits.attempts` is used up.
     AttemptLimitReached,
+    /// No checkpoint that is recorded can be read in its store.
+    CheckpointUnreadable,
 }
 
 /// Why a task that has not ended is in its phase, where no other list says it.

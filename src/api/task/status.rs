@@ -64,6 +64,11 @@ pub struct LongTaskStatus {
     /// The highest sequence that a checkpoint of this task has had.
     pub checkpoint_sequence: i64,
 
+    /// What attempts below this number have stored, and nobody recorded, is not resumed from. Checkpoints were dropped then: by a
+    /// rule, by `restart`, or since they could not be read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub checkpoint_epoch: i64,
+
     /// What the program reported as done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
@@ -124,6 +129,11 @@ pub struct LongTaskStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl LongTaskStatus {
@@ -341,6 +351,10 @@ pub struct Checkpoint {
 
     /// When the operator recorded it: at the end of the attempt, or while it ran with `reporting.mode` Live.
     pub record_time: Timestamp,
+
+    /// The path by which the program reported it, below its directory of checkpoints, when the agent has saved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 
     /// The checkpoint itself, up to 1 KiB of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]

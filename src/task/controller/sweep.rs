@@ -209,8 +209,14 @@ mod tests {
             task_with(&[("CheckpointStale", "False")]),
         ];
         let counted: HashMap<_, _> = by_trouble(&tasks).collect();
-        let expected =
-            [("Blocked", 1), ("WriteRefused", 2), ("AttemptOverdue", 1), ("CheckpointStale", 0), ("ReportsMissing", 0)];
+        let expected = [
+            ("Blocked", 1),
+            ("WriteRefused", 2),
+            ("AttemptOverdue", 1),
+            ("CheckpointStale", 0),
+            ("ReportsMissing", 0),
+            ("SaveFailing", 0),
+        ];
         assert_eq!(counted, expected.into());
     }
 }

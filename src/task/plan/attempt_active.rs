@@ -10,7 +10,7 @@ use super::{
     outcome::last_word_due,
     overdue,
     steps::{EventReason, PodRef, Step},
-    waits,
+    stored_checkpoint, waits,
 };
 use crate::{
     api::task::{
@@ -34,7 +34,7 @@ pub(super) fn sync_active(draft: &mut Draft<'_>, pod: &PodFacts) {
     match main_started_at(pod) {
         Some(started_at) => {
             main_runs(draft, &attempt, pod, started_at);
-            live_report::record(draft);
+            live_report::record(draft, pod);
         }
         None => main_waits(draft, &attempt, pod),
     }
@@ -97,6 +97,7 @@ fn main_runs(draft: &mut Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts, st
         });
         draft.status.next_attempt_time = None;
         unblock(draft, ConditionReason::Started);
+        stored_checkpoint::adopt(draft, pod);
         let node = pod.node.as_deref().unwrap_or("an unknown node");
         let message = format!("Attempt {} of segment {} runs on {node}.", attempt.number, attempt.segment);
         draft.pod_event(Some(PodRef::to(pod)), EventReason::AttemptStarted, &message);

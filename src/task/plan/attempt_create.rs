@@ -8,6 +8,7 @@ use super::{
     observed::{Cause, PodFacts, Refusal},
     refused::REFUSED_WAIT,
     steps::{EventReason, PodRef, Step},
+    stored_checkpoint,
 };
 use crate::{
     api::task::{AttemptState, ConditionReason, ConditionType, CurrentAttempt, Phase, PhaseReason, Reason},
@@ -131,7 +132,7 @@ fn next_number(draft: &Draft<'_>) -> i64 {
 
 /// Creates the pod of the attempt that is decided, and before it the claims that it mounts.
 pub(super) fn create(draft: &mut Draft<'_>) {
-    if let Some(refusal) = claims::unusable(draft) {
+    if let Some(refusal) = stored_checkpoint::obstacle(draft).or_else(|| claims::unusable(draft)) {
         return show_refusal(draft, &refusal);
     }
     for claim in claims::missing(draft) {
@@ -169,6 +170,7 @@ pub(super) fn show_refusal(draft: &mut Draft<'_>, refusal: &Refusal) {
             ConditionReason::NameTaken,
             format!("a claim {claim} exists that is not of this task, whose own are to be deleted with it"),
         ),
+        Refusal::Withheld(cause) => cause.clone(),
         Refusal::ClaimGoing(claim) => Cause::new(
             ConditionReason::WaitingForOldClaim,
             format!("claim {claim} is being deleted; see `kubectl describe pvc {claim}`"),

@@ -17,8 +17,9 @@ use super::{
     observed::{Cause, PodFacts},
     outcome::{self, Ending},
     progress::{self, Gain, Merging},
+    save_failing,
     steps::{EventReason, PodRef, Why},
-    suspension,
+    stored_checkpoint, suspension,
 };
 use crate::{
     api::task::{
@@ -117,6 +118,7 @@ impl<'a> Verdict<'a> {
         let then = success(ending)
             .or_else(|| draft.spec.cancel.then_some(Then::Moot))
             .or_else(|| decree(ended, rule))
+            .or_else(|| nothing_can_be_read(ended, rule, draft))
             .or_else(|| end_by_limit(ending, draft))
             .or_else(|| exhaustion(ended, charge?, draft))
             .unwrap_or_else(|| Then::GoOn(delay(ended, charge, draft)));
@@ -150,6 +152,16 @@ fn decree(ended: &Ended, rule: Option<&Rule>) -> Option<Then> {
         }
         Some((Meaning::TryAgain { .. }, _)) | None => None,
     }
+}
+
+/// The last checkpoint that is recorded cannot be read: to begin anew is the user's word.
+fn nothing_can_be_read(ended: &Ended, rule: Option<&Rule>, draft: &Draft<'_>) -> Option<Then> {
+    let is_the_last = draft.status.checkpoint_history.is_empty();
+    let is_unreadable = stored_checkpoint::is_unreadable(&ended.ending) && rule.is_none();
+    (is_unreadable && is_the_last).then(|| {
+        let message = stored_checkpoint::nothing_left(&draft.status, &ended.ending.words);
+        Then::Fail(FailureReason::CheckpointUnreadable, message)
+    })
 }
 
 /// A limit has cut the attempt, or forbids another one.
@@ -191,6 +203,7 @@ fn delay(ended: &Ended, charge: Option<Charge<'_>>, draft: &Draft<'_>) -> Delay 
         return at(after(draft.now, delay.as_secs()));
     }
     match class {
+        Class::StartFailure if stored_checkpoint::is_unreadable(ending) && rule.is_none() => Delay::default(),
         Class::Stall => Delay::default(),
         Class::Interruption => at(after(draft.now, delay_after_interruption(in_a_row))),
         Class::Failure | Class::StartFailure => {
@@ -209,7 +222,18 @@ pub(super) fn record(draft: &mut Draft<'_>, ended: &Ended) {
     let Ended { attempt, ending, gain, .. } = ended;
     draft.status.active_seconds = draft.status.active_seconds.saturating_add(ending.active_seconds());
     let when = Merging { now: draft.now, active_seconds: draft.status.active_seconds, is_at_end: true };
+    if let Some(pod) = ended.pod.as_deref().filter(|_| ending.started_at.is_some()) {
+        stored_checkpoint::adopt(draft, pod);
+    }
+    let had_own = progress::has_own_checkpoint(&draft.status, attempt);
     progress::merge(&mut draft.status, attempt, &ending.report, &draft.spec.checkpoint, when);
+    if !had_own && progress::has_own_checkpoint(&draft.status, attempt) {
+        save_failing::tell_grace_too_short(draft, ended.pod.as_deref(), ending.save.as_ref());
+    }
+    save_failing::tell_at_end(draft, ended.pod.as_deref(), ending.save.as_ref());
+    if stored_checkpoint::is_unreadable(ending) {
+        stored_checkpoint::tell_unreadable(draft, ended.pod.as_deref(), &ending.words);
+    }
     if gain.is_progress || budgets::is_external_progress(ending, *gain, draft.spec) {
         charge::reset_by_progress(draft);
     }
@@ -233,7 +257,11 @@ pub(super) fn settle(draft: &mut Draft<'_>, ended: &Ended, verdict: &Verdict<'_>
         Then::Hold(why) => suspension::hold(draft, why),
         Then::GoOn(delay) => {
             let pod = ended.pod.as_deref();
-            let changes = rule.map(|rule| Changes::by(rule, pod, ended.node(), &draft.status));
+            let unreadable = stored_checkpoint::is_unreadable(&ended.ending);
+            let changes = match rule {
+                Some(rule) => Some(Changes::by(rule, pod, ended.node(), &draft.status)),
+                None => unreadable.then(|| Changes::by_unreadable_checkpoint(&draft.status)),
+            };
             if let Some(changes) = &changes {
                 changes.apply(&mut draft.status);
             }

@@ -153,7 +153,12 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
         Reason::NotReadyToStart => {
             "create the Secret, ConfigMap, claim or device that is missing, or correct spec.template"
         }
-        Reason::PodInitializing | Reason::ContainerCreating => {
+        Reason::StoreMissing => {
+            "set spec.checkpoint.store again, or begin elsewhere: a new spec.restart.token with from: Beginning, or from: \
+             Checkpoint with one that is not stored"
+        }
+        Reason::AgentNotConfigured => "have the operator installed with --agent-image, which the chart sets",
+        Reason::PodInitializing | Reason::Restoring | Reason::ContainerCreating => {
             "nothing, if it is at work; it ends with segment.startTimeout"
         }
         _ => IN_GENERAL,
@@ -196,6 +201,11 @@ fn remedy_of_start(reason: AttemptReason, words: &str) -> &'static str {
         | Reason::SupplementalGroupsPolicyNotSupported
         | Reason::SysctlForbidden => "choose nodes that support it by nodeSelector, or leave it out of spec.template",
         Reason::InitContainerFailed => "see the init container's log",
+        Reason::CheckpointUnreadable => "nothing: the next attempt resumes from the checkpoint before",
+        Reason::StoreUnusable => {
+            "correct spec.checkpoint.store, its Secret or its bucket; it is tried again until budgets.startFailures is used up, \
+             and the checkpoint stays recorded"
+        }
         _ => IN_GENERAL,
     }
 }
@@ -230,7 +240,11 @@ mod tests {
             (&["NotScheduled"], "schedulerName"),
             (&["NodeNotResponding"], "kubectl get node"),
             (&["NotReadyToStart"], "claim or device"),
-            (&["PodInitializing", "ContainerCreating"], "startTimeout"),
+            (&["PodInitializing", "Restoring", "ContainerCreating"], "startTimeout"),
+            (&["StoreMissing"], "spec.checkpoint.store again"),
+            (&["AgentNotConfigured"], "--agent-image"),
+            (&["StoreUnusable"], "its Secret"),
+            (&["CheckpointUnreadable"], "checkpoint before"),
             (&["WaitingForOldPod", "WaitingForOldTask", "WaitingForOldClaim"], "finalizer"),
             (&["PodSecurityViolation", "Forbidden"], "have the policy changed"),
             (&["Invalid", "BadRequest"], "correct spec.template"),

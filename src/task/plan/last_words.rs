@@ -6,7 +6,7 @@ use super::observed::{ContainerEnd, LiveReport, PodFacts};
 use crate::{
     api::task::CurrentAttempt,
     contract::{
-        agent::LastWord,
+        agent::{LastWord, SaveReport},
         report::{Reader, Report, Via},
     },
 };
@@ -65,6 +65,15 @@ impl<'a> LastWords<'a> {
     pub(super) fn checkpoint_time(&self) -> Option<Timestamp> {
         let left = self.left.and_then(|left| left.header.checkpoint_time);
         left.max(self.posted.and_then(|posted| posted.checkpoint_time))
+    }
+
+    /// How it went with the newest save.
+    pub(super) fn save(&self) -> Option<&'a SaveReport> {
+        let newest = self.left.filter(|left| Some(left.header.revision) >= self.posted_revision());
+        match newest {
+            Some(left) => left.header.save.as_ref(),
+            None => self.posted.and_then(|posted| posted.save.as_ref()),
+        }
     }
 
     /// Whether that is not older than what is recorded.

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{
     charge,
     draft::Draft,
-    observed::LiveReport,
+    observed::{LiveReport, PodFacts},
     progress::{self, Merging},
+    save_failing,
 };
 use crate::{
     api::task::{CurrentAttempt, LongTaskStatus, RecordedReport},
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Merges the newest report, once it is due. One that says nothing new changes nothing.
-pub(super) fn record(draft: &mut Draft<'_>) {
+pub(super) fn record(draft: &mut Draft<'_>, pod: &PodFacts) {
     let (Some(live), Some(attempt)) = (unrecorded(draft), draft.status.live_attempt().cloned()) else { return };
     if due(draft, &attempt).is_none_or(|due| due > draft.now) {
         return;
@@ -26,12 +27,17 @@ pub(super) fn record(draft: &mut Draft<'_>) {
     if merged == draft.status {
         return;
     }
+    let had_own = progress::has_own_checkpoint(&draft.status, &attempt);
     draft.status = merged;
     let progress_time = if gain.is_progress { Some(draft.now) } else { progress_time(&attempt) };
     let recorded = RecordedReport { revision: live.revision, record_time: draft.now, progress_time };
     draft.update_attempt(|attempt| attempt.report = Some(recorded));
     if gain.is_progress {
         charge::reset_by_progress(draft);
+    }
+    if !had_own && progress::has_own_checkpoint(&draft.status, &attempt) {
+        let save = live.save.clone();
+        save_failing::tell_grace_too_short(draft, Some(pod), save.as_ref());
     }
 }
 

@@ -38,8 +38,10 @@ mod progress;
 mod refused;
 mod reports_missing;
 mod restart;
+mod save_failing;
 mod start;
 mod steps;
+mod stored_checkpoint;
 mod suspension;
 mod waits;
 
@@ -101,6 +103,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     carry_out::carry_out(&mut draft, &next);
     checkpoint_stale::watch_checkpoint_age(&mut draft);
     reports_missing::watch_reports(&mut draft);
+    save_failing::watch_saves(&mut draft);
     pod_cleanup::clean_up(&mut draft);
     refused::show(&mut draft);
     let wake = moments::wake(&draft, &next);

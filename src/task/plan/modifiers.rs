@@ -7,6 +7,7 @@ use super::{
     draft::Draft,
     edits,
     observed::PodFacts,
+    stored_checkpoint,
 };
 use crate::{
     api::task::{LongTaskStatus, MemoryGrowth, Rule},
@@ -20,7 +21,8 @@ const AVOIDED_NODES: usize = 3;
 /// What a rule changes for the attempts that follow.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Changes<'a> {
-    rule: &'a str,
+    /// The rule; none where the checkpoint cannot be read, and no rule says what follows.
+    rule: Option<&'a str>,
     dropped: Option<Dropped>,
     memory: Option<MemorySize>,
     avoided: Option<String>,
@@ -45,7 +47,13 @@ impl<'a> Changes<'a> {
         });
         let memory = rule.memory.as_ref().and_then(|growth| grown(pod, growth));
         let avoided = node.filter(|_| rule.avoid_node == Some(true)).map(str::to_owned);
-        Self { rule: &rule.name, dropped, memory, avoided }
+        Self { rule: Some(&rule.name), dropped, memory, avoided }
+    }
+
+    /// What it changes that the latest checkpoint cannot be read.
+    pub(super) fn by_unreadable_checkpoint(status: &LongTaskStatus) -> Self {
+        let dropped = status.checkpoint_history.first().map(|earlier| Dropped::Latest(earlier.sequence));
+        Self { rule: None, dropped, memory: None, avoided: None }
     }
 
     /// Makes the changes.
@@ -61,12 +69,13 @@ impl<'a> Changes<'a> {
         if self.dropped.is_some() {
             // The work behind the dropped checkpoints is done again: that it was done once must not make it a stall.
             status.run.high_water = None;
+            stored_checkpoint::begin_epoch(status);
         }
-        if let Some(memory) = self.memory {
-            (status.memory, status.memory_rule) = (Some(memory), Some(self.rule.to_owned()));
+        if let Some((memory, rule)) = self.memory.zip(self.rule) {
+            (status.memory, status.memory_rule) = (Some(memory), Some(rule.to_owned()));
         }
-        if let Some(node) = &self.avoided {
-            avoid(node, self.rule, status);
+        if let Some((node, rule)) = self.avoided.as_ref().zip(self.rule) {
+            avoid(node, rule, status);
         }
     }
 }
@@ -74,7 +83,10 @@ impl<'a> Changes<'a> {
 /// For people, such as `rule oom, memory raised to 2Gi`.
 impl fmt::Display for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {}", self.rule)?;
+        match self.rule {
+            Some(rule) => write!(f, "rule {rule}")?,
+            None => f.write_str("its checkpoint cannot be read")?,
+        }
         match self.dropped {
             None => {}
             Some(Dropped::Latest(sequence)) => write!(f, ", back to checkpoint {sequence}")?,

@@ -8,7 +8,7 @@ use super::steps::Step;
 use crate::{
     api::task::{ConditionReason, LongTask, LongTaskStatus, Reason},
     contract::{
-        agent::LastWord,
+        agent::{LastWord, RestoreWord, SaveReport},
         report::{Reader, Report, Via},
     },
     task::render::AgentConfig,
@@ -83,6 +83,8 @@ pub struct LiveReport {
     pub checkpoint_time: Option<Timestamp>,
     /// What it reported.
     pub report: Report,
+    /// How it goes with the newest save, if the task has a store.
+    pub save: Option<SaveReport>,
 }
 
 /// A step that the API server does not let happen: it was read again, and is not done.
@@ -143,6 +145,8 @@ pub enum Refusal {
     ClaimTaken(String),
     /// The claim of this name, which the pod mounts, is being deleted.
     ClaimGoing(String),
+    /// The operator does not create it, since something is not configured that it needs.
+    Withheld(Cause),
 }
 
 /// A reason in one word and a message: the cluster's, or ours where it has none.
@@ -236,6 +240,8 @@ pub struct AgentFacts {
     pub has_ended: bool,
     /// What it left behind when it ended last.
     pub last_word: Option<Arc<LastWord>>,
+    /// What the container said that restores the checkpoint, once it has ended.
+    pub restore: Option<Arc<RestoreWord>>,
 }
 
 /// How far the start of a pod is.
@@ -256,6 +262,8 @@ pub enum StartStage {
     Kubelet,
     /// Its volumes, its network, its devices.
     Preparation,
+    /// The container that restores the checkpoint, which runs.
+    Restore,
     /// This init container, which runs.
     InitContainer(String),
     /// This sidecar, which runs and has not passed its startup probe.

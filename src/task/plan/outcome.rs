@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::task::{AttemptReason, CurrentAttempt, Outcome, Segment, StopReason},
-    contract::report::Report,
+    contract::{agent::SaveReport, report::Report},
     types::time::{after, seconds_between},
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Ending {
     pub(super) report: Report,
     /// When the newest checkpoint was reported, as far as an agent tells.
     pub(super) checkpoint_time: Option<Timestamp>,
+    /// How it went with the newest save, as far as an agent tells.
+    pub(super) save: Option<SaveReport>,
 }
 
 impl Ending {
@@ -109,6 +111,7 @@ pub(super) fn ending(
         finished_at: left.and_then(|end| end.finished_at).unwrap_or_else(|| facts.presumed_end(started_at, now)),
         words: facts.words(outcome),
         checkpoint_time: words.checkpoint_time(),
+        save: words.save().cloned(),
         report,
     }
 }
@@ -244,8 +247,17 @@ impl Facts<'_> {
             return Some(Classified::of(Outcome::Interrupted, interruption));
         }
         let refused = pod.words.as_ref().and_then(|words| kubelet::refused(words, pod.is_turned_away));
-        let (outcome, reason) = refused.unwrap_or_else(|| (Outcome::StartFailed, self.start_failure(pod)));
+        let (outcome, reason) = refused
+            .or_else(|| self.store_did_not_answer())
+            .unwrap_or_else(|| (Outcome::StartFailed, self.start_failure(pod)));
         Some(Classified::of(outcome, reason))
+    }
+
+    /// What was stored there is there still: it is waited for, as for a node.
+    fn store_did_not_answer(&self) -> Option<(Outcome, AttemptReason)> {
+        let reason = self.failed_init()?.words.reason.parse().ok();
+        (reason == Some(AttemptReason::StoreUnreachable))
+            .then_some((Outcome::Interrupted, AttemptReason::StoreUnreachable))
     }
 
     fn interrupted(&self) -> Option<Classified> {

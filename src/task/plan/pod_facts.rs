@@ -23,7 +23,7 @@ use crate::{
         labels,
         task::{AttemptReason, CurrentAttempt},
     },
-    contract::agent::{self, LastWord},
+    contract::agent::{self, LastWord, RestoreWord},
     types::{MemorySize, time::after},
 };
 
@@ -277,16 +277,23 @@ fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
     let mut init = pod.spec.as_ref()?.init_containers.iter().flatten();
     init.find(|container| container.name == agent::CONTAINER)?;
-    let mut statuses = status.init_container_statuses.iter().flatten();
-    let Some(container) = statuses.find(|container| container.name == agent::CONTAINER) else {
-        return Some(AgentFacts::default());
+    let named = |name| status.init_container_statuses.iter().flatten().find(|container| container.name == name);
+    // Words are long. Once the outcome is recorded, nobody asks for them any more.
+    let is_asked = has_outcome_finalizer(pod);
+    let restore = named(agent::RESTORE_CONTAINER).filter(|_| is_asked).and_then(restore_word).map(Arc::new);
+    let Some(container) = named(agent::CONTAINER) else {
+        return Some(AgentFacts { restore, ..AgentFacts::default() });
     };
     let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-    // Its words are long. Once the outcome is recorded, nobody asks for them any more.
-    let is_asked = has_outcome_finalizer(pod);
     let words = [ended.filter(|ended| ended.reason.as_deref() != Some(kubelet::STATUS_UNKNOWN)), last_end(container)];
     let word = words.into_iter().flatten().find_map(|ended| LastWord::read(ended.message.as_ref()?));
-    Some(AgentFacts { has_ended: ended.is_some(), last_word: word.filter(|_| is_asked).map(Arc::new) })
+    Some(AgentFacts { has_ended: ended.is_some(), last_word: word.filter(|_| is_asked).map(Arc::new), restore })
+}
+
+/// What the container said that restores a checkpoint.
+fn restore_word(container: &ContainerStatus) -> Option<RestoreWord> {
+    let ended = container.state.as_ref()?.terminated.as_ref()?;
+    RestoreWord::read(ended.message.as_ref()?)
 }
 
 fn main_container(pod: &Pod, status: &PodStatus) -> MainContainer {

@@ -5,7 +5,10 @@ use serde_json::Value;
 
 use crate::{
     api::task::{Checkpoint, CheckpointPolicy, CurrentAttempt, LongTaskStatus, Progress},
-    contract::report::{Report, ReportedCheckpoint, ReportedProgress},
+    contract::{
+        agent::Restored,
+        report::{Report, ReportedCheckpoint, ReportedProgress},
+    },
     types::time::{after, seconds_between},
 };
 
@@ -39,6 +42,11 @@ pub(super) fn gain_of_attempt(status: &LongTaskStatus, attempt: &CurrentAttempt,
     Gain { is_progress: gain.is_progress || has_progressed, ..gain }
 }
 
+/// Whether the newest checkpoint that is recorded is of this attempt.
+pub(super) fn has_own_checkpoint(status: &LongTaskStatus, attempt: &CurrentAttempt) -> bool {
+    status.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.attempt == attempt.number)
+}
+
 /// Whether reported work is more than the most that the run has had.
 fn rises(completed: Option<i64>, mark: Option<i64>) -> bool {
     completed.is_some_and(|completed| completed > mark.unwrap_or(0))
@@ -64,7 +72,7 @@ pub(super) fn merge(
 ) {
     let Report { checkpoint, progress, result, .. } = report;
     if let Some(reported) = checkpoint {
-        record_checkpoint(status, reported, attempt, when.now);
+        record_checkpoint(status, reported, (attempt.number, attempt.segment), when.now);
     }
     trim_history(status, policy);
     if let Some(reported) = progress.as_ref().filter(|reported| when.is_at_end || is_news(status, reported)) {
@@ -89,7 +97,7 @@ fn is_current(status: &LongTaskStatus, reported: &ReportedCheckpoint) -> bool {
 fn is_same(reported: &ReportedCheckpoint, recorded: &Checkpoint) -> bool {
     match reported {
         ReportedCheckpoint::Data(data) => recorded.data.as_ref().is_some_and(|recorded| same_json(data, recorded)),
-        ReportedCheckpoint::Reference { uri, digest, size_bytes } => {
+        ReportedCheckpoint::Reference { uri, digest, size_bytes, path: _ } => {
             (Some(uri), digest, size_bytes) == (recorded.uri.as_ref(), &recorded.digest, &recorded.size_bytes)
         }
     }
@@ -107,11 +115,11 @@ fn same_json(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Makes a reported checkpoint the current one, unless it is already.
+/// Makes a reported checkpoint the current one, unless it is already. It is of that attempt and segment.
 fn record_checkpoint(
     status: &mut LongTaskStatus,
     reported: &ReportedCheckpoint,
-    attempt: &CurrentAttempt,
+    (attempt, segment): (i64, i64),
     now: Timestamp,
 ) {
     if is_current(status, reported) {
@@ -120,23 +128,38 @@ fn record_checkpoint(
     let current = status.checkpoint.as_ref().map_or(0, |current| current.sequence);
     let sequence = status.checkpoint_sequence.max(current).saturating_add(1);
     status.checkpoint_sequence = sequence;
-    let (data, uri, digest, size_bytes) = match reported.clone() {
-        ReportedCheckpoint::Data(data) => (Some(data), None, None, None),
-        ReportedCheckpoint::Reference { uri, digest, size_bytes } => (None, Some(uri), digest, size_bytes),
-    };
-    let checkpoint = Checkpoint {
+    let nothing = Checkpoint {
         sequence,
-        attempt: attempt.number,
-        segment: attempt.segment,
+        attempt,
+        segment,
         record_time: now,
-        data,
-        uri,
-        digest,
-        size_bytes,
+        path: None,
+        data: None,
+        uri: None,
+        digest: None,
+        size_bytes: None,
+    };
+    let checkpoint = match reported.clone() {
+        ReportedCheckpoint::Data(data) => Checkpoint { data: Some(data), ..nothing },
+        ReportedCheckpoint::Reference { path, uri, digest, size_bytes } => {
+            Checkpoint { path, uri: Some(uri), digest, size_bytes, ..nothing }
+        }
     };
     if let Some(previous) = status.checkpoint.replace(checkpoint) {
         status.checkpoint_history.insert(0, previous);
     }
+}
+
+/// Makes a checkpoint the current one that an earlier attempt has saved and nobody recorded.
+pub(super) fn adopt(status: &mut LongTaskStatus, restored: &Restored, policy: &CheckpointPolicy, now: Timestamp) {
+    let reported = ReportedCheckpoint::Reference {
+        path: Some(restored.path.clone()),
+        uri: restored.uri.clone(),
+        digest: Some(restored.digest.clone()),
+        size_bytes: i64::try_from(restored.size_bytes).ok(),
+    };
+    record_checkpoint(status, &reported, (restored.attempt, restored.segment), now);
+    trim_history(status, policy);
 }
 
 /// Keeps no more earlier checkpoints than the user wants.

@@ -1,6 +1,6 @@
 //! Another run of a task that has ended, by a new `spec.restart.token`.
 
-use super::{blocked, draft::Draft, observed::Cause, steps::EventReason, suspension};
+use super::{blocked, draft::Draft, observed::Cause, steps::EventReason, stored_checkpoint, suspension};
 use crate::api::task::{
     AttemptState, Checkpoint, ConditionReason, ConditionType, CurrentAttempt, LongTaskStatus, Phase, Restart,
     RestartFrom, Run,
@@ -35,6 +35,7 @@ fn release(draft: &mut Draft<'_>, restart: &Restart) {
         (draft.status.checkpoint, draft.status.checkpoint_history) = (kept.next(), kept.collect());
         // What is done again is progress again.
         draft.status.run.high_water = None;
+        stored_checkpoint::begin_epoch(&mut draft.status);
     }
     draft.status.run.beginnings = beginnings_with(&draft.status.run, restart);
     draft.status.run.restart_token = Some(restart.token.clone());
@@ -48,6 +49,9 @@ fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     let from = beginning(kept.first());
     let before = std::mem::take(&mut draft.status);
     draft.status = next_run(before, kept, draft.now, restart);
+    if restart.from != RestartFrom::Latest {
+        stored_checkpoint::begin_epoch(&mut draft.status);
+    }
     for over in [ConditionType::Complete, ConditionType::Failed, ConditionType::Finished, ConditionType::Stalled] {
         draft.mark_false(over, ConditionReason::Restarted, "");
     }
@@ -114,6 +118,7 @@ fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp,
         segment: 1,
         current_attempt: before.current_attempt.map(over),
         checkpoint_sequence: before.checkpoint_sequence,
+        checkpoint_epoch: before.checkpoint_epoch,
         checkpoint: kept.next(),
         checkpoint_history: kept.collect(),
         recent_attempts: before.recent_attempts,

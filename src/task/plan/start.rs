@@ -1,14 +1,17 @@
 //! What a pod tells of its start: how far it is, what troubles it, which init container failed.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateRunning, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStateRunning, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
 use super::{
     kubelet,
     observed::{Cause, FailedInit, Start, StartStage},
     pod_conditions::{condition, turned_at, words},
 };
-use crate::api::task::AttemptReason;
+use crate::{
+    api::task::AttemptReason,
+    contract::agent::{RESTORE_CONTAINER, RestoreTrouble, RestoreWord},
+};
 
 /// The scheduler of a pod that names none.
 const DEFAULT_SCHEDULER: &str = "default-scheduler";
@@ -52,6 +55,7 @@ fn initializing<'a>(pod: &Pod, status: &'a PodStatus) -> Option<(StartStage, &'a
         match (is_sidecar(pod, &name), container.started) {
             (true, Some(true)) => None,
             (true, Some(false) | None) => Some((StartStage::Sidecar(name), running)),
+            (false, _) if name == RESTORE_CONTAINER => Some((StartStage::Restore, running)),
             (false, _) => Some((StartStage::InitContainer(name), running)),
         }
     })
@@ -103,16 +107,30 @@ fn failed(container: &ContainerStatus) -> Option<FailedInit> {
     if reason == Some(kubelet::STATUS_UNKNOWN) {
         return None;
     }
-    let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let said = ended.message.as_deref().unwrap_or_default().trim();
-    let colon = if said.is_empty() { "" } else { ": " };
-    let (name, code) = (&container.name, ended.exit_code);
+    let words = failed_restore(container, ended).unwrap_or_else(|| {
+        let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let said = ended.message.as_deref().unwrap_or_default().trim();
+        let colon = if said.is_empty() { "" } else { ": " };
+        let (name, code) = (&container.name, ended.exit_code);
+        let message = format!("init container {name} ended with exit code {code}{why}{colon}{said}");
+        Cause { reason: AttemptReason::InitContainerFailed.to_string(), message }
+    });
     Some(FailedInit {
-        words: Cause {
-            reason: AttemptReason::InitContainerFailed.to_string(),
-            message: format!("init container {name} ended with exit code {code}{why}{colon}{said}"),
-        },
+        words,
         container: container.name.clone(),
         finished_at: ended.finished_at.as_ref().map(|time| time.0).filter(|time| time.as_second() > 0),
     })
+}
+
+/// Why the checkpoint was not restored, in the words of the container that was to.
+fn failed_restore(container: &ContainerStatus, ended: &ContainerStateTerminated) -> Option<Cause> {
+    let message = ended.message.as_ref().filter(|_| container.name == RESTORE_CONTAINER)?;
+    let error = RestoreWord::read(message)?.error?;
+    let reason = match error.reason {
+        RestoreTrouble::Unreadable => AttemptReason::CheckpointUnreadable,
+        RestoreTrouble::Unusable => AttemptReason::StoreUnusable,
+        RestoreTrouble::Unreachable => AttemptReason::StoreUnreachable,
+        RestoreTrouble::Failed | RestoreTrouble::Unknown => AttemptReason::InitContainerFailed,
+    };
+    Some(Cause { reason: reason.to_string(), message: format!("the checkpoint cannot be restored: {}", error.message) })
 }

@@ -154,6 +154,14 @@ pub enum EventReason {
     CheckpointStale,
     /// No reports arrive of a program that is to report while it runs.
     ReportsMissing,
+    /// A checkpoint that the program reported cannot be saved.
+    SaveFailing,
+    /// To save a checkpoint takes longer than the grace period.
+    GraceTooShort,
+    /// A checkpoint that an earlier attempt had saved, and nobody recorded, was resumed from.
+    CheckpointAdopted,
+    /// The checkpoint to resume from cannot be read.
+    CheckpointUnreadable,
     /// A finished task was edited, to no effect.
     EditIgnored,
     /// A rule of the failure policy never gets its turn.

@@ -10,6 +10,8 @@ use crate::{api::task::ConditionReason, types::time::after};
 const UNSCHEDULED: i64 = 3;
 /// What takes a moment on a busy cluster: a scheduler's look, a kubelet's, volumes and a network.
 const UNTOLD: i64 = 10;
+/// To restore a checkpoint takes its time.
+const RESTORING: i64 = 30;
 /// What is work in progress: init containers, pulls. It may last; from then on it is said that it does.
 const IN_PROGRESS: i64 = 15;
 
@@ -33,6 +35,7 @@ pub(super) fn shown_from(pod: &PodFacts) -> Option<Timestamp> {
     let Start { stage, since } = pod.start.as_ref()?;
     let patience = match stage {
         StartStage::Scheduler(_) | StartStage::Kubelet | StartStage::Preparation => UNTOLD,
+        StartStage::Restore => RESTORING,
         StartStage::InitContainer(_) | StartStage::Sidecar(_) | StartStage::Containers => IN_PROGRESS,
     };
     Some(after(*since, patience))
@@ -59,7 +62,9 @@ impl Wait<'_> {
             Self::Told(_) | Self::Stage(StartStage::Scheduler(_) | StartStage::Kubelet | StartStage::Preparation) => {
                 false
             }
-            Self::Stage(StartStage::InitContainer(_) | StartStage::Sidecar(_) | StartStage::Containers) => true,
+            Self::Stage(
+                StartStage::Restore | StartStage::InitContainer(_) | StartStage::Sidecar(_) | StartStage::Containers,
+            ) => true,
         }
     }
 
@@ -77,6 +82,7 @@ fn reason_of(stage: &StartStage) -> ConditionReason {
         StartStage::Scheduler(_) => ConditionReason::NotScheduled,
         StartStage::Kubelet => ConditionReason::NodeNotResponding,
         StartStage::Preparation => ConditionReason::NotReadyToStart,
+        StartStage::Restore => ConditionReason::Restoring,
         StartStage::InitContainer(_) | StartStage::Sidecar(_) => ConditionReason::PodInitializing,
         StartStage::Containers => ConditionReason::ContainerCreating,
     }
@@ -91,6 +97,9 @@ fn message(stage: &StartStage, pod: &PodFacts) -> String {
         StartStage::Kubelet => format!("the kubelet of node {node} has said nothing about pod {name}; {look}"),
         StartStage::Preparation => {
             format!("the volumes, the network or the devices of pod {name} are not ready; {look}")
+        }
+        StartStage::Restore => {
+            format!("the checkpoint is being restored; see `kubectl logs {name} -c longtask-restore`")
         }
         StartStage::InitContainer(container) => {
             format!("init container {container} has not ended; see `kubectl logs {name} -c {container}`")
@@ -112,6 +121,7 @@ pub(super) fn is_stage(reason: &str) -> bool {
             | ConditionReason::NodeNotResponding
             | ConditionReason::NotReadyToStart
             | ConditionReason::PodInitializing
+            | ConditionReason::Restoring
             | ConditionReason::ContainerCreating)
     )
 }

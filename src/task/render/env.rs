@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::{Container, EnvVar};
 use serde_json::json;
 
-use super::trace::traceparent;
+use super::{stored::save_of, trace::traceparent};
+pub(super) use crate::contract::env::{CHECKPOINT_DIR, SAVED};
 use crate::{
     api::task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
     contract::{agent, env},
@@ -34,7 +35,7 @@ pub(super) fn for_every_container(
         variable(env::TRACEPARENT, traceparent(uid, run, attempt.number)),
     ];
     if let Some(checkpoint) = &status.checkpoint {
-        variables.push(variable(env::CHECKPOINT, as_reported(checkpoint)));
+        variables.push(variable(env::CHECKPOINT, as_reported(checkpoint, uid)));
         variables.push(variable(env::CHECKPOINT_SEQUENCE, checkpoint.sequence.to_string()));
     }
     variables
@@ -57,8 +58,11 @@ pub(super) fn add(container: &mut Container, ours: impl IntoIterator<Item = EnvV
     container.env = Some(all);
 }
 
-/// A checkpoint in the form in which the program reported it.
-fn as_reported(checkpoint: &Checkpoint) -> String {
+/// A checkpoint in the form in which the program reported it; one that was stored, by the path where it is restored.
+fn as_reported(checkpoint: &Checkpoint, uid: &str) -> String {
+    if save_of(checkpoint, uid).is_some() {
+        return json!({ "path": agent::RESTORED }).to_string();
+    }
     if let Some(data) = &checkpoint.data {
         return data.to_string();
     }

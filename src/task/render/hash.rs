@@ -5,7 +5,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::claims::claim_names;
-use crate::api::task::{LongTask, ReportingMode, Segment};
+use crate::api::task::{LongTask, Segment};
 
 /// A digest of what of a task's specification its pods are made from: the template, and those fields of the segment that
 /// stand in a pod. Two specifications with the same digest make the same pod, whatever else was edited.
@@ -24,9 +24,10 @@ pub fn template_hash(task: &LongTask) -> String {
     let made_from = (&task.spec.template, duration, grace_period, start_timeout, container);
     // Such a value cannot fail to be written; if it did, every edit would count, as without a digest.
     let mut written = serde_json::to_vec(&made_from).unwrap_or_default();
-    if task.spec.is_live() {
+    if task.spec.wants_agent() {
         // Behind the rest: a task without an agent has the digest that it had before there were agents.
-        written.extend(serde_json::to_vec(&(ReportingMode::Live, &task.spec.agent)).unwrap_or_default());
+        let with_agent = (&task.spec.reporting.mode, &task.spec.agent, &task.spec.checkpoint.store);
+        written.extend(serde_json::to_vec(&with_agent).unwrap_or_default());
     }
     if !task.spec.volume_claim_templates.is_empty() {
         // Likewise. Of a claim, its name stands in the pod.

@@ -1,19 +1,20 @@
 //! The pod of an attempt, from the template and the status.
 
 mod agent;
-#[cfg(test)]
-mod agent_tests;
 mod claims;
 mod env;
 mod hash;
+mod made;
 mod owner;
 mod pod;
+mod stored;
 mod trace;
 
 pub use self::{
-    agent::{AgentConfig, ReportServer},
+    agent::{AgentConfig, ReportServer, is_for_windows},
     claims::{claim_names, claims},
     hash::template_hash,
     pod::{memory_limit, pod, pod_name},
+    stored::{save_of, saves_named},
     trace::{attempt_span_id, run_span_id, span_id, trace_id, traceparent},
 };

@@ -9,7 +9,9 @@ use k8s_openapi::{
 
 use super::{
     agent::{self, AgentConfig},
-    claims, env, owner,
+    claims, env,
+    made::Made,
+    owner,
 };
 use crate::{
     api::{
@@ -59,8 +61,8 @@ pub fn pod(
     claims::add(&mut spec, task);
     let mut metadata = metadata(task, uid, status, attempt, main.clone());
     if let Some(config) = agent {
-        agent::add(&mut spec, &main, task, config);
-        agent::annotate(metadata.annotations.get_or_insert_default());
+        agent::add(&mut spec, Made { task, uid, status, attempt, main: &main }, config);
+        agent::annotate(metadata.annotations.get_or_insert_default(), &spec);
     }
     Pod { metadata, spec: Some(spec), status: None }
 }

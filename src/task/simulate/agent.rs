@@ -56,6 +56,7 @@ impl SimAgent {
             quiet_seconds: None,
             checkpoint_time: None,
             report: said.unwrap_or_default(),
+            save: None,
         }));
     }
 

@@ -66,6 +66,7 @@ type settings struct {
 	journal  string
 	resume   string
 	reports  string
+	size     int
 	rules    []rule
 }
 
@@ -80,24 +81,29 @@ func parseArguments(args []string, out io.Writer) (settings, error) {
 	flags.IntVar(&s.steps, "steps", 10, "how many `steps` the whole work has")
 	flags.DurationVar(&s.stepTime, "step-time", time.Second, "how long one step takes")
 	flags.StringVar(&s.journal, "journal", "", "append every event to this `file` as a JSON line (standard output always gets them)")
-	flags.StringVar(&s.resume, "resume", "report", "resume from `report` (the checkpoint in LONGTASK_CHECKPOINT), journal or none")
-	flags.StringVar(&s.reports, "report", "both", "what to report after a step: `both`, checkpoint, progress or none")
+	flags.StringVar(&s.resume, "resume", "report", "resume from `report` (the checkpoint in LONGTASK_CHECKPOINT), files (what was restored), journal or none")
+	flags.StringVar(&s.reports, "report", "both", "what to report after a step: `both`, checkpoint, progress, files (a checkpoint in the directory) or none")
+	size := flags.String("size", "4Ki", "the `size` of the largest file of a checkpoint in the directory")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
+	var err error
+	if s.size, err = parseSize(*size); err != nil {
+		return s, fmt.Errorf("--size=%s: %w", *size, err)
+	}
 	switch s.resume {
-	case "report", "none":
+	case "report", "files", "none":
 	case "journal":
 		if s.journal == "" {
 			return s, errors.New("--resume=journal needs --journal")
 		}
 	default:
-		return s, fmt.Errorf("--resume=%s: want report, journal or none", s.resume)
+		return s, fmt.Errorf("--resume=%s: want report, files, journal or none", s.resume)
 	}
 	switch s.reports {
-	case "both", "checkpoint", "progress", "none":
+	case "both", "checkpoint", "progress", "files", "none":
 	default:
-		return s, fmt.Errorf("--report=%s: want both, checkpoint, progress or none", s.reports)
+		return s, fmt.Errorf("--report=%s: want both, checkpoint, progress, files or none", s.reports)
 	}
 	for _, text := range flags.Args() {
 		r, err := parseRule(text)

@@ -77,12 +77,11 @@ func (p *program) work() error {
 		return err
 	}
 	if !ignored {
-		p.report.add(fields{
-			Checkpoint: p.checkpoint("{}"),
-			Progress:   p.progress(),
-			Result:     map[string]int{"steps": p.step},
-			Done:       true,
-		})
+		last := fields{Progress: p.progress(), Result: map[string]int{"steps": p.step}, Done: true}
+		if p.settings.reports != "files" {
+			last.Checkpoint = p.checkpoint("{}")
+		}
+		p.report.add(last)
 	}
 	return ended(0)
 }
@@ -92,6 +91,8 @@ func (p *program) resumeStep() (int, error) {
 	switch p.settings.resume {
 	case "journal":
 		return p.journal.lastStep, nil
+	case "files":
+		return p.files().restored()
 	case "report":
 		if p.attempt.checkpoint == "" {
 			return 0, nil
@@ -166,6 +167,10 @@ func (p *program) act(a action) error {
 		return p.allocate(a.number)
 	case "store":
 		store(a.number)
+	case "save":
+		p.save("")
+	case "escape":
+		p.save(a.argument)
 	case "child":
 		p.runChild(*a.child)
 	case "exit":
@@ -179,6 +184,10 @@ func (p *program) fillIn(text string) string {
 }
 
 func (p *program) reportStep() {
+	if p.settings.reports == "files" {
+		p.save("")
+		return
+	}
 	var f fields
 	if p.settings.reports == "both" || p.settings.reports == "checkpoint" {
 		f.Checkpoint = p.checkpoint("{}")
@@ -189,6 +198,24 @@ func (p *program) reportStep() {
 	if f.Checkpoint != nil || f.Progress != nil {
 		p.report.add(f)
 	}
+}
+
+// save writes a checkpoint into the directory, with a link to escape if that is not empty, and reports its path.
+func (p *program) save(escape string) {
+	path, err := p.files().write(p.step)
+	if err == nil && escape != "" {
+		err = p.files().escape(path, escape)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "program: save:", err)
+		return
+	}
+	name, _ := json.Marshal(path)
+	p.report.add(fields{Checkpoint: map[string]json.RawMessage{"path": name}, Progress: p.progress()})
+}
+
+func (p *program) files() checkpoints {
+	return checkpoints{directory: os.Getenv("LONGTASK_CHECKPOINT_DIR"), size: p.settings.size}
 }
 
 // checkpoint is the last step done, beside whatever the rule adds.

@@ -294,3 +294,31 @@ func TestRefusesBadArguments(t *testing.T) {
 	k.env = []string{"LONGTASK_CHECKPOINT=[1"}
 	k.run(70)
 }
+
+func TestFilesThatAreRestoredAreCheckedByteForByte(t *testing.T) {
+	k := newTask(t)
+	directory := k.file("checkpoints")
+	k.env = []string{"LONGTASK_CHECKPOINT_DIR=" + directory}
+	if err := os.Mkdir(directory, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	k.wait(k.start("--steps=3", "--report=files", "--resume=files", "step=2: save; exit 75"), 75)
+	restored := filepath.Join(directory, "restored")
+	if err := os.Rename(filepath.Join(directory, "step-2"), restored); err != nil {
+		t.Fatal(err)
+	}
+	k.wait(k.start("--steps=3", "--report=files", "--resume=files"), 0)
+	if got := strings.Join(k.journal(), ", "); !strings.HasSuffix(got, "exit 75, start 2, step 3, exit 0") {
+		t.Errorf("the journal says %s", got)
+	}
+	for what, spoil := range map[string]func() error{
+		"another mode":   func() error { return os.Chmod(filepath.Join(restored, "parts", "tool"), 0o700) },
+		"another byte":   func() error { return os.WriteFile(filepath.Join(restored, "parts", "data"), []byte("x"), 0o600) },
+		"a missing link": func() error { return os.Remove(filepath.Join(restored, "newest")) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(what, err)
+		}
+		k.wait(k.start("--steps=3", "--resume=files"), 70)
+	}
+}

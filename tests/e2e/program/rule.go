@@ -142,7 +142,7 @@ func parseAction(text string) (action, error) {
 	a := action{name: name, argument: strings.TrimSpace(argument)}
 	var err error
 	switch name {
-	case "ignore", "empty", "drained":
+	case "ignore", "empty", "drained", "save":
 		if a.argument != "" {
 			err = errors.New("takes no argument")
 		}
@@ -173,7 +173,7 @@ func parseAction(text string) (action, error) {
 		}
 	case "fill", "store":
 		a.number, err = parseSize(a.argument)
-	case "log", "wait":
+	case "log", "wait", "escape":
 		if a.argument == "" {
 			err = errors.New("wants an argument")
 		}

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{GoDuration, duration::duration_between};
+use crate::types::{GoDuration, cel::rule_at, duration::duration_between};
 
 /// Where checkpoints come from.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,11 +24,18 @@ pub struct CheckpointPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [duration_between("1s", None)]))]
     pub stale_after: Option<GoDuration>,
+
+    /// Where checkpoints of any size are kept for the program. It writes files below `$LONGTASK_CHECKPOINT_DIR` and reports
+    /// their path; the container `longtask-agent` saves them, and before the next attempt begins `longtask-restore` brings them
+    /// back, into `$LONGTASK_CHECKPOINT_DIR/restored`. Needs source Report. Changes take effect at the next attempt; what was
+    /// stored under another `url` is read where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<CheckpointStore>,
 }
 
 impl Default for CheckpointPolicy {
     fn default() -> Self {
-        Self { source: CheckpointSource::Report, history_limit: 3, stale_after: None }
+        Self { source: CheckpointSource::Report, history_limit: 3, stale_after: None, store: None }
     }
 }
 
@@ -39,4 +46,66 @@ pub enum CheckpointSource {
     Report,
     /// The program keeps them itself.
     External,
+}
+
+/// A place for checkpoints of any size.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule_at(
+        ".url",
+        "self.url.matches('^((s3|gs|az|abfss)://[^/]|file:///).*$')",
+        "must be such as s3://bucket/prefix: the schemes are s3, gs, az, abfss and file, the last one with three slashes",
+    ),
+    rule_at(
+        ".directory",
+        "self.directory.startsWith('/') && self.directory != '/'",
+        "must be an absolute path, and not / itself",
+    ),
+    rule_at(
+        ".endpoint",
+        "!has(self.endpoint) || self.endpoint.matches('^https?://[^/].*$')",
+        "must begin with https://, or with http:// where nothing is to be encrypted",
+    ),
+]))]
+pub struct CheckpointStore {
+    /// The store and a place in it, such as `s3://bucket/prefix`: s3, gs (Google), az or abfss (Azure), or file, a directory on
+    /// a volume that the main container mounts. The bucket must exist. Checkpoints are kept below
+    /// `<namespace>/<name>/<UID of the task>/` there, and nothing is deleted when the task ends.
+    #[schemars(length(min = 1, max = 256))]
+    pub url: String,
+
+    /// Another address than the provider's, such as `https://minio.storage:9000`. Default: the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub endpoint: Option<String>,
+
+    /// The provider's region, where it has regions. Default: the provider's own default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub region: Option<String>,
+
+    /// A Secret of the task's namespace with the store's credentials, by their usual names, such as `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`, `GOOGLE_SERVICE_ACCOUNT_KEY` or `AZURE_STORAGE_ACCOUNT_KEY`. The agent and the restore get them,
+    /// the program does not. Default: none; the identity of the template's service account serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+
+    /// Where the program writes checkpoints and finds them again. The pod gets a volume there, unless the main container mounts
+    /// one that covers it. Default /checkpoints.
+    #[serde(default = "checkpoints_directory")]
+    #[schemars(length(min = 1, max = 256))]
+    pub directory: String,
+}
+
+/// A Secret of the same namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+fn checkpoints_directory() -> String {
+    "/checkpoints".to_owned()
 }

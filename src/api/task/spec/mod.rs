@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::restart::NEW_TOKEN;
 pub use self::{
-    checkpoint::{CheckpointPolicy, CheckpointSource},
+    checkpoint::{CheckpointPolicy, CheckpointSource, CheckpointStore, SecretRef},
     claims::{ClaimRetention, ClaimRetentionPolicy},
     limits::Limits,
     reporting::{AgentSpec, Reporting, ReportingMode},
@@ -136,6 +136,11 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
         "a new token starts another run: set spec.cancel to false with it",
     ),
     rule_at(
+        ".checkpoint.store",
+        "!has(self.checkpoint.store) || self.checkpoint.source == 'Report'",
+        "needs source Report: with External the program keeps its own",
+    ),
+    rule_at(
         ".checkpoint.staleAfter",
         "!has(self.checkpoint.staleAfter) || self.checkpoint.source == 'Report'",
         "needs source Report: no checkpoints are recorded of a program that keeps its own",
@@ -179,8 +184,8 @@ pub struct LongTaskSpec {
     #[serde(default)]
     pub reporting: Reporting,
 
-    /// The container `longtask-agent`, which the operator adds to the pods of a task whose `reporting.mode` is Live.
-    /// Changes take effect at the next attempt.
+    /// The containers `longtask-agent` and `longtask-restore`, which the operator adds to the pods of a task whose
+    /// `reporting.mode` is Live or that has a `checkpoint.store`. Changes take effect at the next attempt.
     #[serde(default, skip_serializing_if = "AgentSpec::is_default")]
     pub agent: AgentSpec,
 
@@ -338,6 +343,11 @@ impl LongTaskSpec {
     /// Whether reports are to be read while the program runs.
     pub fn is_live(&self) -> bool {
         self.reporting.mode == ReportingMode::Live
+    }
+
+    /// Whether its pods have an agent, where the operator has one to give.
+    pub fn wants_agent(&self) -> bool {
+        self.is_live() || self.checkpoint.store.is_some()
     }
 
     /// Whether this operator is the one to run the task.

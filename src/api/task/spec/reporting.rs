@@ -36,13 +36,14 @@ pub enum ReportingMode {
     Live,
 }
 
-/// The container `longtask-agent`.
+/// The containers `longtask-agent` and `longtask-restore`.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentSpec {
-    /// Its resources, as of any container. Default: requests of 10m CPU and 32Mi of memory and a limit of 64Mi of memory;
-    /// where the template's pod is Guaranteed, limits of 50m and 64Mi that are its requests as well, so that the pod stays
-    /// so.
+    /// Its resources, as of any container, and those of `longtask-restore`. Default: requests of 10m CPU and 32Mi of memory and
+    /// a limit of 64Mi of memory, with a `checkpoint.store` requests of 100m and 256Mi and a limit of 256Mi; where the template's
+    /// pod is Guaranteed, limits of 50m, with a store 900m, and of that memory, which are its requests as well, so that the pod
+    /// stays so.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::resources_schema")]
     pub resources: Option<ResourceRequirements>,

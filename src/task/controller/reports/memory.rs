@@ -133,6 +133,7 @@ impl LiveReports {
             quiet_seconds: post.quiet_seconds,
             checkpoint_time: post.checkpoint_age_seconds.map(|age| after(now, age.max(0).saturating_neg())),
             report: Report::read(&post.lines, Via::Agent),
+            save: post.save.clone(),
         });
         let kept = &mut *self.kept();
         let known = kept.reports.get(pod_uid);

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     api::task::{AttemptState, LongTask},
     clock::Clock,
-    contract::agent::{Answer, LONGEST_POST, Post, REPORTS_PATH},
+    contract::agent::{Answer, LONGEST_POST, Post, REPORTS_PATH, SaveName},
     task::{
         controller::{
             metrics::{ReportLabels, TaskMetrics},
@@ -41,6 +41,7 @@ use crate::{
             watches::Guarded,
         },
         plan::PodFacts,
+        render::saves_named,
     },
 };
 
@@ -251,6 +252,7 @@ impl Takes {
         Answer {
             next: seconds(task.spec.reporting.interval.as_secs().max(self.live.pace())),
             keep_alive: seconds(task.spec.segment.keep_alive_seconds()),
+            keep: task.spec.checkpoint.store.is_some().then(|| saves_named_by(task)),
         }
     }
 }
@@ -283,6 +285,12 @@ fn standing(task: &LongTask, pod: &PodFacts) -> Standing {
         (Ordering::Equal, _) if pod.is_of(latest) => Standing::Current,
         (Ordering::Equal, _) => Standing::Over,
     }
+}
+
+/// The saves that must stay: the agent deletes others of its own.
+fn saves_named_by(task: &LongTask) -> Vec<SaveName> {
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    task.status.as_ref().map(|status| saves_named(status, uid)).unwrap_or_default()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -3,13 +3,11 @@
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{
-    agent::{AgentConfig, ReportServer},
-    pod::pod,
-};
+use super::{AgentConfig, ReportServer};
 use crate::{
     api::task::{CurrentAttempt, LongTask, LongTaskStatus},
     contract::agent::Settings,
+    task::render::pod,
 };
 
 fn config() -> AgentConfig {
@@ -19,6 +17,11 @@ fn config() -> AgentConfig {
 
 /// The pod of a task with this specification, as JSON.
 fn rendered_with(spec: &Value, config: Option<&AgentConfig>) -> Value {
+    rendered_from(spec, &LongTaskStatus::default(), config)
+}
+
+/// Likewise, with this status.
+fn rendered_from(spec: &Value, status: &LongTaskStatus, config: Option<&AgentConfig>) -> Value {
     let task: LongTask = serde_json::from_value(json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t", "namespace": "n" },
         "spec": spec,
@@ -29,7 +32,7 @@ fn rendered_with(spec: &Value, config: Option<&AgentConfig>) -> Value {
         "creationTime": "2026-11-24T10:00:00Z",
     }))
     .expect("an attempt");
-    let pod: Pod = pod(&task, "task-uid", &LongTaskStatus::default(), &attempt, 90, config);
+    let pod: Pod = pod(&task, "task-uid", status, &attempt, 90, config);
     serde_json::to_value(pod).expect("JSON")
 }
 
@@ -141,4 +144,102 @@ fn the_pods_quality_of_service_stays_what_it_is() {
     let spec = json!({ "reporting": { "mode": "Live" }, "agent": { "resources": own },
                        "template": { "spec": { "containers": [{ "name": "main" }] } } });
     assert_eq!(agent_of(&rendered_with(&spec, Some(&config())))["resources"], own);
+}
+
+// === with a store of checkpoints
+
+fn with_store(store: &Value, pod_spec: &Value, config: &AgentConfig) -> Value {
+    rendered_with(&json!({ "checkpoint": { "store": store }, "template": { "spec": pod_spec } }), Some(config))
+}
+
+fn settings_of(container: &Value) -> Settings {
+    serde_json::from_str(variable(container, "LONGTASK_AGENT").as_str().expect("a text")).expect("settings")
+}
+
+#[test]
+fn a_store_brings_a_container_that_restores_and_a_volume_for_checkpoints() {
+    let store = json!({ "url": "s3://bucket/runs", "endpoint": "http://minio:9000", "secretRef": { "name": "s3" } });
+    let pod = with_store(&store, &json!({ "containers": [{ "name": "main" }, { "name": "side" }] }), &config());
+    let init = pod["spec"]["initContainers"].as_array().expect("init containers");
+    let names: Vec<_> = init.iter().map(|container| container["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["longtask-restore", "longtask-agent"]);
+    let [restore, agent] = &init[..] else { panic!("two") };
+    assert_eq!(restore["command"], json!(["/bin/longtask-agent", "restore"]));
+    assert!(restore["restartPolicy"].is_null(), "it ends before the program starts");
+    for container in [restore, agent] {
+        assert_eq!(container["envFrom"], json!([{ "secretRef": { "name": "s3" } }]));
+        assert_eq!(container["resources"]["limits"], json!({ "memory": "256Mi" }));
+        let mounts = container["volumeMounts"].as_array().expect("mounts");
+        assert!(mounts.contains(&json!({ "name": "longtask-checkpoints", "mountPath": "/checkpoints" })));
+        let settings = settings_of(container).store.expect("a store");
+        assert_eq!(
+            (settings.url.as_str(), settings.endpoint.as_deref()),
+            ("s3://bucket/runs", Some("http://minio:9000"))
+        );
+        assert_eq!((settings.uid.as_str(), settings.attempt, settings.segment), ("task-uid", 3, 2));
+        assert_eq!((settings.patience_seconds, settings.grace_seconds), (480, 30));
+        assert!(settings.restore.is_some_and(|restore| restore.named.is_none()));
+    }
+    let main = &pod["spec"]["containers"][0];
+    assert_eq!(variable(main, "LONGTASK_CHECKPOINT_DIR"), "/checkpoints");
+    assert_eq!(variable(main, "LONGTASK_SAVED"), "/longtask/run/saved");
+    assert!(main["envFrom"].is_null(), "the program does not get the keys");
+    assert!(pod["spec"]["containers"][1]["volumeMounts"].is_null());
+    let annotation = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    assert_eq!(pod["metadata"]["annotations"][annotation], "longtask,longtask-checkpoints");
+    assert!(settings_of(agent).posts.is_none(), "without live reports nothing is posted");
+    let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
+    assert!(volumes.iter().all(|volume| volume["name"] != "longtask-token"));
+}
+
+#[test]
+fn a_mount_of_the_program_that_covers_the_directory_or_the_store_is_the_agents_as_well() {
+    let mounts = json!([
+        { "name": "scratch", "mountPath": "/" },
+        { "name": "nvme", "mountPath": "/checkpoints/", "subPath": "of-task" },
+        { "name": "nfs", "mountPath": "/mnt/store" },
+        { "name": "other", "mountPath": "/check" },
+    ]);
+    let spec = json!({ "containers": [{ "name": "main", "volumeMounts": mounts }] });
+    let store = json!({ "url": "file:///mnt/store/runs", "directory": "/checkpoints" });
+    let pod = with_store(&store, &spec, &config());
+    let restore = &pod["spec"]["initContainers"][0];
+    assert_eq!(restore["volumeMounts"], json!([mounts[1], mounts[2]]));
+    let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
+    assert!(volumes.iter().all(|volume| volume["name"] != "longtask-checkpoints"));
+    let main = pod["spec"]["containers"][0]["volumeMounts"].as_array().expect("mounts");
+    assert_eq!(main.len(), 5, "its own, and that of reports");
+}
+
+#[test]
+fn what_the_status_names_is_restored_and_kept_and_the_program_is_told_where_it_is() {
+    let uri = |task: &str, number: u32| format!("s3://bucket/n/t/{task}/2-1a2b3c4d/{number}/manifest.json");
+    let checkpoint = |sequence: u32, uri: String| {
+        json!({
+            "sequence": sequence, "attempt": 2, "segment": 1, "recordTime": "2026-11-24T10:00:00Z",
+            "uri": uri, "digest": "sha256:1",
+        })
+    };
+    let of = |checkpoint: Value, history: Value| {
+        let status = json!({ "checkpoint": checkpoint, "checkpointHistory": history, "checkpointEpoch": 2 });
+        let spec = json!({
+            "checkpoint": { "store": { "url": "s3://bucket" } }, "template": { "spec": { "containers": [{ "name": "main" }] } },
+        });
+        let pod = rendered_from(&spec, &serde_json::from_value(status).expect("a status"), Some(&config()));
+        let settings = settings_of(&pod["spec"]["initContainers"][0]).store.expect("a store");
+        (settings, variable(&pod["spec"]["containers"][0], "LONGTASK_CHECKPOINT").clone())
+    };
+    let (settings, told) = of(
+        checkpoint(5, uri("task-uid", 7)),
+        json!([checkpoint(4, uri("task-uid", 6)), checkpoint(3, "s3://own/model".into())]),
+    );
+    let restore = settings.restore.expect("it restores");
+    assert_eq!(restore.named.map(|named| (named.uri, named.digest)), Some((uri("task-uid", 7), "sha256:1".into())));
+    assert_eq!(restore.epoch, 2);
+    let kept: Vec<_> = settings.keep.iter().map(ToString::to_string).collect();
+    assert_eq!(kept, ["2-1a2b3c4d/7", "2-1a2b3c4d/6"]);
+    assert_eq!(told, json!("{\"path\":\"restored\"}"));
+    let (settings, told) = of(checkpoint(5, uri("another-task", 7)), json!([]));
+    assert!(settings.restore.is_none() && settings.keep.is_empty(), "it is none of this task's");
+    assert!(told.as_str().is_some_and(|told| told.contains("another-task")));
 }
