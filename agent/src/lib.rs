@@ -33,6 +33,8 @@ use crate::{
 
 /// The most threads that wait for stores. More would only take memory.
 const THREADS: usize = 4;
+/// The most threads that wait for files.
+const FILE_THREADS: usize = 16;
 
 /// Passes on what the program in a LongTask's pod reports, and stores its checkpoints. The operator starts it; its settings
 /// are in LONGTASK_AGENT.
@@ -105,15 +107,18 @@ fn pass_on(files: Files) -> ExitCode {
 }
 
 fn restore(files: &Files) -> ExitCode {
-    let word = match settings().map(|settings| settings.store) {
-        Ok(Some(store)) => run_on(THREADS, async { Restore::begin(&store).run().await }).unwrap_or_default(),
-        Ok(None) => RestoreWord::default(),
-        Err(problem) => {
-            let message = format!("{} cannot be read: {problem}", agent::SETTINGS);
-            let error = RestoreError { reason: RestoreTrouble::Failed, message };
-            RestoreWord { error: Some(error), ..RestoreWord::default() }
+    let store = settings().and_then(|settings| settings.store.ok_or_else(|| "it names no store".into()));
+    let word = match store {
+        Ok(store) => {
+            run_on(THREADS, async { Restore::begin(&store).run().await }).ok_or("no threads can be started".into())
         }
+        Err(problem) => Err(format!("{} cannot be read: {problem}", agent::SETTINGS)),
     };
+    // A program that finds nothing restored begins anew. So nothing is said to be in order that is not.
+    let word = word.unwrap_or_else(|message| {
+        let error = RestoreError { reason: RestoreTrouble::Failed, message };
+        RestoreWord { error: Some(error), ..RestoreWord::default() }
+    });
     let code = word.error.as_ref().map_or(0, |error| error.reason.exit_code());
     match (&word.error, &word.restored) {
         (Some(error), _) => error!(reason = ?error.reason, message = error.message, "nothing is restored"),
@@ -145,7 +150,7 @@ fn gc(errand: &Errand) -> ExitCode {
 fn run_on<T>(threads: usize, work: impl Future<Output = T>) -> Option<T> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    match builder.worker_threads(threads.min(cores)).enable_all().build() {
+    match builder.worker_threads(threads.min(cores)).max_blocking_threads(FILE_THREADS).enable_all().build() {
         Ok(runtime) => Some(runtime.block_on(work)),
         Err(problem) => {
             error!(%problem, "no threads can be started");

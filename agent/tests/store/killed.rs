@@ -127,6 +127,13 @@ async fn a_restore_ends_with_the_word_and_the_code_of_its_trouble() {
     assert_eq!(pod.world.found(), Some(whole(&content(1))));
 
     let reason = |word: RestoreWord| word.error.map(|error| error.reason);
+    let without_settings = Command::new(env!("CARGO_BIN_EXE_longtask-agent"))
+        .args(["restore", "--message"])
+        .arg(pod.message())
+        .env_remove("LONGTASK_AGENT")
+        .stderr(Stdio::null())
+        .status();
+    assert_eq!(without_settings.expect("started").code(), Some(74));
     let mut other = pod.world.settings(2, Some(&named), 0);
     other.directory = "/no/such/directory".into();
     let (code, word) = pod.restore(other);

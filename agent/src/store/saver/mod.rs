@@ -133,7 +133,7 @@ impl Workshop<'_> {
         }
     }
 
-    /// Saves what is wanted, or what is wanted by the time that a save succeeds. Returns its order.
+    /// Saves what is wanted, or what is wanted by the time that a save succeeds. Returns the order of what is done with.
     async fn save_newest(
         &self,
         mut wanted: Wanted,
@@ -157,7 +157,13 @@ impl Workshop<'_> {
                 Err(error) => {
                     trouble.tell(Some(&wanted), &error, standing);
                     trouble.pause(Some(&wanted), &error, demand).await;
-                    wanted = demand.borrow_and_update().wanted.clone().unwrap_or(wanted);
+                    let now = demand.borrow_and_update().wanted.clone();
+                    let Some(now) = now else {
+                        // The program has gone on without it.
+                        standing.send_modify(|standing| (standing.report, standing.failing) = (None, None));
+                        return wanted.order;
+                    };
+                    wanted = now;
                 }
             }
         }

@@ -206,6 +206,25 @@ async fn another_path_does_not_wait_for_one_that_is_at_fault() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_program_goes_on_without_is_tried_no_more() {
+    let pod = Pod::new();
+    pod.want("not there", 1);
+    pod.run(None, async |mut seen| {
+        seconds(100).await;
+        assert!(seen.borrow().report.is_some());
+        pod.demand.send_modify(|demand| demand.wanted = None);
+        seen.wait_for(|standing| *standing == Standing::default()).await.expect("it is not told any more");
+        pod.write("not there");
+        seconds(1000).await;
+        assert_eq!(pod.complete().await, [""; 0]);
+        pod.write("two");
+        pod.want("two", 2);
+        saved(&mut seen, "two").await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_end_a_save_is_tried_every_second() {
     let pod = Pod::new();
     pod.write("one");

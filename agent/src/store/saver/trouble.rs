@@ -51,7 +51,7 @@ impl Trouble {
         });
     }
 
-    /// Waits until it is time to try again. Another path may be better where this one is at fault, and at the end there is
+    /// Waits until it is time to try again, or until nothing is wanted any more. Another path may be better where this one is at fault, and at the end there is
     /// no time to wait.
     pub(super) async fn pause(
         &mut self,
@@ -63,7 +63,10 @@ impl Trouble {
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         loop {
             let now = demand.borrow_and_update().clone();
-            let is_other = now.wanted.is_some() && now.wanted.as_ref() != failed;
+            if failed.is_some() && now.wanted.is_none() {
+                return;
+            }
+            let is_other = now.wanted.as_ref() != failed;
             if now.is_last || (is_other && is_of_the_program(error.reason)) {
                 self.pause = FIRST_PAUSE;
                 return sleep_until(until.min(begun + FIRST_PAUSE)).await;
