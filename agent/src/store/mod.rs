@@ -10,6 +10,7 @@
 //! Three rules: a save counts when its manifest is stored, and that is when all the rest can be read; objects are written
 //! once, below a directory that no other pod uses; and no link is followed, neither out of the program's directory nor in it.
 
+mod buffer;
 pub mod digest;
 pub mod failure;
 pub mod flow;

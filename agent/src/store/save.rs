@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Read,
+    io::{self, Read},
     sync::Arc,
 };
 
@@ -18,6 +18,7 @@ use object_store::{MultipartUpload, ObjectStoreExt, path::Path};
 use tokio::task::JoinSet;
 
 use super::{
+    buffer::Buffer,
     digest::{Digest, Hasher},
     failure::{Cause, Failure},
     flow::{Flow, REQUESTS, apart, joined},
@@ -222,18 +223,21 @@ impl Reading {
     /// Reads the next bytes.
     async fn read(mut self, size: u64) -> Result<(Self, Bytes), Unsavable> {
         apart(move || {
-            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-            let read = (&self.file).take(size).read_to_end(&mut bytes).map_err(|error| {
-                let words = format!("{} cannot be read: {error}", self.path);
-                Unsavable::new(SaveTrouble::NotReadable, words)
-            })?;
-            if u64::try_from(read) != Ok(size) {
-                return Err(Unsavable::changed(&self.path));
-            }
+            let mut buffer = Buffer::of(size).map_err(|error| self.not_read(&error))?;
+            self.file.read_exact(buffer.room()).map_err(|error| self.not_read(&error))?;
+            let bytes = buffer.into_bytes();
             self.hasher.take(&bytes);
-            Ok((self, bytes.into()))
+            Ok((self, bytes))
         })
         .await
+    }
+
+    fn not_read(&self, error: &io::Error) -> Unsavable {
+        // It was longer when it was walked over.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Unsavable::changed(&self.path);
+        }
+        Unsavable::new(SaveTrouble::NotReadable, format!("{} cannot be read: {error}", self.path))
     }
 
     /// The digest of all that was read, if nobody has written meanwhile.

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use cap_std::fs::{Dir, File, OpenOptions, Permissions, PermissionsExt};
+use futures::TryStreamExt;
 use longtask_contract::agent::RestoreError;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, path::Path};
 
@@ -17,6 +18,7 @@ use super::{
     patience::Patience,
 };
 use crate::store::{
+    buffer::Buffer,
     digest::{Digest, Hasher},
     failure::{Cause, Failure},
     flow::{Awaited, Flow, Place, apart},
@@ -208,9 +210,18 @@ async fn piece(
     if got.meta.size != size {
         return Err(another(got.meta.size));
     }
-    let bytes = got.bytes().await?;
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if length == expected { Ok(bytes) } else { Err(another(length)) }
+    let out_of_memory = |error: io::Error| Failure::new(Cause::Unreachable, format!("{location}: {error}"));
+    let mut buffer = Buffer::of(expected).map_err(out_of_memory)?;
+    let (mut left, mut chunks) = (buffer.room(), got.into_stream());
+    while let Some(chunk) = chunks.try_next().await? {
+        let Some((begin, rest)) = left.split_at_mut_checked(chunk.len()) else {
+            return Err(another(size.saturating_add(1)));
+        };
+        begin.copy_from_slice(&chunk);
+        left = rest;
+    }
+    let lacking = u64::try_from(left.len()).unwrap_or(u64::MAX);
+    if lacking == 0 { Ok(buffer.into_bytes()) } else { Err(another(size.saturating_sub(lacking))) }
 }
 
 /// Fetches a whole object of any size.
