@@ -323,7 +323,7 @@ pub(crate) fn start(world: &Shared, uid: &str) {
             pod,
             number: agent.process,
             settings: agent.settings.clone(),
-            mailbox: Mailbox::of(&agent.kept.clone().unwrap_or_default()),
+            mailbox: Mailbox::of(&agent.kept.clone().unwrap_or_default(), false),
             reading: Reading::from(agent.kept.as_ref().map(|kept| kept.position).unwrap_or_default()),
             left: None,
             newest: watch::Sender::new(Newest::default()),
