@@ -2,12 +2,12 @@
 
 use std::{env, time::Duration};
 
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::{api::core::v1::Pod, jiff::SignedDuration};
 use kube::api::DeleteParams;
 use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 
-use super::support::{Change, Lab, PodExt, Save, Store, Task, kill_all_of_pod, manifest, message_of, story_of_reports};
+use super::support::{Change, Lab, Save, Store, Task, kill_all_of_pod, manifest, message_of, story_of_reports};
 
 /// A live task that keeps trees of files in this store, and checks what it finds restored byte for byte.
 fn keeps_files(name: &str, store: &Store, arguments: &[&str]) -> Value {
@@ -37,7 +37,7 @@ fn resumed_at(task: &Task<'_>, attempt: i64) -> i64 {
 /// The first pod's machine is lost: all its processes die, and it is given up.
 async fn lose_first_pod(lab: &Lab, task: &Task<'_>) {
     kill_all_of_pod(task.pods()[0].latest().metadata.uid.as_deref().expect("stored objects have one"));
-    let pods = lab.api::<k8s_openapi::api::core::v1::Pod>();
+    let pods = lab.api::<Pod>();
     let force = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     pods.delete(&format!("{}-1", task.name), &force).await.expect("delete the pod");
 }
