@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Save {
     /// The key of its manifest, be it there or not.
     manifest: String,
     pub(crate) attempt: i64,
-    pub(crate) number: i64,
+    number: i64,
     /// Whether it has its manifest.
     pub(crate) is_complete: bool,
 }
@@ -84,19 +84,18 @@ impl Store {
     pub(crate) fn saves(&self) -> Vec<Save> {
         let mut saves: Vec<Save> = Vec::new();
         for key in self.keys() {
-            // runs/<namespace>/<name>/<uid>/<attempt>-<pod>/<number>/...
+            // runs/<namespace>/<name>/<uid>/<attempt>-<pod>/<number>/..., or what is no save.
             let parts: Vec<_> = key.splitn(7, '/').collect();
-            let attempt = parts[4].split('-').next().and_then(|attempt| attempt.parse().ok()).expect("an attempt");
-            let number = parts[5].parse().expect("a number");
-            let is_manifest = parts[6] == "manifest.json";
+            let [.., of_pod, number, file] = parts.as_slice() else { continue };
+            let Some(attempt) = of_pod.split_once('-').and_then(|(attempt, _)| attempt.parse().ok()) else { continue };
+            let Ok(number) = number.parse() else { continue };
+            let is_manifest = *file == "manifest.json";
             match saves.iter_mut().find(|save| (save.attempt, save.number) == (attempt, number)) {
                 Some(save) => save.is_complete |= is_manifest,
-                None => saves.push(Save {
-                    manifest: parts[..6].join("/") + "/manifest.json",
-                    attempt,
-                    number,
-                    is_complete: is_manifest,
-                }),
+                None => {
+                    let manifest = parts[..6].join("/") + "/manifest.json";
+                    saves.push(Save { manifest, attempt, number, is_complete: is_manifest });
+                }
             }
         }
         saves.sort_by_key(|save| (save.attempt, save.number));
@@ -162,7 +161,13 @@ impl Store {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         let (host, length) = (&self.address, body.len());
-        write!(stream, "{method} /{BUCKET}{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n").ok()?;
+        // moto wants a signature, and does not check it.
+        let signed = "Authorization: AWS4-HMAC-SHA256 Credential=story/20260101/us-east-1/s3/aws4_request, \
+                      SignedHeaders=host, Signature=0";
+        let head = format!(
+            "{method} /{BUCKET}{path} HTTP/1.0\r\nHost: {host}\r\n{signed}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).ok()?;
         stream.write_all(body).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
