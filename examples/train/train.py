@@ -12,6 +12,7 @@ Environment, beside LONGTASK_*:
   STEP_SECONDS      the shortest time that a step takes (default 0)
 """
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -190,6 +191,7 @@ def train(environment, stop):
 def main(environment):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    faulthandler.register(signal.SIGTERM, chain=True)  # the log then says where a program hung that the operator stopped
     return train(environment, stop)
 
 
