@@ -1,11 +1,12 @@
 """Measures how fast longtask-agent saves and restores checkpoints, beside rclone and awscli, with versitygw as the store.
 
-    make bench-store               # five runs of everything: long, and 20 GiB of disk
+    make bench-store                   # five runs of everything
     make bench-store RUNS=1 PART=64    # a 64th of each shape, to try it out
 
-Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each keeps the checks
-that it does by itself. The agent hashes every file; rclone reads it twice for its MD5; awscli has checksums of parts. The tools take turns
-within each run. Server and tool share the cores. Each run is a line in bench/results/store.jsonl; the table is of the runs of this call.
+Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each keeps
+the checks that it does by itself: the agent hashes what it sends, rclone reads a large file once more for its MD5, awscli
+has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line in
+bench/results/store.jsonl; the table is of the runs of this call.
 """
 
 import argparse
@@ -28,7 +29,9 @@ MIB = 1 << 20
 PART_BYTES = 16 * MIB
 REQUESTS = 32
 BUCKET = "bucket"
-KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "not-a-secret", "AWS_DEFAULT_REGION": "us-east-1"}
+REGION = "us-east-1"
+ACCESS, SECRET = "bench", "not-a-secret"
+KEYS = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": REGION}
 RESULTS = pathlib.Path(__file__).parent.parent / "results" / "store.jsonl"
 
 
@@ -73,8 +76,14 @@ def run(command, environment, on_start=None):
     os.sync()  # what an earlier process wrote is not this one's to wait for
     with tempfile.TemporaryFile("w+") as said:
         began = time.monotonic()
-        errors = subprocess.PIPE if on_start else said
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.PIPE if on_start else said,
+            text=True,
+        )
         if on_start:
             on_start(process)
             shutil.copyfileobj(process.stderr, said)
@@ -92,8 +101,7 @@ class Agent:
 
     def __init__(self, program, endpoint, scratch):
         self.program, self.endpoint = program, endpoint
-        # In memory, as in a pod.
-        self.folder = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else scratch))
+        self.folder = pathlib.Path(scratch, "agent")
         self.saved = {}
 
     def command(self, *arguments):
@@ -101,11 +109,19 @@ class Agent:
 
     def environment(self, uid, **store):
         settings = {
-            "url": f"s3://{BUCKET}/agent", "endpoint": self.endpoint, "region": "us-east-1", "namespace": "bench", "name": "bench",
-            "uid": uid, "segment": 1, "graceSeconds": 3600, "patienceSeconds": 3600, **store,
+            "url": f"s3://{BUCKET}/agent",
+            "endpoint": self.endpoint,
+            "region": REGION,
+            "namespace": "bench",
+            "name": "bench",
+            "uid": uid,
+            "segment": 1,
+            "graceSeconds": 3600,
+            "patienceSeconds": 3600,
+            **store,
         }
-        settings = {"version": 1, "wordBytes": 4096, "store": settings}
-        return {**KEYS, "PATH": os.environ["PATH"], "LONGTASK_AGENT": json.dumps(settings), "LONGTASK_POD_UID": "00000000"}
+        settings = json.dumps({"version": 1, "wordBytes": 4096, "store": settings})
+        return {**KEYS, "PATH": os.environ["PATH"], "LONGTASK_AGENT": settings, "LONGTASK_POD_UID": "00000000"}
 
     def save(self, shape, source, key):
         shutil.rmtree(self.folder / "run", ignore_errors=True)
@@ -140,18 +156,29 @@ class Rclone:
     def __init__(self, program, endpoint, scratch):
         self.program = program
         self.settings = {
-            "PATH": os.environ["PATH"], "RCLONE_CONFIG": f"{scratch}/rclone.conf", "RCLONE_S3_PROVIDER": "Other",
-            "RCLONE_S3_ENDPOINT": endpoint, "RCLONE_S3_REGION": "us-east-1", "RCLONE_S3_ACCESS_KEY_ID": KEYS["AWS_ACCESS_KEY_ID"],
-            "RCLONE_S3_SECRET_ACCESS_KEY": KEYS["AWS_SECRET_ACCESS_KEY"], "RCLONE_S3_FORCE_PATH_STYLE": "true",
-            "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_S3_CHUNK_SIZE": "16M", "RCLONE_S3_UPLOAD_CUTOFF": "16M",
-            "RCLONE_MULTI_THREAD_CUTOFF": "16M", "RCLONE_MULTI_THREAD_CHUNK_SIZE": "16M",
+            "PATH": os.environ["PATH"],
+            "RCLONE_CONFIG": f"{scratch}/rclone.conf",
+            "RCLONE_S3_PROVIDER": "Other",
+            "RCLONE_S3_ENDPOINT": endpoint,
+            "RCLONE_S3_REGION": REGION,
+            "RCLONE_S3_ACCESS_KEY_ID": ACCESS,
+            "RCLONE_S3_SECRET_ACCESS_KEY": SECRET,
+            "RCLONE_S3_FORCE_PATH_STYLE": "true",
+            "RCLONE_S3_NO_CHECK_BUCKET": "true",
+            "RCLONE_S3_CHUNK_SIZE": "16M",
+            "RCLONE_S3_UPLOAD_CUTOFF": "16M",
+            "RCLONE_MULTI_THREAD_CUTOFF": "16M",
+            "RCLONE_MULTI_THREAD_CHUNK_SIZE": "16M",
         }
         pathlib.Path(f"{scratch}/rclone.conf").touch()
 
     def copy(self, shape, source, target):
         files, parts = (str(number) for number in shape.at_once())
         settings = {
-            **self.settings, "RCLONE_TRANSFERS": files, "RCLONE_CHECKERS": files, "RCLONE_S3_UPLOAD_CONCURRENCY": parts,
+            **self.settings,
+            "RCLONE_TRANSFERS": files,
+            "RCLONE_CHECKERS": files,
+            "RCLONE_S3_UPLOAD_CONCURRENCY": parts,
             "RCLONE_MULTI_THREAD_STREAMS": parts,
         }
         return run([self.program, "copy", "--no-check-dest", source, target], settings)
@@ -170,14 +197,14 @@ class Awscli:
         self.program, self.endpoint = program, endpoint
         settings = pathlib.Path(f"{scratch}/aws.conf")
         settings.write_text(
-            f"[default]\ns3 =\n  max_concurrent_requests = {REQUESTS}\n  multipart_threshold = 16MB\n  multipart_chunksize = 16MB\n"
-            "  addressing_style = path\n"
+            f"[default]\ns3 =\n  max_concurrent_requests = {REQUESTS}\n  multipart_threshold = 16MB\n"
+            "  multipart_chunksize = 16MB\n  addressing_style = path\n"
         )
         self.environment = {**KEYS, "PATH": os.environ["PATH"], "HOME": scratch, "AWS_CONFIG_FILE": str(settings)}
 
     def copy(self, source, target):
-        command = [self.program, "s3", "cp", "--recursive", "--only-show-errors", "--endpoint-url", self.endpoint, source, target]
-        return run(command, self.environment)
+        options = ["--recursive", "--only-show-errors", "--endpoint-url", self.endpoint]
+        return run([self.program, "s3", "cp", *options, source, target], self.environment)
 
     def save(self, shape, source, key):
         return self.copy(str(source), f"s3://{BUCKET}/awscli/{key}/")
@@ -194,9 +221,9 @@ def store(program, scratch):
     beside.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    keys = ["--access", KEYS["AWS_ACCESS_KEY_ID"], "--secret", KEYS["AWS_SECRET_ACCESS_KEY"], "--port", f"127.0.0.1:{port}"]
+    command = [program, "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{port}"]
     # What the file system cannot keep beside a file is kept beside the data.
-    command = [program, *keys, "posix", "--sidecar", str(beside), str(objects)]
+    command += ["posix", "--sidecar", str(beside), str(objects)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while True:
@@ -236,7 +263,9 @@ def measure(shape, tools, runs, scratch, bucket):
             if digest(place) != expected:
                 sys.exit(f"{tool.name} has restored something else than it saved")
             figures = {
-                "save, s": saved.seconds, "restore, s": restored.seconds, "save memory, MiB": saved.mib,
+                "save, s": saved.seconds,
+                "restore, s": restored.seconds,
+                "save memory, MiB": saved.mib,
                 "restore memory, MiB": restored.mib,
             }
             measured[tool.name].append(figures)
@@ -263,12 +292,14 @@ def table(shape, measured):
             every = values(name, figure)
             spread = f"{statistics.median(every):.2f} ({min(every):.2f} to {max(every):.2f})"
             row += f"{spread:>24}"
-        rows.append(row + f"{max(values(name, 'save memory, MiB')):20.0f}{max(values(name, 'restore memory, MiB')):10.0f}")
+        most = [max(values(name, figure)) for figure in ("save memory, MiB", "restore memory, MiB")]
+        rows.append(row + f"{most[0]:20.0f}{most[1]:10.0f}")
     for figure in ("save, s", "restore, s"):
         others = min(statistics.median(values(name, figure)) for name in measured if name != Agent.name)
         ratio = others / statistics.median(values(Agent.name, figure))
         verdict = "met" if ratio >= shape.target else "MISSED"
-        rows.append(f"{figure.partition(',')[0]}: {ratio:.2f} of the speed of the best of the others; target {shape.target}: {verdict}")
+        what = figure.partition(",")[0]
+        rows.append(f"{what}: {ratio:.2f} of the speed of the best of the others; target {shape.target}: {verdict}")
     return "\n".join(rows)
 
 
@@ -281,8 +312,8 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--agent", required=True, help="the program longtask-agent")
     options.add_argument("--runs", type=int, default=5)
-    options.add_argument("--part", type=int, default=1, help="of each shape only an Nth, which is not added to the results")
-    options.add_argument("--folder", default=None, help="where data is kept meanwhile: 20 GiB, on a disk")
+    options.add_argument("--part", type=int, default=1, help="only an Nth of each shape, not added to the results")
+    options.add_argument("--folder", help="where the data is meanwhile: 20 GiB, on a disk")
     arguments = options.parse_args()
 
     shapes = [
@@ -298,23 +329,24 @@ def main():
     figures = {name: [{} for _ in range(arguments.runs)] for name in versions}
     tables = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch, store("versitygw", scratch) as (endpoint, bucket):
-        tools = [Agent(arguments.agent, endpoint, scratch), Rclone("rclone", endpoint, scratch), Awscli("aws", endpoint, scratch)]
-        try:
-            for whole in shapes:
-                shape = whole.part(arguments.part)
-                measured = measure(shape, tools, arguments.runs, scratch, bucket)
-                tables.append(table(shape, measured))
-                for name, runs in measured.items():
-                    for number, run in enumerate(runs):
-                        figures[name][number] |= {f"{whole.name}: {figure}": round(value, 3) for figure, value in run.items()}
-        finally:
-            shutil.rmtree(tools[0].folder)
+        tools = [
+            Agent(arguments.agent, endpoint, scratch),
+            Rclone("rclone", endpoint, scratch),
+            Awscli("aws", endpoint, scratch),
+        ]
+        for whole in shapes:
+            shape = whole.part(arguments.part)
+            measured = measure(shape, tools, arguments.runs, scratch, bucket)
+            tables.append(table(shape, measured))
+            for name, runs in measured.items():
+                for number, taken in enumerate(runs):
+                    figures[name][number] |= {f"{shape.name}: {what}": round(value, 3) for what, value in taken.items()}
     if arguments.part == 1:
         at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         with RESULTS.open("a") as file:
             for name, runs in figures.items():
-                for run in runs:
-                    file.write(json.dumps({"scenario": "store", "side": name, "at": at, "figures": run}) + "\n")
+                for taken in runs:
+                    file.write(json.dumps({"scenario": "store", "side": name, "at": at, "figures": taken}) + "\n")
     print(*versions.values(), sep=", ")
     print(*tables, sep="\n")
 

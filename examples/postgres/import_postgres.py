@@ -1,8 +1,9 @@
 """Imports UnicodeData.txt into PostgreSQL: every row exactly once, also when a node comes back that was given up.
 
-A LongTask program. The rows of a batch and the offset behind them are committed in one transaction, so the database alone says
-where to go on. Each attempt first writes its number into the import's row, and each transaction changes that row only where it
-still has that number. An attempt that was taken for dead and was not finds a higher number, and none of its rows is committed.
+A LongTask program. The rows of a batch and the offset behind them are committed in one transaction, so the database
+alone says where to go on. Each attempt first writes its number into the import's row, and each transaction changes that
+row only where it still has that number. An attempt that was taken for dead and was not finds a higher number, and none
+of its rows is committed.
 
 Environment, beside LONGTASK_* and those of libpq (PGHOST, PGUSER, PGPASSWORD, PGDATABASE):
   SOURCE            the file to import
@@ -25,8 +26,8 @@ import psycopg2.extras
 YIELD = 75  # EX_TEMPFAIL: "checkpointed, run me again"
 
 COLUMNS = (
-    "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal_value", "digit", "numeric_value",
-    "mirrored", "unicode_1_name", "comment", "uppercase", "lowercase", "titlecase",
+    "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal_value", "digit",
+    "numeric_value", "mirrored", "unicode_1_name", "comment", "uppercase", "lowercase", "titlecase",
 )
 
 SCHEMA = f"""
@@ -46,7 +47,10 @@ CREATE TABLE IF NOT EXISTS import (
 """
 
 # A server that has lost its client ends the session, and with it the locks that the next attempt waits for.
-SESSION = "-c idle_in_transaction_session_timeout=30s -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+SESSION = (
+    "-c idle_in_transaction_session_timeout=30s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 
 
 class Fenced(Exception):

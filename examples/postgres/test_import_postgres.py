@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 import signal
@@ -69,16 +70,16 @@ class Server:
         self.user = {}
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
-            self.user = {"user": "nobody"}
+            self.user = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
         self.run("initdb", "--username=import", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync")
         settings = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off"
         self.run("pg_ctl", "--wait", f"--log={self.folder}/log", f"--options={settings}", "start")
 
     def run(self, program, *arguments):
         command = [os.path.join(programs(), program), f"--pgdata={self.data}", *arguments]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/", **self.user)
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", **self.user)
         if done.returncode != 0:
-            raise AssertionError(f"{program} ends with {done.returncode}: {done.stderr}")
+            raise AssertionError(f"{program} ends with {done.returncode}: {done.stderr.decode()}")
 
     def stop(self):
         self.run("pg_ctl", "--wait", "--mode=immediate", "stop")
