@@ -1,12 +1,12 @@
-"""Measures how fast longtask-agent saves and restores checkpoints, beside rclone and awscli, with versitygw as the store.
+"""Measures how fast longtask-agent saves and restores checkpoints beside rclone and awscli, with versitygw as the store.
 
     make bench-store                   # five runs of everything
     make bench-store RUNS=1 PART=64    # a 64th of each shape, to try it out
 
-Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each keeps
-the checks that it does by itself: the agent hashes what it sends, rclone reads a large file once more for its MD5, awscli
-has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line in
-bench/results/store.jsonl; the table is of the runs of this call.
+Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each
+keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file once more for its MD5,
+awscli has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line
+in bench/results/store.jsonl; the table is of the runs of this call.
 """
 
 import argparse
@@ -124,7 +124,8 @@ class Agent:
         return {**KEYS, "PATH": os.environ["PATH"], "LONGTASK_AGENT": settings, "LONGTASK_POD_UID": "00000000"}
 
     def save(self, shape, source, key):
-        shutil.rmtree(self.folder / "run", ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
         environment = self.environment(key, directory=str(source.parent), attempt=1)
         subprocess.run(self.command("prepare"), env=environment, check=True)
         with (self.folder / "run" / "report").open("a") as file:
