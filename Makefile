@@ -11,6 +11,9 @@ MUTANTS    := 27.1.0
 MOTO       := 5.2.5
 VERSITYGW  := v1.8.0
 AZURITE    := 3.37.0
+# What its saves and restores are measured beside.
+RCLONE     := v1.76.0
+AWSCLI     := 1.46.2
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # Servers of stores that the tests start.
@@ -156,6 +159,15 @@ $(SERVERS)/bin/azurite-blob:
 	@mkdir -p $(@D) && npm install --silent --no-fund --no-audit --prefix $(SERVERS)/azurite azurite@$(AZURITE)
 	@ln -sf ../azurite/node_modules/.bin/azurite-blob $@
 
+$(SERVERS)/bin/rclone:
+	@echo "building rclone (once, some minutes)"
+	@GOBIN=$(@D) go install github.com/rclone/rclone@$(RCLONE)
+
+$(SERVERS)/bin/aws:
+	@echo "installing awscli"
+	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/awscli awscli==$(AWSCLI)
+	@printf '#!/bin/sh\nPYTHONPATH=%s exec python3 %s/bin/aws "$$@"\n' $(SERVERS)/awscli $(SERVERS)/awscli >$@ && chmod +x $@
+
 # The keys are of servers that live as long as a test. Azurite's account is the one that it is made with.
 stores: export AWS_ACCESS_KEY_ID := test
 stores: export AWS_SECRET_ACCESS_KEY := not-a-secret
@@ -202,7 +214,7 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
 STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,simulation,deny chart:e2e
 
-.PHONY: test ci e2e chart images demo
+.PHONY: test ci e2e chart images demo demo-train
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -254,7 +266,20 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- lag pod-start --runs $(RUNS)
 	cargo bench --locked --bench cluster -- report
 
+# awscli, rclone and the agent take turns, and nothing else may run on the machine meanwhile. RUNS=1 PART=64 tries it out.
+.PHONY: bench-store
+bench-store: export PATH := $(SERVERS)/bin:$(PATH)
+bench-store: $(SERVERS)/bin/versitygw $(SERVERS)/bin/rclone $(SERVERS)/bin/aws ## measure saves and restores beside rclone and awscli (long, with 20 GiB of disk; RUNS=5)
+	cargo build --locked --release --package longtask-agent
+	@mkdir -p $(BUILD)
+	python3 bench/store/measure.py --agent $(or $(CARGO_TARGET_DIR),target)/release/longtask-agent --runs $(RUNS) --part $(or $(PART),1) --folder $(BUILD)
+
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node
 	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh
+
+demo-train: $(TOOL) ## train a network with checkpoints of 50 MB in a store, kill three of its pods, and compare the weights
+	@tests/stages.sh cluster-up image
+	@$(TOOL) load deploy/image.yaml examples/train/image.yaml examples/train/store/image.yaml
+	@examples/train/demo.sh
