@@ -1,11 +1,15 @@
 //! Checkpoints that the agent keeps in an object store, on the real kubelet.
 
-use std::{env, time::Duration};
+use std::{env, fs, time::Duration};
 
 use k8s_openapi::{api::core::v1::Pod, jiff::SignedDuration};
-use kube::api::{DeleteParams, Patch, PatchParams};
-use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
+use kube::{
+    api::{DeleteParams, Patch, PatchParams},
+    runtime::{conditions, wait::await_condition},
+};
+use longtask::api::task::{ConditionType, LongTask, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::support::{Change, Lab, Save, Store, Task, kill_all_of_pod, manifest, message_of, story_of_reports};
 
@@ -255,6 +259,53 @@ async fn of_ten_saves_at_most_four_are_kept_and_all_that_the_status_names() {
             let uri = named.uri.as_deref().expect("it is stored");
             assert!(kept.iter().any(|save| save.is_complete && save.is_at(uri)), "{uri} is not among {kept:?}");
         }
+    })
+    .await;
+}
+
+/// Runs the example that tidies a store, and returns its log.
+async fn collect_garbage(lab: &Lab, store: &Store, job: &str, says_yes: bool) -> String {
+    let example = fs::read_to_string("examples/store-gc/cronjob.yaml").expect("the example");
+    let settings = store.settings();
+    let endpoint = settings["endpoint"].as_str().expect("an address");
+    let mut cron_job = example
+        .replace("# - --endpoint=http://store:9000", &format!("- --endpoint={endpoint}"))
+        .replace("- --succeeded-after=168h", "")
+        .replace("--spare=168h", "--spare=0s");
+    if says_yes {
+        cron_job = cron_job.replace("# - --yes", "- --yes");
+    }
+    let file = lab.folder().join(format!("{job}.yaml"));
+    fs::write(&file, cron_job).expect("write the manifest");
+    lab.kubectl_output(&["apply", "-f", file.to_str().expect("UTF-8")]).await;
+    lab.kubectl_output(&["create", "job", job, "--from=cronjob/longtask-store-gc"]).await;
+    let job = format!("job/{job}");
+    lab.kubectl_output(&["wait", "--for=condition=complete", &job, "--timeout=60s"]).await;
+    lab.kubectl_output(&["logs", &job]).await
+}
+
+#[tokio::test]
+async fn what_a_task_that_is_gone_has_left_is_listed_and_deleted_when_the_user_says_yes() {
+    story_of_reports(async |lab| {
+        let store = Store::start(lab).await;
+        let arguments = ["--steps=2", "--step-time=1s"];
+        let gone = lab.submit(keeps_files("gone", &store, &arguments)).await;
+        let kept = lab.submit(keeps_files("kept", &store, &arguments)).await;
+        for task in [&gone, &kept] {
+            task.ends_as(Phase::Succeeded, 60).await;
+        }
+        gone.delete(DeleteParams::background()).await;
+        let is_gone = await_condition(lab.api::<LongTask>(), "gone", conditions::is_deleted(&gone.uid));
+        timeout(Duration::from_mins(1), is_gone).await.expect("in time").expect("it is watched");
+        let before = store.saves();
+        assert!(before.iter().any(|save| save.is_of(&gone.uid)), "{before:?}");
+        let log = collect_garbage(lab, &store, "look", false).await;
+        assert!(log.contains(&gone.uid) && !log.contains(&kept.uid), "{log}");
+        assert_eq!(store.saves().len(), before.len(), "nothing is deleted yet: {log}");
+        let log = collect_garbage(lab, &store, "tidy", true).await;
+        assert!(log.contains(&gone.uid), "{log}");
+        let left = store.saves();
+        assert!(!left.is_empty() && left.iter().all(|save| save.is_of(&kept.uid)), "{left:?}");
     })
     .await;
 }

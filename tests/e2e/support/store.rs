@@ -36,6 +36,11 @@ pub(crate) struct Save {
 }
 
 impl Save {
+    /// Whether it is one of the task with this UID.
+    pub(crate) fn is_of(&self, task: &str) -> bool {
+        self.manifest.contains(&format!("/{task}/"))
+    }
+
     /// Whether a checkpoint of the status is this one.
     pub(crate) fn is_at(&self, uri: &str) -> bool {
         uri.ends_with(&self.manifest)
