@@ -12,7 +12,7 @@ use super::{
     save_failing,
 };
 use crate::{
-    api::task::{CurrentAttempt, LongTaskStatus, RecordedReport},
+    api::task::{CurrentAttempt, LongTaskStatus, RecordedReport, Reporting},
     types::time::after,
 };
 
@@ -66,10 +66,15 @@ fn unrecorded<'a>(draft: &Draft<'a>) -> Option<&'a Arc<LiveReport>> {
     draft.seen.live.report.as_ref().filter(|live| Some(live.revision) > recorded)
 }
 
-/// When the status may be written for reports again. First an interval after the program's start, so that one that ends
-/// soon costs no write more than without an agent.
+/// When the status is written for reports again, if there is something new by then.
 fn due(draft: &Draft<'_>, attempt: &CurrentAttempt) -> Option<Timestamp> {
-    let last = attempt.report.as_ref().map(|report| report.record_time).or(attempt.started_at)?;
-    let due = after(last, draft.spec.reporting.interval.as_secs());
+    let due = reports_due(attempt, &draft.spec.reporting)?;
     Some(draft.seen.live.turn.map_or(due, |turn| due.max(turn)))
+}
+
+/// When the status of a task may be written for the reports of its attempt again, if not many others report as well. First
+/// an interval after the program's start, so that one that ends soon costs no write more than without an agent.
+pub fn reports_due(attempt: &CurrentAttempt, reporting: &Reporting) -> Option<Timestamp> {
+    let last = attempt.report.as_ref().map(|report| report.record_time).or(attempt.started_at)?;
+    Some(after(last, reporting.interval.as_secs()))
 }

@@ -56,6 +56,7 @@ use self::{
 };
 pub use self::{
     kubelet::is_refusal,
+    live_report::reports_due,
     observed::{
         AgentFacts, Cause, ClaimFacts, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit,
         LateCreates, Live, LiveReport, MainContainer, Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start,

@@ -14,6 +14,7 @@ use axum::{
     routing::post,
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -40,9 +41,10 @@ use crate::{
             pod_index::PodIndex,
             watches::Guarded,
         },
-        plan::PodFacts,
+        plan::{PodFacts, reports_due},
         render::saves_named,
     },
+    types::time::seconds_between,
 };
 
 /// The most connections at a time.
@@ -234,8 +236,9 @@ impl Takes {
             Standing::Over => return Verdict::Superseded,
             Standing::Unknown => return Verdict::UnknownPod,
         }
-        let answer = self.answer(task);
-        match self.live.take(&identity.uid, post, self.clock.now()) {
+        let now = self.clock.now();
+        let answer = self.answer(task, now);
+        match self.live.take(&identity.uid, post, now) {
             Taken::New => {
                 // The receiver ends only with us.
                 let _ = self.touched.send(reference);
@@ -246,15 +249,24 @@ impl Takes {
         }
     }
 
-    /// News after the interval, or later when there are many: a status is not written more often.
-    fn answer(&self, task: &LongTask) -> Answer {
+    fn answer(&self, task: &LongTask, now: Timestamp) -> Answer {
         let seconds = |seconds: i64| u32::try_from(seconds).unwrap_or(u32::MAX);
         Answer {
-            next: seconds(task.spec.reporting.interval.as_secs().max(self.live.pace())),
+            next: seconds(next(task, self.live.pace(), now)),
             keep_alive: seconds(task.spec.segment.keep_alive_seconds()),
             keep: task.spec.checkpoint.store.is_some().then(|| saves_named_by(task)),
         }
     }
+}
+
+/// How long news can wait, in seconds: for the interval, or longer when there are many, since a status is not written more
+/// often. What came before the status may be written is old by then: the next post comes when it may.
+fn next(task: &LongTask, pace: i64, now: Timestamp) -> i64 {
+    let interval = task.spec.reporting.interval.as_secs();
+    let attempt = task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
+    let due = attempt.and_then(|attempt| reports_due(attempt, &task.spec.reporting));
+    let wait = due.map_or(0, |due| seconds_between(now, due));
+    if (1..interval).contains(&wait) && pace <= interval { wait } else { interval.max(pace) }
 }
 
 /// What a pod is to its task.
@@ -381,6 +393,23 @@ mod tests {
         };
         assert_eq!(of_task("2026-11-24T08:59:59Z"), Standing::Over, "its task is gone");
         assert_eq!(of_task("2026-11-24T09:00:00Z"), Standing::Unknown, "the cache is behind");
+    }
+
+    #[test]
+    fn the_next_post_comes_when_the_status_may_be_written_again() {
+        let at = |second: i64| Timestamp::from_second(1_764_000_000 + second).expect("in range");
+        let of = |attempt: &Value, pace, second| {
+            let mut task = task(attempt.clone());
+            task.spec.reporting.interval = crate::types::GoDuration::from_secs(30);
+            next(&task, pace, at(second))
+        };
+        let mut running = attempt(2, "Running", "pod-2");
+        assert_eq!(of(&running, 1, 0), 30, "nobody knows when its program began");
+        running["startedAt"] = json!(at(0).to_string());
+        assert_eq!([1, 29, 30, 31].map(|second| of(&running, 1, second)), [29, 1, 30, 30]);
+        running["report"] = json!({ "revision": 5, "recordTime": at(60).to_string() });
+        assert_eq!([60, 70, 95].map(|second| of(&running, 1, second)), [30, 20, 30]);
+        assert_eq!(of(&running, 200, 70), 200, "there are many");
     }
 
     /// What takes the reports of a task whose attempt 2 runs, in pod 2; pod 1 is that of an earlier attempt, and pod 3 of an
