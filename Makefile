@@ -16,6 +16,8 @@ RCLONE     := v1.76.0
 AWSCLI     := 1.46.2
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
+# Servers of stores that the tests start.
+SERVERS := $(CACHE)/servers
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 TOOL    := $(BUILD)/cluster
@@ -30,8 +32,8 @@ override KUBECONFIG := $(CACHE)/kubeconfig
 endif
 KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
-# kubectl and helm of the versions that the tests are made for.
-export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
+# kubectl, helm and servers of the versions that the tests are made for.
+export PATH := $(BUILD):$(CACHE)/bin:$(SERVERS)/bin:$(PATH)
 # The same for every build, vet and test of Go: what is compiled with other flags is compiled again.
 export CGO_ENABLED := 0
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
@@ -143,7 +145,6 @@ unit: ## run the tests that need no cluster
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
 
-SERVERS := $(CACHE)/servers
 $(SERVERS)/bin/moto_server:
 	@echo "installing moto"
 	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/moto 'moto[server]==$(MOTO)'
@@ -173,7 +174,6 @@ stores: export AWS_SECRET_ACCESS_KEY := not-a-secret
 stores: export AZURE_STORAGE_ACCOUNT_NAME := devstoreaccount1
 stores: export AZURE_STORAGE_ACCOUNT_KEY := Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
 stores: export GOOGLE_SERVICE_ACCOUNT_KEY := {"client_email":"","private_key":"","private_key_id":"","disable_oauth":true}
-stores: export PATH := $(SERVERS)/bin:$(PATH)
 stores: $(SERVERS)/bin/moto_server $(SERVERS)/bin/versitygw $(SERVERS)/bin/azurite-blob ## run the agent's saves and restores with servers of S3 and Azure, and a stub of Google's
 	cargo test --locked --package longtask-agent --test servers
 
@@ -224,7 +224,7 @@ ci: ## the same and licences: what continuous integration runs
 images: $(TOOL) ## build the images of the operator, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-e2e: $(TOOL) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+e2e: $(TOOL) $(SERVERS)/bin/moto_server ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi

@@ -65,9 +65,16 @@ pub(crate) struct AgentLife {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It starts then, unless its pod ends before; none while no kubelet has seen the pod.
-    Starts { at: Option<u64> },
-    Runs { since: u64 },
-    Ended { at: u64, code: Option<i32> },
+    Starts {
+        at: Option<u64>,
+    },
+    Runs {
+        since: u64,
+    },
+    Ended {
+        at: u64,
+        code: Option<i32>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

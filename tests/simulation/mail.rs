@@ -5,7 +5,13 @@
 
 use serde_json::{Value, json};
 
-use crate::{dice::Dice, program::Manner, server::Kind, troubles::TASK, world::{Event, World}};
+use crate::{
+    dice::Dice,
+    program::Manner,
+    server::Kind,
+    troubles::TASK,
+    world::{Event, World},
+};
 
 /// What a seed has of reports.
 #[derive(Clone, Debug)]
@@ -170,7 +176,8 @@ impl World {
         self.happen_in(pause, Event::MailTrouble);
         match self.mail.dice.between(0, 11) {
             0..=3 => {
-                let running = self.lives.iter().filter(|(_, life)| life.agent_runs()).max_by_key(|(_, life)| life.serial);
+                let running =
+                    self.lives.iter().filter(|(_, life)| life.agent_runs()).max_by_key(|(_, life)| life.serial);
                 if let Some(uid) = running.map(|(uid, _)| uid.clone()) {
                     self.kill_agent(&uid);
                 }

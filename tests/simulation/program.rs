@@ -158,7 +158,13 @@ impl Program {
     /// How long it takes to end when it is told to at this moment.
     pub(crate) fn answers_after(&self, since: u64, at: u64) -> u64 {
         match &self.manner {
-            Some(manner) if self.hangs(since, at) => if manner.obeys_when_hung { 0 } else { u64::MAX / 2 },
+            Some(manner) if self.hangs(since, at) => {
+                if manner.obeys_when_hung {
+                    0
+                } else {
+                    u64::MAX / 2
+                }
+            }
             _ => self.answers_after,
         }
     }
@@ -253,11 +259,8 @@ impl Program {
         let checkpoint = if has_last_words { position } else { self.written(position) };
         // A program that ends with 0 because it is stopped has to say whether it is done.
         let line = self.line(checkpoint, is_done).to_string();
-        let (report, last_line) = if has_last_words || self.manner.is_none() {
-            self.by_message_or_file(line)
-        } else {
-            (String::new(), None)
-        };
+        let (report, last_line) =
+            if has_last_words || self.manner.is_none() { self.by_message_or_file(line) } else { (String::new(), None) };
         End {
             since: Some(since),
             at,
