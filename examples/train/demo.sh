@@ -110,7 +110,7 @@ judge() {
     expect 'attempts that began at the beginning again' "$anew" 0
     expect_within 'bytes of a checkpoint' "$(status checkpoint.sizeBytes)" 49000000 51000000
     expect_within 'seconds of work lost in all' "$(status totals.workLostSeconds)" 0 30
-    expect 'number of the last, so none is missing' "$(status currentAttempt.number)" "${#attempts[@]}"
+    expect 'number of the last attempt, so none is missing' "$(status currentAttempt.number)" "${#attempts[@]}"
 }
 
 # --- the story ---------------------------------------------------------------
