@@ -471,7 +471,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn the_program_tries_every_example() {
-    for example in ["count", "import", "primes", "shell"] {
+    for example in ["count", "import", "train", "postgres", "primes", "shell"] {
         let manifest = format!("examples/{example}/longtask.yaml");
         let args = ["simulate", "-f", &manifest, "--script", "timeout+progress*3,evict,done"];
         let output = longtask(Path::new("."), &args, "");
