@@ -60,7 +60,7 @@ async fn a_machine_that_is_lost_in_mid_save_costs_that_save_and_the_one_before_c
         let is_torn = |saves: &[Save]| {
             saves.iter().any(|save| save.is_complete) && saves.last().is_some_and(|save| !save.is_complete)
         };
-        store.until("a save is under way", Duration::from_secs(60), is_torn).await;
+        store.until("a save is under way", Duration::from_mins(1), is_torn).await;
         store.hang();
         lose_first_pod(lab, &task).await;
         store.go_on();
@@ -68,7 +68,7 @@ async fn a_machine_that_is_lost_in_mid_save_costs_that_save_and_the_one_before_c
         let torn = saves.last().expect("just seen");
         assert!(!torn.is_complete, "it was not finished in between");
         let before = store.path_of(newest_complete(&saves).expect("just seen"));
-        task.journal().until("it resumes", Duration::from_secs(60), |entry| entry.attempt == 2).await;
+        task.journal().until("it resumes", Duration::from_mins(1), |entry| entry.attempt == 2).await;
         assert_eq!(format!("step-{}", resumed_at(&task, 2)), before);
         let status = task.ends_as(Phase::Succeeded, 90).await;
         assert_eq!((status.totals.interruptions, status.totals.failures), (1, 0));
@@ -92,7 +92,7 @@ async fn what_was_saved_while_the_operator_was_away_is_adopted() {
         lab.kill_operator().await;
         lab.touch("away");
         let is_saved = |saves: &[Save]| newest_complete(saves).is_some_and(|save| store.path_of(save) == "step-6");
-        store.until("step 6 is saved", Duration::from_secs(60), is_saved).await;
+        store.until("step 6 is saved", Duration::from_mins(1), is_saved).await;
         lose_first_pod(lab, &task).await;
         // The kubelet of a lost node would not tell how its containers ended.
         let held = json!({ "metadata": { "finalizers": null } });
@@ -204,10 +204,10 @@ async fn a_save_that_was_overwritten_costs_one_checkpoint_and_all_of_them_the_ta
         store.spoil(saves.iter().find(|save| save.is_at(&uri)).expect("it is in the store"));
         lab.touch("one");
         lab.until_event_of("spoiled", "CheckpointUnreadable").await;
-        task.journal().until("it resumes", Duration::from_secs(60), |entry| entry.attempt == 4).await;
+        task.journal().until("it resumes", Duration::from_mins(1), |entry| entry.attempt == 4).await;
         assert_eq!(resumed_at(&task, 4), 4, "the one before");
         let attempt_4 = |save: &Save| save.attempt == 4 && save.is_complete;
-        store.until("attempt 4 has saved", Duration::from_secs(60), |saves| saves.iter().any(attempt_4)).await;
+        store.until("attempt 4 has saved", Duration::from_mins(1), |saves| saves.iter().any(attempt_4)).await;
         task.until("that is recorded", 40, |status| status.checkpoint.as_ref().is_some_and(|one| one.attempt == 4))
             .await;
         for save in store.saves() {

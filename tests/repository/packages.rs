@@ -28,8 +28,8 @@ fn used_by<'a>(package: &'a str, lock: &'a str) -> BTreeSet<&'a str> {
         let mut quoted = of_package.lines().filter(|line| !line.starts_with('#'));
         let name = quoted.find_map(|line| line.strip_prefix("name = ")).expect("a name").trim_matches('"');
         // Each as `"name"`, or with a version where there are several.
-        let used = quoted.filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next());
-        uses.entry(name).or_default().extend(used);
+        let dependencies = quoted.filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next());
+        uses.entry(name).or_default().extend(dependencies);
     }
     let (mut found, mut unread) = (BTreeSet::new(), vec![package]);
     while let Some(next) = unread.pop() {

@@ -95,12 +95,12 @@ impl Store {
             let Some(attempt) = of_pod.split_once('-').and_then(|(attempt, _)| attempt.parse().ok()) else { continue };
             let Ok(number) = number.parse() else { continue };
             let is_manifest = *file == "manifest.json";
-            match saves.iter_mut().find(|save| (save.attempt, save.number) == (attempt, number)) {
-                Some(save) => save.is_complete |= is_manifest,
-                None => {
-                    let manifest = parts[..6].join("/") + "/manifest.json";
-                    saves.push(Save { manifest, attempt, number, is_complete: is_manifest });
-                }
+            let known = saves.iter_mut().find(|save| (save.attempt, save.number) == (attempt, number));
+            if let Some(save) = known {
+                save.is_complete |= is_manifest;
+            } else {
+                let manifest = parts[..6].join("/") + "/manifest.json";
+                saves.push(Save { manifest, attempt, number, is_complete: is_manifest });
             }
         }
         saves.sort_by_key(|save| (save.attempt, save.number));
