@@ -1,10 +1,10 @@
-"""Measures how fast longtask-agent saves and restores checkpoints beside rclone and awscli, with versitygw as the store.
+"""Measures how fast longtask-agent saves and restores checkpoints, beside rclone and awscli and with versitygw.
 
     make bench-store                   # five runs of everything
     make bench-store RUNS=1 PART=64    # a 64th of each shape, to try it out
 
 Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each
-keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file once more for its MD5,
+keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file again for its MD5,
 awscli has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line
 in bench/results/store.jsonl; the table is of the runs of this call.
 """
