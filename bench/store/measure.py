@@ -1,10 +1,10 @@
-"""Measures how fast longtask-agent saves and restores checkpoints beside rclone and awscli, with versitygw as the store.
+"""Measures how fast longtask-agent saves and restores checkpoints, beside rclone and awscli and with versitygw.
 
     make bench-store                   # five runs of everything
     make bench-store RUNS=1 PART=64    # a 64th of each shape, to try it out
 
 Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each
-keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file once more for its MD5,
+keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file again for its MD5,
 awscli has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line
 in bench/results/store.jsonl; the table is of the runs of this call.
 """
@@ -225,13 +225,14 @@ def store(program, scratch):
     command = [program, "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{port}"]
     # What the file system cannot keep beside a file is kept beside the data.
     command += ["posix", "--sidecar", str(beside), str(objects)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    log = pathlib.Path(scratch, "store.log")
+    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
         try:
             while True:
                 with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                     break
                 if process.poll() is not None:
-                    sys.exit(f"{program} ends with {process.returncode}")
+                    sys.exit(f"{program} ends with {process.returncode}:\n{log.read_text()}")
             yield f"http://127.0.0.1:{port}", objects / BUCKET
         finally:
             process.kill()
@@ -311,10 +312,11 @@ def version(command):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--agent", required=True, help="the program longtask-agent")
+    options.add_argument("--agent", type=os.path.abspath, required=True, help="the program longtask-agent")
+    options.add_argument("--programs", type=os.path.abspath, required=True, help="where rclone, aws and versitygw are")
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--part", type=int, default=1, help="only an Nth of each shape, not added to the results")
-    options.add_argument("--folder", help="where the data is meanwhile: 20 GiB, on a disk")
+    options.add_argument("--folder", type=os.path.abspath, help="where the data is meanwhile: 20 GiB, on a disk")
     arguments = options.parse_args()
 
     shapes = [
@@ -322,18 +324,19 @@ def main():
         Shape("64 x 64 MiB", 64, 64 * MIB, 0.9),
         Shape("10,000 x 64 KiB", 10_000, MIB // 16, 0.8),
     ]
+    rclone, aws, versitygw = (os.path.join(arguments.programs, name) for name in ("rclone", "aws", "versitygw"))
     versions = {
         Agent.name: version([arguments.agent, "--version"]),
-        Rclone.name: version(["rclone", "version"]),
-        Awscli.name: version(["aws", "--version"]),
+        Rclone.name: version([rclone, "version"]),
+        Awscli.name: version([aws, "--version"]),
     }
     figures = {name: [{} for _ in range(arguments.runs)] for name in versions}
     tables = []
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch, store("versitygw", scratch) as (endpoint, bucket):
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch, store(versitygw, scratch) as (endpoint, bucket):
         tools = [
             Agent(arguments.agent, endpoint, scratch),
-            Rclone("rclone", endpoint, scratch),
-            Awscli("aws", endpoint, scratch),
+            Rclone(rclone, endpoint, scratch),
+            Awscli(aws, endpoint, scratch),
         ]
         for whole in shapes:
             shape = whole.part(arguments.part)
