@@ -15,6 +15,7 @@ use crate::{
     judge::number,
     kubelet::{Main, PodLife},
     mail::Word,
+    saves::place_of,
     server::Kind,
     troubles::TASK,
     world::World,
@@ -109,7 +110,9 @@ impl World {
     /// What changes by a report changes by one of the attempt that was under way.
     fn judge_reporter(&mut self, uid: &str, before: &LongTaskStatus, after: &LongTaskStatus) {
         let reporter = |status: &LongTaskStatus| status.progress.as_ref().and_then(|progress| progress.message.clone());
-        let finder = |status: &LongTaskStatus| status.result.as_ref().and_then(|result| result["by"].as_str().map(str::to_owned));
+        let finder = |status: &LongTaskStatus| {
+            status.result.as_ref().and_then(|result| result["by"].as_str().map(str::to_owned))
+        };
         for (what, old, new) in
             [("progress", reporter(before), reporter(after)), ("result", finder(before), finder(after))]
         {
@@ -130,30 +133,37 @@ impl World {
         let of_checkpoint = |status: &LongTaskStatus| status.checkpoint.as_ref().map_or(0, |one| one.sequence);
         let sequence = |status: &LongTaskStatus| status.checkpoint_sequence.max(of_checkpoint(status));
         let (old, new) = (sequence(before), sequence(after));
-        if new > old + 1 {
+        // What an attempt has adopted is recorded when it is seen to run, and that may be with what it has saved itself.
+        let may_adopt = self.mail.has_store && live(before).is_some_and(|attempt| attempt.started_at.is_none());
+        if new > old + 1 + i64::from(may_adopt) {
             self.accuse(format!("I11: one write counts the checkpoints from {old} to {new}"));
         }
         let recorded = after.checkpoint.as_ref().filter(|_| new > old);
-        let place = recorded.and_then(|checkpoint| Some((checkpoint.attempt, checkpoint.data.as_ref()?["n"].as_u64()?)));
+        let place = recorded.and_then(|checkpoint| Some((checkpoint.attempt, place_of(checkpoint)?)));
         if let Some((attempt, place)) = place
             && !self.judge.reports.recorded.insert((uid.to_owned(), attempt, place))
         {
             self.accuse(format!("I11: checkpoint {place} of attempt {attempt} is recorded twice"));
         }
         let mark = |status: &LongTaskStatus| status.run.high_water;
-        let progress_time = |status: &LongTaskStatus| live(status).and_then(|attempt| attempt.report.clone()?.progress_time);
+        let progress_time =
+            |status: &LongTaskStatus| live(status).and_then(|attempt| attempt.report.clone()?.progress_time);
         let is_same_attempt = number(before) == number(after);
         let has_progressed = progress_time(after).is_some() && progress_time(before) != progress_time(after);
         if is_same_attempt && has_progressed && mark(after) <= mark(before) {
             self.accuse(format!("I11: progress is counted at {:?}, as before", mark(after)));
         }
-        let revision = |status: &LongTaskStatus| live(status).and_then(|attempt| Some(attempt.report.as_ref()?.revision));
+        let revision =
+            |status: &LongTaskStatus| live(status).and_then(|attempt| Some(attempt.report.as_ref()?.revision));
         if is_same_attempt && live(after).is_some() && revision(after) < revision(before) {
             self.accuse(format!("I11: report {:?} follows {:?}", revision(after), revision(before)));
         }
         let moved_on = mark(after) > mark(before) || progress_time(before).is_some() || has_progressed;
         if !moved_on && sets_back(before, after) {
-            self.accuse(format!("I11: counters are set back without progress: {:?} {:?}", before.consecutive, after.consecutive));
+            self.accuse(format!(
+                "I11: counters are set back without progress: {:?} {:?}",
+                before.consecutive, after.consecutive
+            ));
         }
     }
 
@@ -171,7 +181,8 @@ impl World {
         if was.report == is.report {
             return;
         }
-        let news = |status: &LongTaskStatus| (status.progress.clone(), status.checkpoint.clone(), status.result.clone());
+        let news =
+            |status: &LongTaskStatus| (status.progress.clone(), status.checkpoint.clone(), status.result.clone());
         if news(before) == news(after) {
             self.accuse("I8: a status is written for a report that says nothing new".to_owned());
         }
@@ -187,7 +198,8 @@ impl World {
 
     /// Only an agent that speaks, and says that its program is silent, is evidence of a hang.
     fn judge_hang(&mut self, before: &LongTaskStatus, after: &LongTaskStatus, (slot, process): Writer) {
-        let is_hung = |attempt: &&CurrentAttempt| attempt.stop.as_ref().is_some_and(|stop| stop.reason == StopReason::Hung);
+        let is_hung =
+            |attempt: &&CurrentAttempt| attempt.stop.as_ref().is_some_and(|stop| stop.reason == StopReason::Hung);
         if live(before).filter(is_hung).is_some() {
             return;
         }
@@ -234,7 +246,9 @@ impl World {
         if is_told && known.is_some() && recorded != known {
             let size = |result: Option<Value>| result.map(|result| result.to_string().len());
             let (known, recorded) = (size(known), size(recorded));
-            self.accuse(format!("I14: the task succeeds with a result of {recorded:?} bytes, its agent knew {known:?}"));
+            self.accuse(format!(
+                "I14: the task succeeds with a result of {recorded:?} bytes, its agent knew {known:?}"
+            ));
         }
     }
 
@@ -277,7 +291,8 @@ fn sets_back(before: &LongTaskStatus, after: &LongTaskStatus) -> bool {
 
 /// Whether progress while an attempt runs has set the counters back, and changed nothing else of what is counted.
 pub(crate) fn are_set_back_by_progress(before: &LongTaskStatus, after: &LongTaskStatus) -> bool {
-    let progress_time = |status: &LongTaskStatus| live(status).and_then(|attempt| attempt.report.clone()?.progress_time);
+    let progress_time =
+        |status: &LongTaskStatus| live(status).and_then(|attempt| attempt.report.clone()?.progress_time);
     let others = |status: &LongTaskStatus| (status.totals.clone(), status.retries, status.active_seconds);
     progress_time(after).is_some() && progress_time(after) != progress_time(before) && others(before) == others(after)
 }
