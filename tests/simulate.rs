@@ -443,7 +443,10 @@ fn a_rule_decides_what_follows_a_checkpoint_that_cannot_be_read() {
         "{STORE}\n  failurePolicy: {{rules: [{{name: look, onReasons: [CheckpointUnreadable], action: Hold}}]}}"
     );
     let attempts = attempts(&spec, "timeout+progress,unreadable");
-    assert_eq!((words(&attempts, "rule"), words(&attempts, "outcome")), (vec!["look"], vec!["TimeLimit", "StartFailed"]));
+    assert_eq!(
+        (words(&attempts, "rule"), words(&attempts, "outcome")),
+        (vec!["look"], vec!["TimeLimit", "StartFailed"])
+    );
     assert_eq!(attempts[1]["checkpoint"], 1, "it is kept");
 }
 
