@@ -514,6 +514,7 @@ impl Process {
         };
         let look = self.reading.look(&agent.file);
         self.mailbox.take(&look, clock);
+        world.judge_look(&self.pod.uid, self.mailbox.post(clock).silent_seconds);
         self.pass_on(&mut world);
     }
 
@@ -547,7 +548,6 @@ impl Process {
             world.judge_told(&self.pod.uid, &path);
             self.told = Some(path);
         }
-        world.judge_look(&self.pod.uid, post.silent_seconds);
         self.newest.send_modify(|newest| newest.post = post);
         let wanted = self.mailbox.wanted();
         self.demand.send_if_modified(|demand| {

@@ -67,6 +67,13 @@ impl World {
         self.judge.saves.are_mixed_up = true;
     }
 
+    /// The place of a save that this task may read: one of another task is none, and a status that was written back for a task
+    /// made anew may name such.
+    fn own_place_of(&self, uid: &str, uri: &str, digest: Option<&str>) -> Option<u64> {
+        SaveName::in_uri(uri, uid)?;
+        self.bucket.place_of(uri, digest)
+    }
+
     fn is_excused(&self, uri: &str) -> bool {
         self.bucket.is_harmed(uri) || self.judge.saves.excused.contains(uri)
     }
@@ -84,7 +91,7 @@ impl World {
         }
         self.judge_adoption(uid, before, after);
         if let Some(dropped) = before.checkpoint.as_ref().filter(|_| falls_back(before, after)).cloned() {
-            let there = self.bucket.place_of(dropped.uri.as_deref().unwrap_or_default(), dropped.digest.as_deref());
+            let there = self.own_place_of(uid, dropped.uri.as_deref().unwrap_or_default(), dropped.digest.as_deref());
             if there.is_some() {
                 self.accuse(format!("I3: checkpoint {} is given up, and can be read", dropped.sequence));
             }
@@ -149,7 +156,8 @@ impl World {
         let (wants, attempt, began) = (restore.wants.clone(), life.attempt, restore.began());
         let (uid, url, task) = (life.task_uid.clone(), restore.settings.url.clone(), Task::of(&restore.settings));
         if is_unreadable(word) {
-            let there = wants.named.as_ref().and_then(|(uri, digest)| self.bucket.place_of(uri, Some(digest)));
+            let named = wants.named.as_ref();
+            let there = named.and_then(|(address, digest)| self.own_place_of(&uid, address, Some(digest)));
             if there.is_some() {
                 self.accuse(format!("{pod} is told that {:?} cannot be read, and it can", wants.named));
             }
