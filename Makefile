@@ -11,8 +11,13 @@ MUTANTS    := 27.1.0
 MOTO       := 5.2.5
 VERSITYGW  := v1.8.0
 AZURITE    := 3.37.0
+# What its saves and restores are measured beside.
+RCLONE     := v1.76.0
+AWSCLI     := 1.46.2
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
+# Servers of stores that the tests start.
+SERVERS := $(CACHE)/servers
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
 TOOL    := $(BUILD)/cluster
@@ -27,8 +32,8 @@ override KUBECONFIG := $(CACHE)/kubeconfig
 endif
 KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
-# kubectl and helm of the versions that the tests are made for.
-export PATH := $(BUILD):$(CACHE)/bin:$(PATH)
+# kubectl, helm and servers of the versions that the tests are made for.
+export PATH := $(BUILD):$(CACHE)/bin:$(SERVERS)/bin:$(PATH)
 # The same for every build, vet and test of Go: what is compiled with other flags is compiled again.
 export CGO_ENABLED := 0
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
@@ -140,7 +145,6 @@ unit: ## run the tests that need no cluster
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
 
-SERVERS := $(CACHE)/servers
 $(SERVERS)/bin/moto_server:
 	@echo "installing moto"
 	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/moto 'moto[server]==$(MOTO)'
@@ -155,13 +159,21 @@ $(SERVERS)/bin/azurite-blob:
 	@mkdir -p $(@D) && npm install --silent --no-fund --no-audit --prefix $(SERVERS)/azurite azurite@$(AZURITE)
 	@ln -sf ../azurite/node_modules/.bin/azurite-blob $@
 
+$(SERVERS)/bin/rclone:
+	@echo "building rclone (once, some minutes)"
+	@GOBIN=$(@D) go install github.com/rclone/rclone@$(RCLONE)
+
+$(SERVERS)/bin/aws:
+	@echo "installing awscli"
+	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/awscli awscli==$(AWSCLI)
+	@printf '#!/bin/sh\nPYTHONPATH=%s exec python3 %s/bin/aws "$$@"\n' $(SERVERS)/awscli $(SERVERS)/awscli >$@ && chmod +x $@
+
 # The keys are of servers that live as long as a test. Azurite's account is the one that it is made with.
 stores: export AWS_ACCESS_KEY_ID := test
 stores: export AWS_SECRET_ACCESS_KEY := not-a-secret
 stores: export AZURE_STORAGE_ACCOUNT_NAME := devstoreaccount1
 stores: export AZURE_STORAGE_ACCOUNT_KEY := Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
 stores: export GOOGLE_SERVICE_ACCOUNT_KEY := {"client_email":"","private_key":"","private_key_id":"","disable_oauth":true}
-stores: export PATH := $(SERVERS)/bin:$(PATH)
 stores: $(SERVERS)/bin/moto_server $(SERVERS)/bin/versitygw $(SERVERS)/bin/azurite-blob ## run the agent's saves and restores with servers of S3 and Azure, and a stub of Google's
 	cargo test --locked --package longtask-agent --test servers
 
@@ -202,7 +214,7 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
 STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,simulation,deny chart:e2e
 
-.PHONY: test ci e2e chart images demo
+.PHONY: test ci e2e chart images demo demo-train
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -212,7 +224,7 @@ ci: ## the same and licences: what continuous integration runs
 images: $(TOOL) ## build the images of the operator, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-e2e: $(TOOL) ## run the tests on the cluster that KUBECONFIG names; it needs the images
+e2e: $(TOOL) $(SERVERS)/bin/moto_server ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
@@ -254,7 +266,20 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	cargo bench --locked --bench cluster -- lag pod-start --runs $(RUNS)
 	cargo bench --locked --bench cluster -- report
 
+# awscli, rclone and the agent take turns, and nothing else may run on the machine meanwhile. RUNS=1 PART=64 tries it out.
+.PHONY: bench-store
+bench-store: export PATH := $(SERVERS)/bin:$(PATH)
+bench-store: $(SERVERS)/bin/versitygw $(SERVERS)/bin/rclone $(SERVERS)/bin/aws ## measure saves and restores beside rclone and awscli (long, with 20 GiB of disk; RUNS=5)
+	cargo build --locked --release --package longtask-agent
+	@mkdir -p $(BUILD)
+	python3 bench/store/measure.py --agent $(or $(CARGO_TARGET_DIR),target)/release/longtask-agent --runs $(RUNS) --part $(or $(PART),1) --folder $(BUILD)
+
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node
 	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
 	@examples/demo.sh
+
+demo-train: $(TOOL) ## train a network with checkpoints of 50 MB in a store, kill three of its pods, and compare the weights
+	@tests/stages.sh cluster-up image
+	@$(TOOL) load deploy/image.yaml examples/train/image.yaml examples/train/store/image.yaml
+	@examples/train/demo.sh

@@ -63,18 +63,21 @@ pub(crate) async fn lag(local: &Local, count: usize) -> Result<()> {
     let mut memory_peak = agents.iter().map(|agent| agent.resident_peak()).collect::<Result<Vec<_>>>()?;
     tokio::time::sleep(LAST).await;
 
-    let (mut lags, mut unseen) = (Vec::new(), 0);
+    let (mut lags, mut unseen, mut at_risk) = (Vec::new(), 0, Vec::new());
     for number in 0..count {
-        for entry in journals.read(&journal(number))? {
-            if entry.event == "step" && (from..to).contains(&entry.time) {
-                match sightings.of(&task_name(number), entry.step) {
-                    Some(seen) => lags.push(seen.duration_since(entry.time).as_secs_f64()),
-                    None => unseen += 1,
-                }
+        let entries = journals.read(&journal(number))?;
+        let steps: Vec<_> = entries.into_iter().filter(|entry| entry.event == "step").collect();
+        for entry in steps.iter().filter(|entry| (from..to).contains(&entry.time)) {
+            match sightings.of(&task_name(number), entry.step) {
+                Some(seen) => lags.push(seen.duration_since(entry.time).as_secs_f64()),
+                None => unseen += 1,
             }
+            let known = sightings.known_at(&task_name(number), entry.time);
+            let known = steps.iter().find(|step| step.step == known).context("the status knows of a step")?;
+            at_risk.push(entry.time.duration_since(known.time).as_secs_f64());
         }
     }
-    for all in [&mut lags, &mut memory, &mut memory_peak] {
+    for all in [&mut lags, &mut memory, &mut memory_peak, &mut at_risk] {
         all.sort_by(f64::total_cmp);
     }
     let per_agent = |all: Duration| 100.0 * all.as_secs_f64() / LINES.as_secs_f64() / count as f64;
@@ -85,6 +88,8 @@ pub(crate) async fn lag(local: &Local, count: usize) -> Result<()> {
         name("line to status p50, s", percentile(&lags, 0.5)),
         name("line to status p99, s", percentile(&lags, 0.99)),
         name("line to status, longest, s", percentile(&lags, 1.0)),
+        name("work lost with the node p50, s", percentile(&at_risk, 0.5)),
+        name("work lost with the node p99, s", percentile(&at_risk, 0.99)),
         name("agent memory p50, MiB", percentile(&memory, 0.5)),
         name("agent memory, most, MiB", percentile(&memory_peak, 1.0)),
         name("agent cpu, % of a core", per_agent(cpu)),
@@ -146,6 +151,13 @@ impl Sightings {
     fn of(&self, task: &str, step: i64) -> Option<Timestamp> {
         let seen = self.seen.lock().expect("no panic");
         seen.get(task)?.iter().find(|(completed, _)| *completed >= step).map(|(_, at)| *at)
+    }
+
+    /// The step that a task was known to have done at a moment: what it has done since is lost with its node.
+    fn known_at(&self, task: &str, moment: Timestamp) -> i64 {
+        let seen = self.seen.lock().expect("no panic");
+        let before = seen.get(task).into_iter().flatten().rfind(|(_, at)| *at <= moment);
+        before.map_or(0, |(completed, _)| *completed)
     }
 }
 

@@ -1,15 +1,17 @@
 """Imports UnicodeData.txt into PostgreSQL: every row exactly once, also when a node comes back that was given up.
 
-A LongTask program. The rows of a batch and the offset behind them are committed in one transaction, so the database alone says
-where to go on. Each attempt first writes its number into the import's row, and each transaction changes that row only where it
-still has that number. An attempt that was taken for dead and was not finds a higher number, and none of its rows is committed.
+A LongTask program. The rows of a batch and the offset behind them are committed in one transaction, so the database
+alone says where to go on. Each attempt first writes its number into the import's row, and each transaction changes that
+row only where it still has that number. An attempt that was taken for dead and was not finds a higher number, and none
+of its rows is committed.
 
-Environment, beside LONGTASK_* and PG*:
+Environment, beside LONGTASK_* and those of libpq (PGHOST, PGUSER, PGPASSWORD, PGDATABASE):
   SOURCE            the file to import
   BATCH_ROWS        rows in one transaction (default 100)
   ROWS_PER_SECOND   pace (default 0: as fast as it goes)
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,8 +26,8 @@ import psycopg2.extras
 YIELD = 75  # EX_TEMPFAIL: "checkpointed, run me again"
 
 COLUMNS = (
-    "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal_value", "digit", "numeric_value",
-    "mirrored", "unicode_1_name", "comment", "uppercase", "lowercase", "titlecase",
+    "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal_value", "digit",
+    "numeric_value", "mirrored", "unicode_1_name", "comment", "uppercase", "lowercase", "titlecase",
 )
 
 SCHEMA = f"""
@@ -37,12 +39,18 @@ CREATE TABLE IF NOT EXISTS characters (
 CREATE TABLE IF NOT EXISTS import (
     id integer PRIMARY KEY CHECK (id = 1),
     task text NOT NULL,            -- the UID of the task
-    run text NOT NULL,             -- the run that the rows belong to
-    attempt bigint NOT NULL,       -- the attempt that may write; its numbers grow over the task's whole life
+    run text NOT NULL,             -- the task's run that the rows belong to
+    attempt bigint NOT NULL,       -- the attempt that may write: its numbers grow over the task's whole life
     source_sha256 text NOT NULL,
     line integer NOT NULL          -- lines of the source that are in characters
 );
 """
+
+# A server that has lost its client ends the session, and with it the locks that the next attempt waits for.
+SESSION = (
+    "-c idle_in_transaction_session_timeout=30s"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+)
 
 
 class Fenced(Exception):
@@ -60,13 +68,19 @@ class PermanentError(Exception):
 class Report:
     """The file in which the operator reads what the program has to say."""
 
+    FILE_LIMIT = 2048  # without live reports the kubelet keeps no more
+
     def __init__(self, path):
         self.path = path
 
     def write(self, **fields):
-        if self.path:
-            with open(self.path, "a") as file:
-                file.write(json.dumps(fields, separators=(",", ":")) + "\n")
+        line = (json.dumps(fields, separators=(",", ":")) + "\n").encode()
+        if not self.path:
+            return
+        with open(self.path, "ab") as file:
+            if file.tell() + len(line) > self.FILE_LIMIT:
+                file.truncate(0)
+            file.write(line)
 
 
 class Import:
@@ -80,6 +94,7 @@ class Import:
         self.connection, self.report, self.stop = connection, report, stop
         with open(self.source, encoding="ascii") as file:
             self.lines = file.read().splitlines()
+        self.source_sha256 = sha256(self.lines)
 
     def work(self):
         """Goes on from the database's offset to the end. Returns the exit code."""
@@ -99,61 +114,63 @@ class Import:
 
     def begin(self):
         """Takes the import over from earlier attempts. Returns the offset to go on from."""
-        digest = sha256(self.lines)
         with self.connection, self.connection.cursor() as cursor:
             # Two attempts that begin at once make the tables one after the other.
             cursor.execute("SELECT pg_advisory_xact_lock(1)")
             cursor.execute(SCHEMA)
             cursor.execute(
                 "INSERT INTO import VALUES (1, %s, %s, %s, %s, 0) ON CONFLICT DO NOTHING",
-                (self.task, self.run, self.attempt, digest),
+                (self.task, self.run, self.attempt, self.source_sha256),
             )
+            # It waits for a transaction that is under way, whose offset then counts.
             cursor.execute("SELECT task, run, attempt, source_sha256, line FROM import FOR UPDATE")
             task, run, attempt, source_sha256, line = cursor.fetchone()
             if task == self.task and attempt > self.attempt:
                 raise Fenced(f"attempt {self.attempt} begins when attempt {attempt} is at work")
             if run != self.run:
                 cursor.execute("DELETE FROM characters")
-                source_sha256, line = digest, 0
-            if source_sha256 != digest:
+                source_sha256, line = self.source_sha256, 0
+            if source_sha256 != self.source_sha256:
                 raise PermanentError("SourceChanged", f"{self.source} is not the file that the import began with")
             cursor.execute(
                 "UPDATE import SET task = %s, run = %s, attempt = %s, source_sha256 = %s, line = %s",
-                (self.task, self.run, self.attempt, digest, line),
+                (self.task, self.run, self.attempt, self.source_sha256, line),
             )
             return line
 
     def commit_batch(self, offset):
-        """Adds the rows behind the offset, and the new offset, in one transaction. Returns that offset."""
+        """Commits the rows behind the offset together with the offset behind them. Returns that offset."""
         batch = self.lines[offset : offset + self.batch_rows]
-        rows = [(offset + at, *line.split(";")) for at, line in enumerate(batch)]
+        rows = [(number, *line.split(";")) for number, line in enumerate(batch, start=offset + 1)]
         with self.connection, self.connection.cursor() as cursor:
-            psycopg2.extras.execute_values(cursor, "INSERT INTO characters VALUES %s", rows)
-            # This locks the row. A newer attempt waits for the commit, or has changed the number: then nothing is committed.
+            # This locks the row until the commit: a newer attempt waits for that, or has written its number already.
             cursor.execute(
                 "UPDATE import SET line = %s WHERE task = %s AND attempt = %s AND line = %s",
-                (offset + len(batch), self.task, self.attempt, offset),
+                (offset + len(rows), self.task, self.attempt, offset),
             )
             if cursor.rowcount != 1:
                 raise Fenced(f"attempt {self.attempt} is not the newest any more: its rows are not committed")
-        return offset + len(batch)
+            psycopg2.extras.execute_values(cursor, "INSERT INTO characters VALUES %s", rows)
+        return offset + len(rows)
 
     def progress(self, offset):
         return {"completed": offset, "total": len(self.lines), "unit": "rows"}
 
     def pause(self, started):
+        """Seconds left of the time that a batch should take."""
         if self.rows_per_second <= 0:
             return 0
         return max(self.batch_rows / self.rows_per_second - (time.monotonic() - started), 0)
 
     def verify(self):
-        """Reads everything back: as many rows as lines, and the same text."""
+        """Writes the source again from the rows in the database: the same digest means the same bytes."""
         with self.connection, self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM characters ORDER BY line")
-            lines = [";".join(row) for row in cursor]
-        if lines != self.lines:
-            raise PermanentError("WrongRows", f"the table has {len(lines)} rows that are not those of {self.source}")
-        return {"rows": len(lines), "sha256": sha256(lines)}
+            imported = [";".join(row) for row in cursor]
+        result = {"rows": len(imported), "sha256": sha256(imported)}
+        if result != {"rows": len(self.lines), "sha256": self.source_sha256}:
+            raise PermanentError("Mismatch", f"the database has {result}, the source has {self.source_sha256}")
+        return result
 
 
 def sha256(lines):
@@ -164,15 +181,16 @@ def main(environment):
     report, stop = Report(environment.get("LONGTASK_REPORT")), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        # The server is known by libpq's own variables: PGHOST, PGUSER, PGPASSWORD.
-        with psycopg2.connect(connect_timeout=10) as connection:
+        with contextlib.closing(psycopg2.connect(connect_timeout=10, options=SESSION)) as connection:
             return Import(environment, connection, report, stop).work()
     except PermanentError as error:
-        report.write(error={"code": error.code, "message": str(error), "permanent": True})
+        code, permanent, message = error.code, True, str(error)
     except Fenced as error:
-        report.write(error={"code": "Fenced", "message": str(error)})
+        code, permanent, message = "Fenced", False, str(error)
     except psycopg2.OperationalError as error:
-        report.write(error={"code": "DatabaseAway", "message": str(error)})
+        code, permanent, message = "DatabaseAway", False, str(error)
+    print(f"{code}: {message}", file=sys.stderr)
+    report.write(error={"code": code, "message": message[:500], "permanent": permanent})
     return 1
 
 

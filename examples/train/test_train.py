@@ -1,6 +1,7 @@
 """Runs the training as the agent would have it: stopped, killed, and resumed from what was saved."""
 
 import gzip
+import importlib.util
 import json
 import os
 import pathlib
@@ -47,7 +48,9 @@ class Task:
             "LONGTASK_REPORT": str(self.report),
             **settings,
         }
-        return subprocess.Popen([sys.executable, PROGRAM], env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [sys.executable, PROGRAM], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def reported(self):
         return [json.loads(line) for line in self.report.read_text().splitlines()]
@@ -70,6 +73,7 @@ class Task:
         return process.returncode, output
 
 
+@unittest.skipUnless(importlib.util.find_spec("numpy"), "numpy is not installed")
 class Training(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -101,6 +105,13 @@ class Training(unittest.TestCase):
         self.assertEqual(code, 0, output)
         self.assertNotIn("behind step 0 ", output, "it went on")
         self.assertEqual(self.result_of(self.task), expected)
+
+    def test_a_training_that_is_stopped_says_where_it_was(self):
+        process = self.task.start(STEP_SECONDS="0.02")
+        self.task.until_checkpoint(process)
+        process.send_signal(signal.SIGTERM)
+        _, output = self.task.end(process)
+        self.assertRegex(output, r"train\.py., line \d+ in train")
 
     def test_only_checkpoints_that_are_older_than_a_safe_one_are_deleted(self):
         process = self.task.start()

@@ -1,8 +1,8 @@
 """Trains a small network on handwritten digits, for as long as it takes, on nodes that go away.
 
-A LongTask program. It writes a checkpoint into a directory and reports its path: one line. Saving it in an object store,
-checking it and bringing it back is the agent's work. The order of the images follows from the seed and the step alone, so a
-training that was interrupted ends with the same weights as one that was not.
+A LongTask program. It writes a checkpoint into a directory and reports its path: one line. Saving it in an object
+store, checking it and bringing it back is the agent's work. The order of the images follows from the seed and the step
+alone, so a training that was interrupted ends with the same weights as one that was not.
 
 Environment, beside LONGTASK_*:
   DATA              digits.csv.gz: 64 grey values and a label in each row
@@ -12,6 +12,7 @@ Environment, beside LONGTASK_*:
   STEP_SECONDS      the shortest time that a step takes (default 0)
 """
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -36,7 +37,8 @@ class Network:
     def __init__(self, hidden):
         random = np.random.default_rng(SEED)
         sizes = [(64, hidden), (hidden, hidden), (hidden, 10)]
-        self.weights = [random.normal(0, (2 / rows) ** 0.5, (rows, columns)).astype(np.float32) for rows, columns in sizes]
+        weights = [random.normal(0, (2 / rows) ** 0.5, (rows, columns)) for rows, columns in sizes]
+        self.weights = [layer.astype(np.float32) for layer in weights]
         self.means = [np.zeros_like(weights) for weights in self.weights]
         self.squares = [np.zeros_like(weights) for weights in self.weights]
 
@@ -190,6 +192,7 @@ def train(environment, stop):
 def main(environment):
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    faulthandler.register(signal.SIGTERM, chain=True)  # the log then says where a program hung that was stopped
     return train(environment, stop)
 
 

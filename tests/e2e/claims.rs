@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::{
     Api,
     api::{DeleteParams, PostParams},
@@ -60,6 +60,59 @@ async fn uid_of_claim(lab: &Lab, task: &Task<'_>) -> String {
 async fn until_deleted(lab: &Lab, claim: &str, uid: &str) {
     let gone = await_condition(lab.api::<PersistentVolumeClaim>(), claim, conditions::is_deleted(uid));
     timeout(Duration::from_mins(1), gone).await.expect("it is deleted in time").expect("it is watched");
+}
+
+#[tokio::test]
+async fn a_claim_is_kept_over_segments_and_made_again_when_it_was_deleted() {
+    story(async |lab| {
+        let volume = offer_volume(lab, "keeps", 1).await;
+        let two_waits =
+            ["attempt=1 step=2: checkpoint; exit 75", "attempt=2 before=3: wait /journal/go; checkpoint; exit 75"];
+        let task = lab.submit(with_claim("keeps", &two_waits, &json!({}))).await;
+        task.journal().until_step(2, Duration::from_secs(30)).await;
+        task.until("attempt 2 runs", 30, |status| status.phase == Some(Phase::Running) && status.segment == 2).await;
+        let first = uid_of_claim(lab, &task).await;
+        let mounted = |pod: &Pod| {
+            let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
+            volumes.into_iter().find_map(|volume| volume.persistent_volume_claim).map(|claim| claim.claim_name)
+        };
+        let mounts: Vec<_> = task.pods().iter().map(|pod| mounted(pod.latest())).collect();
+        assert_eq!(mounts, [Some("data-keeps".to_owned()), Some("data-keeps".to_owned())]);
+        // It goes when the pod that mounts it has ended.
+        lab.api::<PersistentVolumeClaim>()
+            .delete("data-keeps", &DeleteParams::default())
+            .await
+            .expect("delete the claim");
+        volume.now().await;
+        let again = offer_volume(lab, "keeps", 2).await;
+        lab.touch("go");
+        task.ends_as(Phase::Succeeded, 60).await;
+        assert_ne!(uid_of_claim(lab, &task).await, first);
+        assert_eq!(task.pods().len(), 3);
+        again.now().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_claims_of_a_task_that_succeeded_go_if_the_user_says_so_and_those_of_one_that_failed_stay() {
+    story(async |lab| {
+        let delete = json!({ "whenSucceeded": "Delete" });
+        let volumes = [offer_volume(lab, "succeeds", 1).await, offer_volume(lab, "fails", 1).await];
+        let succeeds = lab.submit(with_claim("succeeds", &["step=2: wait /journal/go"], &delete)).await;
+        let fails = lab.submit(with_claim("fails", &["step=2: exit 1"], &delete)).await;
+        succeeds.until_phase(Phase::Running, 30).await;
+        let uid = uid_of_claim(lab, &succeeds).await;
+        lab.touch("go");
+        succeeds.ends_as(Phase::Succeeded, 30).await;
+        until_deleted(lab, "data-succeeds", &uid).await;
+        fails.ends_as(Phase::Failed, 30).await;
+        assert!(claim_of(lab, &fails).await.is_some_and(|claim| claim.metadata.deletion_timestamp.is_none()));
+        for volume in volumes {
+            volume.now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod reports;
 mod restart;
 mod sidecars;
 mod slice;
+mod stored;
 mod strays;
 mod support;
 mod suspend_cancel;

@@ -6,7 +6,7 @@ use longtask::{
 };
 use serde_json::json;
 
-use super::support::{Given, given};
+use super::support::{Given, given, pod};
 
 /// A task with two claims.
 fn given_claims() -> Given {
@@ -79,6 +79,17 @@ fn a_claim_on_its_way_out_is_waited_for() {
 }
 
 #[test]
+fn pods_that_have_ended_are_not_kept_where_a_claim_waits_for_them_to_go() {
+    let given = given_claims()
+        .ended(1)
+        .claim("data-t", "task-uid")
+        .claim("cache-t", "task-uid")
+        .pod(pod(1).ran("09:00:00", "09:30:00", 0).released());
+    given.clone().at("10:00:00").expect_without(&["delete pod"]);
+    given.claims_going().at("10:00:00").expect_containing(&["Blocked True WaitingForOldClaim", "delete pod t-1"]);
+}
+
+#[test]
 fn a_claim_that_the_api_server_refuses_is_shown_and_tried_again() {
     let words = Cause { reason: "QuotaExceeded".into(), message: "exceeded quota: storage".into() };
     let refused = given_claims().creating(1).refusal(Refusal::ClaimRejected("data-t".into(), words)).at("10:00:00");
@@ -101,6 +112,21 @@ fn claims_of_a_task_that_succeeded_are_deleted_only_if_the_user_says_so() {
     for (phase, when) in [(Phase::Succeeded, "Retain"), (Phase::Failed, "Delete"), (Phase::Cancelled, "Delete")] {
         assert!(ended(phase, when).plan.steps.is_empty(), "{phase} {when}");
     }
+}
+
+#[test]
+fn the_pods_of_a_task_that_succeeded_go_with_its_claims_and_only_then() {
+    let ended = |given: Given, when: &str| {
+        let given = given.spec(policy(json!({ "whenSucceeded": when }))).attempt(1, AttemptState::Ended, "09:30:00");
+        given
+            .in_phase(Phase::Succeeded)
+            .claim("data-t", "task-uid")
+            .pod(pod(1).ran("09:00:00", "09:30:00", 0).released())
+            .at("10:00:00")
+    };
+    ended(given_claims(), "Delete").expect_containing(&["delete claim data-t", "delete pod t-1"]);
+    ended(given_claims(), "Retain").expect([]);
+    ended(given(), "Delete").expect_without(&["delete pod"]);
 }
 
 #[test]

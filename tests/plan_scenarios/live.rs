@@ -449,8 +449,9 @@ fn an_operator_that_takes_no_reports_says_so_whoever_made_the_pod() {
 #[test]
 fn an_operator_that_takes_reports_at_last_says_when_it_hears_nothing_all_the_same() {
     let deaf = running().live(|live| (live.agent, live.listening_since) = (None, None)).at("10:00:01").then();
-    let listens = deaf.live(|live| live.listening_since = Some(t("10:05:00"))).at("10:08:00");
-    listens.expect_containing(&["ReportsMissing True NeverHeard", "Warning ReportsMissing"]);
+    let listens = deaf.live(|live| live.listening_since = Some(t("10:05:00"))).at("10:05:00");
+    let hears_nothing = listens.expect_containing(&["ReportsMissing False", "wake 10:08:00"]).then().at("10:08:00");
+    hears_nothing.expect_containing(&["ReportsMissing True NeverHeard", "Warning ReportsMissing"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use longtask_contract::agent::{MANIFEST, SaveName, StoreSettings};
 use object_store::{
-    ObjectStore, ObjectStoreExt,
+    ObjectStore, ObjectStoreExt, PutPayload,
     path::{Path, PathPart},
 };
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ use super::{failure::Failure, open::Opened};
 
 /// The directory of a save's files in it.
 const FILES: &str = "files";
+/// The directory that tells which attempts have begun.
+const BEGUN: &str = "begun";
 /// How many directories are listed at the same time.
 const LISTINGS: usize = 8;
 
@@ -103,13 +105,42 @@ impl Room {
         path.split('/').fold(self.files(save), |path, part| path.join(PathPart::from(part)))
     }
 
-    /// Whether there is anything at all.
+    /// Notes that the pod of an attempt begins to look for what it resumes from. From then on, no earlier attempt removes
+    /// anything that nobody told it to remove: see [`Self::has_begun_after`].
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub async fn begin(&self, attempt: i64) -> Result<(), Failure> {
+        self.store.put(&self.beginning(attempt), PutPayload::default()).await?;
+        Ok(())
+    }
+
+    /// Whether a later attempt has begun. Whoever then looks for saves finds all that were complete when this was asked.
     ///
     /// # Errors
     /// If the store does not list it.
-    pub async fn is_empty(&self) -> Result<bool, Failure> {
-        let first = self.store.list(Some(&self.root)).try_next().await;
-        Ok(first.map_err(|error| Failure::from(error).of_listing())?.is_none())
+    pub async fn has_begun_after(&self, attempt: i64) -> Result<bool, Failure> {
+        Ok(self.begun().await?.iter().any(|begun| *begun > attempt))
+    }
+
+    /// Removes the notes of attempts before this one.
+    ///
+    /// # Errors
+    /// If the store does not list or delete them.
+    pub async fn forget_beginnings_before(&self, attempt: i64) -> Result<(), Failure> {
+        let earlier: Vec<_> = self.begun().await?.into_iter().filter(|begun| *begun < attempt).collect();
+        let notes: Vec<_> = earlier.into_iter().map(|begun| Ok(self.beginning(begun))).collect();
+        delete(&self.store, stream::iter(notes).boxed()).await
+    }
+
+    fn beginning(&self, attempt: i64) -> Path {
+        self.root.clone().join(BEGUN).join(attempt.to_string())
+    }
+
+    async fn begun(&self) -> Result<Vec<i64>, Failure> {
+        let notes = self.store.list(Some(&self.root.clone().join(BEGUN)));
+        let listed = notes.try_collect::<Vec<_>>().await.map_err(|error| Failure::from(error).of_listing())?;
+        Ok(listed.iter().filter_map(|note| note.location.filename()?.parse().ok()).collect())
     }
 
     /// All saves that have been begun, complete or not, in their order.
@@ -218,14 +249,27 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn saves_are_listed_in_their_order_whether_complete_or_not() {
         let room = room();
-        assert!(room.is_empty().await.expect("listed"));
         for save in ["10-b/1", "2-a/10", "2-a/9"] {
             room.store().put(&room.file(&name(save), "x"), "x".into()).await.expect("written");
         }
         room.store().put(&room.root.clone().join("notes").join("1").join("x"), "x".into()).await.expect("written");
         let listed: Vec<_> = room.saves().await.expect("listed").iter().map(ToString::to_string).collect();
         assert_eq!(listed, ["2-a/9", "2-a/10", "10-b/1"]);
-        assert!(!room.is_empty().await.expect("listed"));
+    }
+
+    #[tokio::test]
+    async fn later_attempts_that_have_begun_are_known_until_they_are_forgotten() {
+        let room = room();
+        assert!(!room.has_begun_after(0).await.expect("listed"));
+        for attempt in [2, 10] {
+            room.begin(attempt).await.expect("noted");
+        }
+        assert!(room.has_begun_after(9).await.expect("listed") && !room.has_begun_after(10).await.expect("listed"));
+        assert_eq!(room.saves().await.expect("listed"), [].into(), "that is no save");
+        room.forget_beginnings_before(10).await.expect("removed");
+        let left = room.store().list(None).try_collect::<Vec<_>>().await.expect("listed");
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert!(room.has_begun_after(9).await.expect("listed"));
     }
 
     #[tokio::test]

@@ -141,8 +141,7 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
             "see what keeps that pod: its node, or a finalizer; it goes on by itself when the pod is gone"
         }
         Reason::WaitingForOldClaim => {
-            "delete the pods that mount that claim, those that have ended too, or see whose finalizer keeps it; it goes on by itself \
-             with a new one"
+            "delete what else mounts that claim, or see whose finalizer keeps it; it goes on by itself with a new one"
         }
         Reason::NotScheduled => {
             "check spec.template.spec.schedulerName, that this scheduler runs, and that the template's resource claims exist"

@@ -40,13 +40,27 @@ pub(super) fn unusable(draft: &Draft<'_>) -> Option<Refusal> {
 
 /// The claims that a task which has succeeded does not keep.
 pub(super) fn to_delete(draft: &Draft<'_>) -> Vec<ClaimRef> {
-    let deletes = draft.spec.persistent_volume_claim_retention_policy.when_succeeded == ClaimRetention::Delete;
-    if draft.status.phase != Some(Phase::Succeeded) || !deletes {
+    if !are_done_with(draft) {
         return Vec::new();
     }
     let kept = |claim: &&ClaimFacts| !claim.is_being_deleted && is_own(draft, claim);
     let reference = |claim: &ClaimFacts| ClaimRef { name: claim.name.clone(), uid: claim.uid.clone() };
     draft.seen.claims.iter().filter(kept).map(reference).collect()
+}
+
+/// Whether a claim is to go, or goes. Kubernetes removes it only when no pod object mounts it any more, and a pod that has
+/// ended counts.
+pub(super) fn go(draft: &Draft<'_>) -> bool {
+    let mut names = render::claim_names(draft.seen.task);
+    let is_going = |name| draft.seen.claims.iter().any(|claim| claim.name == name && claim.is_being_deleted);
+    are_done_with(draft) || names.any(is_going)
+}
+
+/// Whether the task has claims, has succeeded, and is not to keep them.
+fn are_done_with(draft: &Draft<'_>) -> bool {
+    let deletes = draft.spec.persistent_volume_claim_retention_policy.when_succeeded == ClaimRetention::Delete;
+    let has_claims = !draft.spec.volume_claim_templates.is_empty();
+    draft.status.phase == Some(Phase::Succeeded) && deletes && has_claims
 }
 
 fn is_own(draft: &Draft<'_>, claim: &ClaimFacts) -> bool {

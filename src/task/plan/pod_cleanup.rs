@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    claims,
     draft::Draft,
     observed::{Observed, PodFacts},
     outcome, refused,
@@ -78,8 +79,9 @@ fn lettings<'a>(draft: &Draft<'a>) -> Vec<Letting<'a>> {
             lettings.push(Letting { pod, step: Step::ReleasePod, frees_name });
         }
     }
-    // At least one: the last pod is not deleted before its successor exists.
-    let kept = usize::try_from(draft.spec.pod_history_limit).unwrap_or(0).max(1);
+    // At least one: the last pod is not deleted before its successor exists. None where a claim waits for them to go.
+    let limit = usize::try_from(draft.spec.pod_history_limit).unwrap_or(0).max(1);
+    let kept = if claims::go(draft) { 0 } else { limit };
     let too_many =
         served.into_iter().rev().filter(|pod| has_ended(pod)).skip(kept).filter(|pod| pod.deletion.is_none());
     lettings.extend(too_many.map(|pod| Letting { pod, step: Step::DeletePod, frees_name: true }));

@@ -12,6 +12,7 @@ mod processes;
 mod random;
 mod record;
 mod relay;
+mod store;
 mod task;
 
 pub(crate) use admission::{NOBODY, Obstacle, Writes, ask_webhook, inject, refuse};
@@ -25,6 +26,7 @@ pub(crate) use outage::{Undo, set_on_the_node, stop};
 pub(crate) use processes::{Process, freeze, kill_all_of_pod, process_of};
 pub(crate) use random::Random;
 pub(crate) use record::{COPY_LABEL, PodExt, PodHistory, Sightings};
+pub(crate) use store::{Save, Store};
 pub(crate) use task::{
     Change, PROGRAM, PROGRAM_OF_ROOT, PROGRAM_OF_USER_1000, Task, container, manifest, message_of, pod,
 };

@@ -1,10 +1,9 @@
 //! An object store for stories: moto, which speaks S3, on the node's address.
 
 use std::{
-    env, fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::{Path, PathBuf},
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,34 +15,52 @@ use tokio::time::{Instant, sleep};
 
 use super::lab::{Lab, PATIENCE};
 
-/// The bucket that every store of a story has.
-pub(crate) const BUCKET: &str = "checkpoints";
+const BUCKET: &str = "checkpoints";
 
 /// A store of the story's own. It is gone with it.
 #[must_use = "it is stopped when this is dropped"]
 pub(crate) struct Store {
     server: Child,
-    address: String,
+    address: SocketAddr,
+}
+
+/// A save in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Save {
+    /// The key of its manifest, be it there or not.
+    manifest: String,
+    pub(crate) attempt: i64,
+    number: i64,
+    /// Whether it has its manifest.
+    pub(crate) is_complete: bool,
+}
+
+impl Save {
+    /// Whether it is one of the task with this UID.
+    pub(crate) fn is_of(&self, task: &str) -> bool {
+        self.manifest.contains(&format!("/{task}/"))
+    }
+
+    /// Whether a checkpoint of the status is this one.
+    pub(crate) fn is_at(&self, uri: &str) -> bool {
+        uri.ends_with(&self.manifest)
+    }
 }
 
 impl Store {
-    /// Starts one, and puts its keys into a Secret `store` of the story's namespace.
+    /// Starts one, makes its bucket, and puts keys for it into a Secret `store` of the story's namespace.
     pub(crate) async fn start(lab: &Lab) -> Self {
-        let address = lab.free_address_of_node().await;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/support/store.py");
-        let (host, port) = address.rsplit_once(':').expect("an address has a port");
+        let address = lab.free_address().await;
         let log = fs::File::create(lab.folder().join("store.log")).expect("a log for the store");
-        let server = Command::new("python3")
-            .arg(script)
-            .args([host, port, BUCKET])
-            .env("PYTHONPATH", packages())
+        let server = Command::new("moto_server")
+            .args(["-H", &address.ip().to_string(), "-p", &address.port().to_string()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log again"))
             .stderr(log)
             .spawn()
-            .expect("python3 is installed");
+            .expect("make puts moto_server into PATH");
         let store = Self { server, address };
-        store.until_ready().await;
+        store.make_bucket().await;
         let keys = json!({
             "metadata": { "name": "store" },
             "stringData": { "AWS_ACCESS_KEY_ID": "story", "AWS_SECRET_ACCESS_KEY": "no secret" },
@@ -68,22 +85,52 @@ impl Store {
         keys.map(|(key, _)| key.to_owned()).collect()
     }
 
-    /// The keys of all manifests, oldest first.
-    pub(crate) fn manifests(&self) -> Vec<String> {
-        let number = |key: &String| {
-            let mut parts = key.rsplit('/').skip(1);
-            let number: u64 = parts.next().and_then(|number| number.parse().ok()).unwrap_or_default();
-            let attempt = parts.next().and_then(|part| part.split('-').next()?.parse().ok()).unwrap_or(0_u64);
-            (attempt, number)
-        };
-        let mut manifests: Vec<_> = self.keys().into_iter().filter(|key| key.ends_with("/manifest.json")).collect();
-        manifests.sort_by_key(number);
-        manifests
+    /// The saves that are there, complete or not, oldest first.
+    pub(crate) fn saves(&self) -> Vec<Save> {
+        let mut saves: Vec<Save> = Vec::new();
+        for key in self.keys() {
+            // runs/<namespace>/<name>/<uid>/<attempt>-<pod>/<number>/..., or what is no save.
+            let parts: Vec<_> = key.splitn(7, '/').collect();
+            let [.., of_pod, number, file] = parts.as_slice() else { continue };
+            let Some(attempt) = of_pod.split_once('-').and_then(|(attempt, _)| attempt.parse().ok()) else { continue };
+            let Ok(number) = number.parse() else { continue };
+            let is_manifest = *file == "manifest.json";
+            match saves.iter_mut().find(|save| (save.attempt, save.number) == (attempt, number)) {
+                Some(save) => save.is_complete |= is_manifest,
+                None => {
+                    let manifest = parts[..6].join("/") + "/manifest.json";
+                    saves.push(Save { manifest, attempt, number, is_complete: is_manifest });
+                }
+            }
+        }
+        saves.sort_by_key(|save| (save.attempt, save.number));
+        saves
     }
 
-    /// Puts other bytes in the place of an object.
-    pub(crate) fn overwrite(&self, key: &str) {
-        self.request("PUT", &format!("/{key}"), b"something else");
+    /// Waits until the saves are as described. The store has no watch, so this looks often.
+    pub(crate) async fn until(&self, what: &str, limit: Duration, is_so: impl Fn(&[Save]) -> bool) -> Vec<Save> {
+        let limit = limit * PATIENCE;
+        let deadline = Instant::now() + limit;
+        loop {
+            let saves = self.saves();
+            if is_so(&saves) {
+                return saves;
+            }
+            assert!(Instant::now() < deadline, "waited {limit:?} in vain until {what}: {saves:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The path of a save as the program reported it.
+    pub(crate) fn path_of(&self, save: &Save) -> String {
+        let manifest: Value =
+            serde_json::from_str(&self.request("GET", &format!("/{}", save.manifest), &[])).expect("JSON");
+        manifest["path"].as_str().expect("a manifest names it").to_owned()
+    }
+
+    /// Puts other bytes in the place of a manifest.
+    pub(crate) fn spoil(&self, save: &Save) {
+        self.request("PUT", &format!("/{}", save.manifest), b"something else");
     }
 
     /// Lets it answer nobody, until [`Self::go_on`].
@@ -101,10 +148,11 @@ impl Store {
         assert!(sent.is_ok_and(|status| status.success()), "the store runs");
     }
 
-    async fn until_ready(&self) {
+    /// Waits until it answers.
+    async fn make_bucket(&self) {
         let limit = Duration::from_secs(20) * PATIENCE;
         let deadline = Instant::now() + limit;
-        while self.try_request("GET", "?list-type=2", &[]).is_none() {
+        while self.try_request("PUT", "", &[]).is_none() {
             assert!(Instant::now() < deadline, "the store does not answer within {limit:?}: see store.log");
             sleep(Duration::from_millis(100)).await;
         }
@@ -115,10 +163,16 @@ impl Store {
     }
 
     fn try_request(&self, method: &str, path: &str, body: &[u8]) -> Option<String> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
+        let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         let (host, length) = (&self.address, body.len());
-        write!(stream, "{method} /{BUCKET}{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n").ok()?;
+        // moto wants a signature, and does not check it.
+        let signed = "Authorization: AWS4-HMAC-SHA256 Credential=story/20260101/us-east-1/s3/aws4_request, \
+                      SignedHeaders=host, Signature=0";
+        let head = format!(
+            "{method} /{BUCKET}{path} HTTP/1.0\r\nHost: {host}\r\n{signed}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).ok()?;
         stream.write_all(body).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -133,11 +187,4 @@ impl Drop for Store {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
-}
-
-/// Where `make` has put the packages of Python.
-fn packages() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache"))).expect("a home");
-    cache.join("longtask/moto")
 }

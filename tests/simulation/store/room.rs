@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, sync::Arc};
 use longtask::contract::agent::{MANIFEST, SaveName, StoreSettings};
 use serde::{Deserialize, Serialize};
 
-use super::{failure::Failure, open::Opened, way::Way};
+use super::{
+    failure::Failure,
+    open::Opened,
+    way::{Load, Way},
+};
 
 /// Whose saves they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +73,28 @@ impl Room {
         format!("{}/{path}", self.files(save))
     }
 
-    pub(crate) async fn is_empty(&self) -> Result<bool, Failure> {
-        Ok(self.store.list(&self.url).await?.is_empty())
+    pub(crate) async fn begin(&self, attempt: i64) -> Result<(), Failure> {
+        self.store.put(&self.beginning(attempt), Vec::new(), Load::Little).await
+    }
+
+    pub(crate) async fn has_begun_after(&self, attempt: i64) -> Result<bool, Failure> {
+        Ok(self.begun().await?.iter().any(|begun| *begun > attempt))
+    }
+
+    pub(crate) async fn forget_beginnings_before(&self, attempt: i64) -> Result<(), Failure> {
+        for begun in self.begun().await?.into_iter().filter(|begun| *begun < attempt) {
+            self.store.delete(&self.beginning(begun)).await?;
+        }
+        Ok(())
+    }
+
+    fn beginning(&self, attempt: i64) -> String {
+        format!("{}/begun/{attempt}", self.url)
+    }
+
+    async fn begun(&self) -> Result<Vec<i64>, Failure> {
+        let notes = self.store.list(&format!("{}/begun", self.url)).await?;
+        Ok(notes.iter().filter_map(|note| note.rsplit('/').next()?.parse().ok()).collect())
     }
 
     /// Not all at once: directories of pods first, and then what is in each.

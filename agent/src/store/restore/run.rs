@@ -79,6 +79,10 @@ impl Restore {
             return Ok(None);
         };
         let rooms = self.rooms(wanted, open)?;
+        // First of all: what is found from here on stays.
+        for room in &rooms {
+            self.begin_in(room).await?;
+        }
         for (room, name) in self.newer_saves(wanted, &rooms).await? {
             match self.adopt(&room, &name).await {
                 Ok(Some(found)) => return Ok(Some(found.told(true))),
@@ -127,9 +131,9 @@ impl Restore {
         for room in rooms {
             let saves = self.saves(room).await?;
             let is_of_named = wanted.named.as_ref().is_some_and(|named| named.uri.starts_with(room.url()));
-            if is_of_named && saves.is_empty() && self.is_empty(room).await? {
+            if is_of_named && saves.is_empty() {
                 let message = format!(
-                    "{} has nothing of this task: is it another store, or was it emptied? Nothing is dropped",
+                    "{} has no save of this task: is it another store, or was it emptied? Nothing is dropped",
                     room.url()
                 );
                 return Err(RestoreError { reason: RestoreTrouble::Unusable, message });
@@ -194,11 +198,11 @@ impl Restore {
         }
     }
 
-    async fn is_empty(&self, room: &Room) -> Result<bool, RestoreError> {
+    async fn begin_in(&self, room: &Room) -> Result<(), RestoreError> {
         let mut waiting = self.patience.waiting();
         loop {
-            match self.patience.within(room.is_empty()).await {
-                Ok(is_empty) => return Ok(is_empty),
+            match self.patience.within(room.begin(self.settings.attempt)).await {
+                Ok(()) => return Ok(()),
                 Err(failure) => waiting.after(failure).await?,
             }
         }

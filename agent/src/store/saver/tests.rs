@@ -320,3 +320,22 @@ async fn without_live_reports_the_newest_two_saves_stay() {
     let objects: Vec<_> = pod.opened.store.list(None).try_collect().await.expect("listed");
     assert_eq!(objects.len(), 4, "{objects:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_live_reports_nothing_is_removed_once_the_next_attempt_has_begun() {
+    let pod = Pod::new();
+    pod.run(None, async |mut seen| {
+        for number in 1..=6 {
+            if number == 4 {
+                pod.room().begin(4).await.expect("noted");
+            }
+            let path = format!("step-{number}");
+            pod.write(&path);
+            pod.want(&path, number);
+            saved(&mut seen, &path).await;
+            seconds(1).await;
+        }
+    })
+    .await;
+    assert_eq!(pod.complete().await, ["3-1a2b3c4d/2", "3-1a2b3c4d/3", "3-1a2b3c4d/4", "3-1a2b3c4d/5", "3-1a2b3c4d/6"]);
+}

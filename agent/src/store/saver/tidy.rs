@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future, time::Duration};
 
-use longtask_contract::agent::SaveName;
+use longtask_contract::agent::{SaveName, StoreSettings};
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
@@ -19,8 +19,7 @@ impl Workshop<'_> {
     /// Removes what nobody needs: of earlier attempts at once, of its own as newer ones become known.
     pub(super) async fn tidy(&self, known: Option<watch::Receiver<Known>>) {
         let settings = &self.saver.settings;
-        let earlier = |saves: &_| retention::of_earlier_attempts(saves, &settings.keep, settings.attempt);
-        while let Err(error) = self.remove(earlier).await {
+        while let Err(error) = self.remove_of_earlier_attempts(settings).await {
             complain(&error);
             sleep(PAUSE).await;
         }
@@ -43,15 +42,30 @@ impl Workshop<'_> {
         future::pending::<()>().await;
     }
 
+    /// The next attempt may resume from a save of this one that nobody has told of. So nothing is removed once it has begun.
     async fn tidy_without_word(&self, own: &SaveName) {
         let mut complete = self.complete.subscribe();
         while complete.changed().await.is_ok() {
             let complete = complete.borrow_and_update().clone();
-            if let Err(error) = self.remove(|saves| retention::without_word(saves, &complete, own)).await {
-                complain(&error);
+            match self.room.has_begun_after(own.attempt).await {
+                Ok(true) => {
+                    info!("another attempt of the task has begun: nothing more is removed");
+                    break;
+                }
+                Ok(false) => {
+                    if let Err(error) = self.remove(|saves| retention::without_word(saves, &complete, own)).await {
+                        complain(&error);
+                    }
+                }
+                Err(error) => complain(&error),
             }
         }
         future::pending::<()>().await;
+    }
+
+    async fn remove_of_earlier_attempts(&self, settings: &StoreSettings) -> Result<(), Failure> {
+        self.remove(|saves| retention::of_earlier_attempts(saves, &settings.keep, settings.attempt)).await?;
+        self.room.forget_beginnings_before(settings.attempt).await
     }
 
     async fn remove(&self, needless: impl Fn(&BTreeSet<SaveName>) -> Vec<SaveName>) -> Result<(), Failure> {

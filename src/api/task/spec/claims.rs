@@ -12,8 +12,9 @@ pub struct ClaimRetentionPolicy {
     /// for claims that are created from then on.
     pub when_deleted: ClaimRetention,
 
-    /// What becomes of them when the task has succeeded. Delete: they are deleted. The claims of a task that failed or was
-    /// cancelled stay in any case, since it can be restarted. Default Retain. Takes effect at once.
+    /// What becomes of them when the task has succeeded. Delete: they are deleted, and so are the pods that have ended, for
+    /// which Kubernetes would keep them. The claims of a task that failed or was cancelled stay in any case, since it can be
+    /// restarted. Default Retain. Takes effect at once.
     pub when_succeeded: ClaimRetention,
 }
 

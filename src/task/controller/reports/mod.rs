@@ -21,12 +21,12 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 pub(super) use self::memory::{LiveReports, ReportsFrom};
-pub use self::{desk::Desk, identity::PodIdentity, server::Verdict};
 use self::{
     certificates::Certificates,
     identity::Identities,
     server::{ReportServer, Takes},
 };
+pub use self::{desk::Desk, identity::PodIdentity, server::Verdict};
 use super::{metrics::TaskMetrics, pod_index::PodIndex, watches::Guarded};
 use crate::{
     cli::ReportSettings,

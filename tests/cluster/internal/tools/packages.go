@@ -32,6 +32,7 @@ var needs = []need{
 	{[]string{"ip"}, "iproute2"},
 	{[]string{"prometheus"}, "prometheus"},
 	{[]string{"promtool"}, "prometheus"},
+	{[]string{"pip3"}, "python3-pip"}, // for moto, the store of the tests
 }
 
 // Packages installs the packages that are missing.
