@@ -371,6 +371,7 @@ fn every_word_ends_an_attempt_as_it_says() {
         ("config", "StartFailed", "CreateContainerConfigError"),
         ("starterror", "StartFailed", "StartError"),
         ("init", "StartFailed", "InitContainerFailed"),
+        ("unreadable", "TimeLimit", ""),
         ("nostart:CrashLoopBackOff", "StartFailed", "CrashLoopBackOff"),
         ("nostart:AppArmor", "StartFailed", "AppArmor"),
         ("suspend", "Stopped", "Suspend"),
@@ -422,6 +423,48 @@ fn what_a_program_reports_before_it_hangs_is_kept() {
     let hung = json_lines(live, "hang", "event").into_iter().find(|event| event["reason"] == "StopRequested");
     let note = hung.expect("it is told")["note"].as_str().unwrap_or_default().to_owned();
     assert!(note.contains("no sign of life for 10m, segment.heartbeatTimeout is 10m"), "{note}");
+}
+
+const STORE: &str = "checkpoint: {store: {url: \"s3://bucket/runs\"}}\n  segment: {duration: 1h}";
+
+#[test]
+fn from_a_checkpoint_that_cannot_be_read_the_task_falls_back_by_one_and_then_fails() {
+    expect(
+        STORE,
+        "timeout+progress*3,unreadable*2,timeout+progress,unreadable*2,done",
+        r"
+",
+    );
+}
+
+#[test]
+fn a_rule_decides_what_follows_a_checkpoint_that_cannot_be_read() {
+    let spec = format!(
+        "{STORE}\n  failurePolicy: {{rules: [{{name: look, onReasons: [CheckpointUnreadable], action: Hold}}]}}"
+    );
+    let attempts = attempts(&spec, "timeout+progress,unreadable");
+    assert_eq!(
+        (words(&attempts, "rule"), words(&attempts, "outcome")),
+        (vec!["look"], vec!["TimeLimit", "StartFailed"])
+    );
+    assert_eq!(attempts[1]["checkpoint"], 1, "it is kept");
+}
+
+#[test]
+fn without_a_store_or_a_checkpoint_there_is_nothing_to_read_and_the_program_runs_to_its_time_limit() {
+    for (spec, script) in [("segment: {duration: 1h}", "timeout+progress,unreadable"), (STORE, "unreadable")] {
+        let attempts = attempts(spec, script);
+        assert!(words(&attempts, "outcome").iter().all(|outcome| *outcome == "TimeLimit"), "{script}");
+    }
+}
+
+#[test]
+fn every_other_word_means_the_same_with_a_store() {
+    let spec = |store: &str| format!("segment: {{duration: 1h}}\n  checkpoint: {{historyLimit: 3{store}}}");
+    for script in ["timeout+progress*2,fail+progress,evict+progress,init,done", "fail+progress*", "lost,oom,done"] {
+        let of = |store: &str| history(&spec(store), script).table(true);
+        assert_eq!(of(", store: {url: \"s3://bucket/runs\"}"), of(""), "{script}");
+    }
 }
 
 #[test]

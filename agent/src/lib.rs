@@ -16,11 +16,21 @@ mod run;
 pub mod store;
 mod tls;
 
-use std::{env, future::Future, path::PathBuf, process::ExitCode, thread};
+use std::{
+    env,
+    future::{self, Future},
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+};
 
 use clap::{Parser, Subcommand};
-use longtask_contract::agent::{self, RestoreError, RestoreTrouble, RestoreWord, Settings};
-use tokio::runtime::Builder;
+use longtask_contract::agent::{self, RestoreError, RestoreTrouble, RestoreWord, Settings, StoreSettings};
+use tokio::{
+    runtime::Builder,
+    select,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::{error, info};
 
 use crate::{
@@ -35,6 +45,8 @@ use crate::{
 const THREADS: usize = 4;
 /// The most threads that wait for files.
 const FILE_THREADS: usize = 16;
+/// The exit code of a restore that the kubelet has stopped, as a shell would tell it.
+const STOPPED: u8 = 143;
 
 /// Passes on what the program in a LongTask's pod reports, and stores its checkpoints. The operator starts it; its settings
 /// are in LONGTASK_AGENT.
@@ -109,9 +121,14 @@ fn pass_on(files: Files) -> ExitCode {
 fn restore(files: &Files) -> ExitCode {
     let store = settings().and_then(|settings| settings.store.ok_or_else(|| "it names no store".into()));
     let word = match store {
-        Ok(store) => {
-            run_on(THREADS, async { Restore::begin(&store).run().await }).ok_or("no threads can be started".into())
-        }
+        Ok(store) => match run_on(THREADS, restored(&store)) {
+            Some(None) => {
+                info!("stopped");
+                return ExitCode::from(STOPPED);
+            }
+            Some(Some(word)) => Ok(word),
+            None => Err("no threads can be started".into()),
+        },
         Err(problem) => Err(format!("{} cannot be read: {problem}", agent::SETTINGS)),
     };
     // A program that finds nothing restored begins anew. So nothing is said to be in order that is not.
@@ -131,6 +148,26 @@ fn restore(files: &Files) -> ExitCode {
         error!(%problem, "the last word cannot be written");
     }
     ExitCode::from(code)
+}
+
+/// What becomes of a restore; none if it is stopped before. The first process of a container heeds SIGTERM only if it says
+/// so: else a pod that nobody wants any more would stay for all of its grace.
+async fn restored(store: &StoreSettings) -> Option<RestoreWord> {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(problem) => {
+                error!(%problem, "signals cannot be received");
+                future::pending().await
+            }
+        }
+    };
+    select! {
+        word = Restore::begin(store).run() => Some(word),
+        () = terminated => None,
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "it is a command for people")]

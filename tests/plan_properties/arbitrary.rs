@@ -348,8 +348,14 @@ fn agents() -> BoxedStrategy<AgentFacts> {
         let header = Header { revision, checkpoint_time: time, result, save, ..Header::default() };
         Arc::new(LastWord { header, lines })
     });
-    let facts = (any::<bool>(), option::of(words), option::weighted(0.3, restores()));
-    facts.prop_map(|(has_ended, last_word, restore)| AgentFacts { has_ended, last_word, restore }).boxed()
+    let facts = (any::<bool>(), any::<bool>(), option::of(words), option::weighted(0.3, restores()));
+    let facts = facts.prop_map(|(has_store, has_ended, last_word, restore)| AgentFacts {
+        has_store,
+        has_ended,
+        last_word,
+        restore,
+    });
+    facts.boxed()
 }
 
 /// How it goes with a save.

@@ -1,6 +1,6 @@
 //! Checkpoints that the agent keeps in a store.
 
-use longtask::api::task::{Checkpoint, LongTaskStatus, Phase};
+use longtask::api::task::{Checkpoint, LongTaskStatus, Phase, StopReason};
 use serde_json::{Value, json};
 
 use super::support::{Given, PodBuilder, given, given_live, pod};
@@ -75,6 +75,22 @@ fn a_save_that_takes_longer_than_the_grace_period_is_told_with_the_first_checkpo
     second.expect_containing(&["checkpoint 2"]).expect_without(&["Warning GraceTooShort"]);
     let quick = given.saving(json!({ "path": "step-1", "seconds": 30 })).at("10:00:30");
     quick.expect_containing(&["checkpoint 1"]).expect_without(&["Warning GraceTooShort"]);
+}
+
+#[test]
+fn a_path_in_the_termination_message_was_not_saved_and_what_was_saved_stands() {
+    let names_it = json!({ "checkpoint": { "path": "step-9" }, "progress": { "completed": 9 } });
+    let ended = |lines: &[Value]| {
+        let ended = pod(2).ran("10:00:00", "10:10:00", 75).with_agent().agent_left(json!({ "revision": 5 }), lines);
+        ended.restored(restored(1, 3, false)).reporting(std::slice::from_ref(&names_it))
+    };
+    let planned = running().status(with_two).pod(ended(&[saved(2, 1)])).at("10:10:01");
+    assert!(planned.note("ReportIgnored").contains("\"step-9\" is named in the termination message"));
+    let status = planned.status();
+    assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.path).as_deref(), Some("step-1"));
+    assert_eq!(status.progress.and_then(|progress| progress.completed), Some(9), "all else counts");
+    let unheard = running().status(with_two).pod(ended(&[])).at("10:10:01").status();
+    assert_eq!(unheard.checkpoint.map(|checkpoint| checkpoint.sequence), Some(3));
 }
 
 // === a save that fails
@@ -209,6 +225,14 @@ fn a_restore_that_takes_long_is_shown() {
     let given = given_store().creating(2).pod(pod(2).restoring("10:00:02"));
     given.clone().at("10:00:31").expect_without(&["Blocked"]);
     given.at("10:00:33").expect_containing(&["phase Pending Restoring", "Blocked True Restoring"]);
+}
+
+#[test]
+fn the_word_of_an_agent_that_never_ran_is_not_waited_for() {
+    let stopped = pod(2).restore_stopped("10:00:08").deleted("10:00:37", 30);
+    let given = given_store().creating(2).stopping(StopReason::Suspend, "10:00:07");
+    let planned = given.edited(json!({ "suspend": true })).pod(stopped).at("10:00:09");
+    planned.expect_containing(&["phase Suspended"]);
 }
 
 #[test]

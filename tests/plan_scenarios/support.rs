@@ -746,9 +746,18 @@ impl PodBuilder {
     pub(crate) fn restore_failed(self, reason: &str, exit_code: i32) -> Self {
         let error = json!({ "reason": reason, "message": "the store's words" });
         let message = json!({ "restore": { "seconds": 3, "error": error } }).to_string();
+        self.restore_ended(json!({
+            "exitCode": exit_code, "message": message, "finishedAt": t("10:00:05"), "reason": "Error",
+        }))
+    }
+
+    /// The kubelet has stopped it, before it could say anything.
+    pub(crate) fn restore_stopped(self, at: &str) -> Self {
+        self.restore_ended(json!({ "exitCode": 143, "finishedAt": t(at), "reason": "Error" }))
+    }
+
+    fn restore_ended(self, ended: Value) -> Self {
         let waiting = json!({ "waiting": { "reason": "PodInitializing" } });
-        let ended =
-            json!({ "exitCode": exit_code, "message": message, "finishedAt": t("10:00:05"), "reason": "Error" });
         self.with_agent()
             .scheduled("10:00:01")
             .agent(waiting.clone())

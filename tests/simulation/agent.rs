@@ -1,10 +1,11 @@
 //! The agents in pods: the real mailbox and the real office, beside a kubelet that starts, stops and restarts them.
 
-use std::{sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use longtask::{
     contract::{
-        agent::{self, PostSettings, Settings},
+        agent::{self, Settings},
         report::{Report, ReportedCheckpoint, Via},
     },
     task::controller::PodIdentity,
@@ -13,10 +14,12 @@ use serde_json::{Value, json};
 use tokio::{
     select,
     sync::{Notify, watch},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 
 use crate::{
+    clock::Clock,
+    defects,
     kept::Kept,
     kubelet::{Main, Node, PodLife, SHORTEST_GRACE},
     mail::{Luck, Word},
@@ -25,6 +28,13 @@ use crate::{
     posts::Line,
     program::Sign,
     report_file::{Reading, ReportFile},
+    restoring::{settings_of, uid_of_saves},
+    store::{
+        directory::place_in,
+        open::Opened,
+        saver::{Demand, Saver, Standing},
+        way::Way,
+    },
     world::{Event, Shared, World, moment_of},
 };
 
@@ -58,6 +68,8 @@ pub(crate) struct AgentLife {
     pub(crate) is_word_told: bool,
     /// Whether the operator has told it to post no more.
     pub(crate) is_told_off: bool,
+    /// Whether its process has heard that.
+    pub(crate) has_heard_off: bool,
     /// What it knows.
     pub(crate) knows: Report,
 }
@@ -93,12 +105,8 @@ struct Signals {
 impl AgentLife {
     /// The agent that a pod was made with.
     pub(crate) fn of(pod: &Value, luck: Luck) -> Option<Self> {
-        let mut containers = pod["spec"]["initContainers"].as_array()?.iter();
-        let container = containers.find(|container| container["name"] == agent::CONTAINER)?;
-        let mut variables = container["env"].as_array()?.iter();
-        let settings = variables.find(|variable| variable["name"] == agent::SETTINGS)?["value"].as_str()?;
         Some(Self {
-            settings: serde_json::from_str(settings).expect("settings"),
+            settings: settings_of(pod, agent::CONTAINER)?,
             luck,
             file: ReportFile::default(),
             written_to: 0,
@@ -112,6 +120,7 @@ impl AgentLife {
             deaths: 0,
             is_word_told: false,
             is_told_off: false,
+            has_heard_off: false,
             knows: Report::default(),
         })
     }
@@ -123,6 +132,10 @@ impl AgentLife {
 
     fn runs(&self) -> bool {
         matches!(self.state, State::Runs { .. })
+    }
+
+    pub(crate) fn has_store(&self) -> bool {
+        self.settings.store.is_some()
     }
 
     /// When it had ended for good.
@@ -142,7 +155,7 @@ impl AgentLife {
     pub(crate) fn checkpoint(&self) -> Option<u64> {
         match self.knows.checkpoint.as_ref()? {
             ReportedCheckpoint::Data(data) => data["n"].as_u64(),
-            ReportedCheckpoint::Reference { .. } => None,
+            ReportedCheckpoint::Reference { path, .. } => place_in(path.as_ref()?),
         }
     }
 
@@ -157,6 +170,10 @@ impl AgentLife {
             State::Starts { .. } if self.deaths > 0 => json!({ "waiting": { "reason": "CrashLoopBackOff" } }),
             State::Starts { .. } => json!({ "waiting": { "reason": "PodInitializing" } }),
             State::Runs { since } => json!({ "running": { "startedAt": by_node(since) } }),
+            // What has never run is not lost. Of a pod without a store, the kubelet says so all the same here.
+            State::Ended { code: None, .. } if self.process == 0 && self.has_store() => {
+                json!({ "waiting": { "reason": "PodInitializing" } })
+            }
             State::Ended { code: None, .. } => unknown,
             State::Ended { .. } if is_absent => unknown,
             State::Ended { at, code: Some(code) } => {
@@ -266,6 +283,7 @@ impl World {
                 agent.state = State::Runs { since: now };
                 agent.process += 1;
                 agent.signals = Arc::default();
+                agent.has_heard_off = false;
                 self.tell("kubelet", format!("{name}: agent runs"));
                 self.happen_in(0, Event::StartAgent(uid.to_owned()));
             }
@@ -320,28 +338,43 @@ impl World {
 
 /// Starts the process of an agent.
 pub(crate) fn start(world: &Shared, uid: &str) {
-    let (process, signals) = {
+    let (process, saver, signals) = {
         let shared = world.lock();
         let Some(life) = shared.lives.get(uid) else { return };
         let Some(agent) = life.agent.as_ref().filter(|agent| agent.runs()) else { return };
         let pod = PodIdentity { namespace: "n".into(), name: life.name.clone(), uid: uid.to_owned() };
+        let mut settings = agent.settings.clone();
+        if let Some(store) = &mut settings.store {
+            defects::misread(store, shared.defect);
+        }
+        let kept = agent.kept.clone().unwrap_or_default();
         let process = Process {
             world: world.clone(),
             pod,
             number: agent.process,
-            settings: agent.settings.clone(),
-            mailbox: Mailbox::of(&agent.kept.clone().unwrap_or_default(), false),
-            reading: Reading::from(agent.kept.as_ref().map(|kept| kept.position).unwrap_or_default()),
+            mailbox: Mailbox::of(&kept, settings.store.is_some()),
+            reading: Reading::from(kept.position),
             left: None,
+            told: None,
             newest: watch::Sender::new(Newest::default()),
+            demand: watch::Sender::new(Demand::default()),
+            settings,
         };
-        (process, Arc::clone(&agent.signals))
+        let (began, ahead) = (shared.began(), shared.weather.nodes_ahead);
+        let clock = Clock::from_fn(move || {
+            moment_of(u64::try_from(began.elapsed().as_millis()).expect("not that long"), ahead)
+        });
+        let saver = process.settings.store.as_ref().map(|store| {
+            let opened = Opened { store: Arc::new(Way::new(world, uid)) };
+            Saver::with(store, &uid_of_saves(uid), &clock, move || Ok(opened.clone()))
+        });
+        (process, saver, Arc::clone(&agent.signals))
     };
     tokio::spawn(async move {
         select! {
             biased;
             () = signals.kill.notified() => {}
-            () = process.run(&signals) => {}
+            () = process.run(saver, &signals) => {}
         }
     });
 }
@@ -356,25 +389,53 @@ struct Process {
     reading: Reading,
     /// The revision that the last word has.
     left: Option<i64>,
+    /// The checkpoint that the program was told of as safe.
+    told: Option<String>,
     newest: watch::Sender<Newest>,
+    demand: watch::Sender<Demand>,
 }
 
 impl Process {
-    async fn run(mut self, signals: &Signals) {
+    async fn run(mut self, saver: Option<Saver>, signals: &Signals) {
         self.look();
-        let posts = self.settings.posts.clone().expect("an operator that takes posts");
-        let (office, known) = Office::new(&posts, Line::new(&self.world, &self.pod));
+        let office = self.settings.posts.as_ref().map(|posts| Office::new(posts, Line::new(&self.world, &self.pod)));
         let newest = self.newest.subscribe();
+        let (delivering, known) = match office {
+            Some((office, known)) => (Some(office.deliver(newest)), Some(known)),
+            None => (None, None),
+        };
+        let delivering = async {
+            match delivering {
+                Some(delivering) => delivering.await,
+                None => future::pending().await,
+            }
+        };
+        let (standing, seen) = watch::channel(Standing::default());
+        let (demand, of_known) = (self.demand.subscribe(), known.clone());
+        let saving = async move {
+            // Without a saver, the sender is kept: nothing ever comes of it.
+            let _kept = standing.clone();
+            if let Some(saver) = saver {
+                saver.run(demand, standing, of_known).await;
+            }
+            future::pending::<()>().await;
+        };
         let (world, uid, number) = (self.world.clone(), self.pod.uid.clone(), self.number);
         select! {
             biased;
-            () = office.deliver(newest) => {}
-            () = self.work(&posts, known, signals) => {}
+            () = delivering => {}
+            () = saving => {}
+            () = self.work(known, seen, signals) => {}
         }
         world.lock().agent_ends(&uid, number);
     }
 
-    async fn work(&mut self, posts: &PostSettings, mut known: watch::Receiver<Known>, signals: &Signals) {
+    async fn work(
+        &mut self,
+        known: Option<watch::Receiver<Known>>,
+        mut standing: watch::Receiver<Standing>,
+        signals: &Signals,
+    ) {
         let (mut looks, mut looked) = (interval(Duration::from_secs(1)), Instant::now());
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -387,23 +448,65 @@ impl Process {
                     looked = now;
                     self.look();
                 }
+                Ok(()) = standing.changed() => {
+                    let now = standing.borrow_and_update().clone();
+                    self.take_standing(now, false);
+                }
             }
         }
+        let deadline = Instant::now() + self.grace();
+        self.demand.send_modify(|demand| demand.is_last = true);
         self.look();
-        if let Some(result) = self.mailbox.held_back(self.settings.word_bytes) {
-            self.newest.send_modify(|newest| newest.is_last = true);
-            let is_known = |known: &Known| known.is_superseded || known.revision >= Some(result.revision);
-            let longest = Duration::from_secs(posts.grace_seconds.into());
-            // Whether or not it was taken, this was the end.
-            let _ = timeout(longest, known.wait_for(is_known)).await;
+        self.until_saved(known.clone(), &mut standing, &mut looks, deadline).await;
+        self.until_result_is_known(known.clone(), deadline).await;
+        self.look();
+        self.until_saved(known, &mut standing, &mut looks, deadline).await;
+    }
+
+    fn grace(&self) -> Duration {
+        let of_posts = self.settings.posts.as_ref().map(|posts| posts.grace_seconds);
+        let of_store = self.settings.store.as_ref().map(|store| store.grace_seconds);
+        Duration::from_secs(of_posts.max(of_store).unwrap_or_default().into())
+    }
+
+    async fn until_saved(
+        &mut self,
+        known: Option<watch::Receiver<Known>>,
+        standing: &mut watch::Receiver<Standing>,
+        looks: &mut Interval,
+        deadline: Instant,
+    ) {
+        let superseded = Known::until_superseded(known);
+        tokio::pin!(superseded);
+        while let Some(wanted) = self.mailbox.wanted().cloned() {
+            let now = standing.borrow_and_update().clone();
+            self.take_standing(now, true);
+            if self.mailbox.wanted() != Some(&wanted) {
+                continue;
+            }
+            select! {
+                biased;
+                () = &mut superseded => return,
+                () = sleep_until(deadline) => return,
+                Ok(()) = standing.changed() => {}
+                _ = looks.tick() => self.look(),
+            }
         }
-        self.look();
+    }
+
+    async fn until_result_is_known(&mut self, known: Option<watch::Receiver<Known>>, deadline: Instant) {
+        let (Some(result), Some(mut known)) = (self.mailbox.held_back(self.settings.word_bytes), known) else { return };
+        self.newest.send_modify(|newest| newest.is_last = true);
+        let is_known = |known: &Known| known.is_superseded || known.revision >= Some(result.revision);
+        // Whether or not it was taken, this was the end.
+        let _ = timeout_at(deadline, known.wait_for(is_known)).await;
     }
 
     /// Looks at the report file, and passes on what is new.
     fn look(&mut self) {
-        let mut world = self.world.lock();
-        let (now, clock) = (world.now(), moment_of(world.now(), world.weather.nodes_ahead));
+        let shared = self.world.clone();
+        let mut world = shared.lock();
+        let (now, clock) = (world.now(), clock_of(&world));
         let Some(life) = world.lives.get_mut(&self.pod.uid).filter(|life| life.node != Node::Lost) else { return };
         life.speak(now);
         let Some(agent) = life.agent.as_mut().filter(|agent| agent.process == self.number && agent.runs()) else {
@@ -411,14 +514,53 @@ impl Process {
         };
         let look = self.reading.look(&agent.file);
         self.mailbox.take(&look, clock);
-        let post = self.mailbox.post(clock);
+        world.judge_look(&self.pod.uid, self.mailbox.post(clock).silent_seconds);
+        self.pass_on(&mut world);
+    }
+
+    /// Takes what the saver has come to.
+    fn take_standing(&mut self, standing: Standing, is_end: bool) {
+        let shared = self.world.clone();
+        let mut world = shared.lock();
+        let clock = clock_of(&world);
+        let failing = standing.failing.filter(|_| is_end);
+        self.mailbox.take_save_report(failing.or(standing.report), clock);
+        if let Some((saved, checkpoint)) = standing.saved {
+            self.mailbox.take_saved(&saved, &checkpoint, clock);
+        }
+        self.pass_on(&mut world);
+    }
+
+    fn pass_on(&mut self, world: &mut World) {
+        let post = self.mailbox.post(clock_of(world));
+        let Some(life) = world.lives.get_mut(&self.pod.uid).filter(|life| life.node != Node::Lost) else { return };
+        let Some(agent) = life.agent.as_mut().filter(|agent| agent.process == self.number && agent.runs()) else {
+            return;
+        };
         if self.left != Some(self.mailbox.revision()) {
             agent.word = self.mailbox.last_word(self.settings.word_bytes);
             agent.kept = Some(self.mailbox.kept(self.reading.position));
             agent.knows = Report::read(&post.lines, Via::Agent);
             self.left = Some(self.mailbox.revision());
         }
-        world.judge_look(&self.pod.uid, post.silent_seconds);
+        if let Some(path) = self.mailbox.safe_path().filter(|path| self.told.as_deref() != Some(path)) {
+            let path = path.to_owned();
+            world.judge_told(&self.pod.uid, &path);
+            self.told = Some(path);
+        }
         self.newest.send_modify(|newest| newest.post = post);
+        let wanted = self.mailbox.wanted();
+        self.demand.send_if_modified(|demand| {
+            let is_new = demand.wanted.as_ref() != wanted;
+            if is_new {
+                demand.wanted = wanted.cloned();
+            }
+            is_new
+        });
     }
+}
+
+/// What the clocks of nodes say.
+fn clock_of(world: &World) -> Timestamp {
+    moment_of(world.now(), world.weather.nodes_ahead)
 }

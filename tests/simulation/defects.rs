@@ -2,7 +2,7 @@
 
 use longtask::{
     api::labels,
-    contract::agent::{CONTAINER, Post},
+    contract::agent::{CONTAINER, Post, RestoreError, RestoreTrouble, RestoreWord, SaveName, StoreSettings},
     task::controller::{PodIdentity, Verdict},
 };
 use serde_json::{Value, json};
@@ -65,10 +65,20 @@ pub(crate) enum Defect {
     MergesTwice,
     /// It writes what is reported more often than the user wants.
     HurriesReports,
+    /// The agent removes all but the newest save that the status names.
+    RetentionWithoutKeep,
+    /// The agent adopts also what was saved before checkpoints were dropped.
+    AdoptsBelowTheEpoch,
+    /// The agent tells of a save before its manifest is stored.
+    TellsBeforeItIsStored,
+    /// The agent takes a store that does not answer for one that has lost the checkpoint.
+    TakesSilenceForALoss,
+    /// The agent begins anew where the checkpoint cannot be read.
+    BeginsAnew,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::IgnoresVersions,
         Self::IgnoresConflicts,
         Self::CreatesBeforeItRecords,
@@ -93,6 +103,11 @@ impl Defect {
         Self::ForgetsResults,
         Self::MergesTwice,
         Self::HurriesReports,
+        Self::RetentionWithoutKeep,
+        Self::AdoptsBelowTheEpoch,
+        Self::TellsBeforeItIsStored,
+        Self::TakesSilenceForALoss,
+        Self::BeginsAnew,
     ];
 }
 
@@ -319,6 +334,35 @@ pub(crate) fn hand_in(world: &mut World, slot: usize, pod: &PodIdentity, post: &
             desk.post(&current, post)
         }
         _ => desk.post(pod, post),
+    }
+}
+
+/// How an agent with a defect reads what it is told of the store.
+pub(crate) fn misread(settings: &mut StoreSettings, defect: Option<Defect>) {
+    forget_what_to_keep(Some(&mut settings.keep), defect);
+    if let Some(restore) = settings.restore.as_mut().filter(|_| defect == Some(Defect::AdoptsBelowTheEpoch)) {
+        restore.epoch = 0;
+    }
+}
+
+/// Of the saves that the status names, an agent with that defect knows the newest.
+pub(crate) fn forget_what_to_keep(keep: Option<&mut Vec<SaveName>>, defect: Option<Defect>) {
+    if let Some(keep) = keep.filter(|_| defect == Some(Defect::RetentionWithoutKeep)) {
+        let newest = keep.iter().max().cloned();
+        keep.retain(|save| Some(save) == newest.as_ref());
+    }
+}
+
+/// What a restore with a defect makes of what it finds.
+pub(crate) fn retold(word: RestoreWord, defect: Option<Defect>) -> RestoreWord {
+    let reason = word.error.as_ref().map(|error| error.reason);
+    match (defect, reason) {
+        (Some(Defect::TakesSilenceForALoss), Some(RestoreTrouble::Unreachable)) => {
+            let error = word.error.map(|error| RestoreError { reason: RestoreTrouble::Unreadable, ..error });
+            RestoreWord { error, ..word }
+        }
+        (Some(Defect::BeginsAnew), Some(RestoreTrouble::Unreadable)) => RestoreWord { error: None, ..word },
+        _ => word,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     program::End,
     refusals::Refusals,
     reports::{Reports, Writer, are_set_back_by_progress},
+    saves::{Saves, falls_back, place_of},
     server::{Kind, has_finalizers, is_going, is_terminal},
     world::{World, second_of},
 };
@@ -35,6 +36,7 @@ pub(crate) struct Judge {
     news: u64,
     pub(crate) refusals: Refusals,
     pub(crate) reports: Reports,
+    pub(crate) saves: Saves,
     /// How many writes the operators have sent, leases aside.
     pub(crate) writes: u64,
 }
@@ -121,6 +123,7 @@ impl World {
         self.judge_counts(&uid, &before, &after, is_same_run);
         self.judge_blame(&uid, &after);
         self.note_who_is_vouched_for(&uid, &after);
+        self.judge_named(&uid, &before, &after);
         if is_same_run {
             self.judge_checkpoint(&uid, &before, &after);
             self.judge_reports(&uid, &before, &after, by);
@@ -275,8 +278,7 @@ impl World {
             _ => {}
         }
         let was_left_alone = life.stop.is_none_or(|stop| stop.by == StopCause::Deadline);
-        let recorded =
-            after.checkpoint.as_ref().and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64()).unwrap_or(0);
+        let recorded = after.checkpoint.as_ref().and_then(place_of).unwrap_or(0);
         let left = checkpoint_left(life, end);
         if life.is_end_told && !life.was_told_late && was_left_alone && end.since.is_some() && recorded < left {
             self.accuse(format!("I4: {name} is counted without its checkpoint {left}"));
@@ -300,11 +302,12 @@ impl World {
         }
         let place = |status: &LongTaskStatus| {
             let checkpoint = status.checkpoint.as_ref();
-            let position = checkpoint.and_then(|checkpoint| checkpoint.data.as_ref()?["n"].as_u64());
+            let position = checkpoint.and_then(place_of);
             (checkpoint.map_or(0, |checkpoint| checkpoint.sequence), position.unwrap_or(0))
         };
         let (old, new) = (place(before), place(after));
-        if new.0 < old.0 || new.1 < old.1 {
+        let is_excused = falls_back(before, after) || (new.0 > old.0 && self.are_saves_mixed_up());
+        if (new.0 < old.0 || new.1 < old.1) && !is_excused {
             self.accuse(format!("I3: the checkpoint goes back from {old:?} to {new:?}"));
         }
     }

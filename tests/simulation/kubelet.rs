@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     agent::AgentLife,
+    judge::status_of,
     program::{End, Program, Start},
+    restoring::RestoreLife,
     server::{Kind, is_going, is_terminal},
     world::{Event, World, second_of},
 };
@@ -31,6 +33,8 @@ pub(crate) struct PodLife {
     pub(crate) program: Program,
     /// The agent beside the program, if the pod was made with one.
     pub(crate) agent: Option<AgentLife>,
+    /// The container that restores before it, if its task has a store.
+    pub(crate) restore: Option<RestoreLife>,
     pub(crate) grace: u64,
     /// When the kubelet saw it first.
     start_time: Option<u64>,
@@ -138,7 +142,10 @@ impl PodLife {
     pub(crate) fn regular_end_at(&self) -> Option<u64> {
         let main = match &self.main {
             Main::Ended(end) => end.at,
-            Main::Waiting { .. } => return self.stop.map(|stop| stop.at),
+            Main::Waiting { .. } => {
+                let stop = self.stop.map(|stop| stop.at);
+                return self.restore.as_ref().map_or(stop, |restore| restore.ends_pod_at(stop));
+            }
             Main::Running { .. } => return None,
         };
         let is_alone = !self.program.has_sidecar || self.program.start == Start::NoSuchCommand;
@@ -166,6 +173,18 @@ impl PodLife {
         })
     }
 
+    /// All that comes before the program has ended: the kubelet starts it, and the agent beside it.
+    pub(crate) fn begin_program(&mut self, now: u64) {
+        if let Some(agent) = &mut self.agent {
+            agent.starts_at(now + AGENT_STARTS_AFTER);
+        }
+        self.main = match self.program.start {
+            Start::After(delay) => Main::Waiting { ready_at: Some(now + delay) },
+            Start::ImageMissing(until) => Main::Waiting { ready_at: until.map(|until| now + until) },
+            Start::NoSuchCommand => Main::Waiting { ready_at: Some(now + 500) },
+        };
+    }
+
     fn deadline(&self) -> Option<u64> {
         Some(self.start_time? + self.seen.deadline? * 1000)
     }
@@ -177,9 +196,12 @@ impl World {
         let (task_uid, attempt) =
             (label("longtask.dev/task-uid"), label("longtask.dev/attempt").parse().expect("a number"));
         let variables = pod["spec"]["containers"][0]["env"].as_array().expect("variables");
+        let task = self.store.all(Kind::Task).find(|task| task["metadata"]["uid"] == task_uid.as_str());
+        let restore = RestoreLife::of(pod, task.map(status_of).as_ref(), self.defect);
         let from = variables.iter().find(|variable| variable["name"] == "LONGTASK_CHECKPOINT").map_or(0, |variable| {
             let checkpoint: Value = serde_json::from_str(variable["value"].as_str().expect("text")).expect("JSON");
-            checkpoint["n"].as_u64().expect("a position")
+            // What is restored is known when that is done.
+            if restore.is_some() { 0 } else { checkpoint["n"].as_u64().expect("a position") }
         });
         let misbehaves = self.dice.happens(self.weather.programs);
         let mut program = Program::draw(&mut self.dice, from, self.weather.work, misbehaves, self.is_peace);
@@ -187,6 +209,7 @@ impl World {
         let agent = AgentLife::of(pod, luck);
         if agent.is_some() {
             program.speak_as(self.mail.draw_manner(self.is_peace), uid);
+            program.stores = restore.is_some();
         }
         let program_is_late = program.is_last_word_late;
         let grace = pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30) * 1000;
@@ -199,6 +222,7 @@ impl World {
             stop: None,
             program,
             agent,
+            restore,
             grace,
             start_time: None,
             seen: Seen::default(),
@@ -254,7 +278,8 @@ impl World {
         if life.node != Node::Lost {
             let pod = self.store.pod_by_uid(uid).cloned();
             let shown = |life: &PodLife| {
-                (life.main.clone(), life.phase, life.start_time, life.agent.as_ref().map(AgentLife::shown))
+                let restore = life.restore.as_ref().map(RestoreLife::shown);
+                (life.main.clone(), life.phase, life.start_time, life.agent.as_ref().map(AgentLife::shown), restore)
             };
             let was_told = shown(&life);
             self.live_on(uid, &mut life, pod.as_ref());
@@ -277,14 +302,10 @@ impl World {
             let is_bound = pod.is_some_and(|pod| pod["spec"]["nodeName"].is_string());
             if life.start_time.is_none() && is_bound {
                 life.start_time = Some(now);
-                if let Some(agent) = &mut life.agent {
-                    agent.starts_at(now + AGENT_STARTS_AFTER);
+                match &mut life.restore {
+                    Some(restore) => restore.starts_at(now),
+                    None => life.begin_program(now),
                 }
-                life.main = match life.program.start {
-                    Start::After(delay) => Main::Waiting { ready_at: Some(now + delay) },
-                    Start::ImageMissing(until) => Main::Waiting { ready_at: until.map(|until| now + until) },
-                    Start::NoSuchCommand => Main::Waiting { ready_at: Some(now + 500) },
-                };
             }
         }
         if life.start_time.is_none() || life.is_over() {
@@ -292,6 +313,7 @@ impl World {
         }
         if life.node != Node::Down {
             self.stop_if_due(life, now);
+            self.keep_restore(uid, life, now);
         }
         if let Main::Waiting { ready_at: Some(ready_at) } = life.main
             && life.stop.is_none()
@@ -380,7 +402,8 @@ impl World {
         };
         let phase = life.containers_end_at().map(|at| at + PHASE_LAG).filter(|_| !life.is_over());
         let deadline = life.deadline().filter(|_| life.reason.is_none() && !life.is_over());
-        [ready, phase, deadline, life.next_of_agent()].into_iter().flatten().filter(|at| *at > now).min()
+        let restore = life.restore.as_ref().and_then(RestoreLife::next).filter(|_| life.stop.is_none());
+        [restore, ready, phase, deadline, life.next_of_agent()].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// The kubelet's last delete, once the end is told.
@@ -416,7 +439,9 @@ impl World {
 
     fn fill_in(&self, life: &mut PodLife, pod: &mut Value, hides_end: bool) {
         let by_node = |at: u64| json!(second_of(at, self.weather.nodes_ahead));
+        let is_initializing = life.restore.as_ref().is_some_and(|restore| !restore.is_followed());
         let state = match &life.main {
+            Main::Waiting { .. } if is_initializing => json!({ "waiting": { "reason": "PodInitializing" } }),
             Main::Waiting { .. } => match life.program.start {
                 Start::ImageMissing(_) => {
                     json!({ "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } })
@@ -448,7 +473,9 @@ impl World {
         containers.extend(life.sidecar_state(self.now(), &by_node).map(|state| container("side", &state)));
         status["containerStatuses"] = json!(containers);
         if let Some(agent) = &mut life.agent {
-            status["initContainerStatuses"] = json!([agent.status(&by_node)]);
+            let restore = life.restore.as_ref().map(|restore| restore.status(&by_node));
+            let init: Vec<_> = restore.into_iter().chain([agent.status(&by_node)]).collect();
+            status["initContainerStatuses"] = json!(init);
         }
         set_ready(status, life.is_running(), &by_node(self.now()));
         if let Some(generation) = life.seen.generation {

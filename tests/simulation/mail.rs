@@ -13,12 +13,19 @@ use crate::{
     world::{Event, World},
 };
 
+/// Where a task can store its checkpoints.
+pub(crate) const STORES: [&str; 2] = ["s3://bucket/runs", "s3://other"];
+
 /// What a seed has of reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Mail {
     dice: Dice,
     /// Whether the task is to report while it runs.
     pub(crate) is_live: bool,
+    /// Whether the task is to store its checkpoints. Drawn from dice of their own again, as all that goes with it.
+    pub(crate) has_store: bool,
+    history_limit: u64,
+    start_timeout: u64,
     interval: u64,
     heartbeat_timeout: Option<u64>,
     duration: u64,
@@ -74,7 +81,11 @@ pub(crate) enum PostFate {
 impl Mail {
     pub(crate) fn draw(seed: u64) -> Self {
         let mut dice = Dice::from_seed(seed ^ 0x0047_ab31_9e5d_c2f7);
+        let mut of_store = Dice::from_seed(seed ^ 0x0018_d6f2_5b07_e94c);
         Self {
+            has_store: of_store.happens(333),
+            history_limit: of_store.one_of(&[0, 1, 3]),
+            start_timeout: of_store.one_of(&[20, 60, 120]),
             is_live: dice.happens(500),
             interval: dice.one_of(&[5, 5, 10, 30]),
             heartbeat_timeout: dice.happens(600).then(|| dice.one_of(&[30, 30, 45, 90])),
@@ -89,13 +100,22 @@ impl Mail {
         }
     }
 
-    /// Of a seed whose task reports when its attempts end.
+    /// Of a seed whose task reports when its attempts end, and stores nothing.
     pub(crate) fn none(seed: u64) -> Self {
-        Self { is_live: false, ..Self::draw(seed) }
+        Self { is_live: false, has_store: false, ..Self::draw(seed) }
+    }
+
+    /// Whether its pods have agents.
+    pub(crate) fn has_agents(&self) -> bool {
+        self.is_live || self.has_store
     }
 
     /// Writes what the task wants into its specification.
     pub(crate) fn ask_for(&self, spec: &mut Value) {
+        if self.has_store {
+            spec["checkpoint"] = json!({ "store": { "url": STORES[0] }, "historyLimit": self.history_limit });
+            spec["segment"]["startTimeout"] = json!(format!("{}s", self.start_timeout));
+        }
         if !self.is_live {
             return;
         }

@@ -2,6 +2,9 @@
 
 mod agent;
 mod backup;
+#[path = "../../agent/src/clock.rs"]
+#[expect(dead_code, reason = "it is the agent's, which has a wall")]
+mod clock;
 mod connection;
 mod defects;
 mod dice;
@@ -24,8 +27,11 @@ mod refusals;
 mod replica;
 mod report_file;
 mod reports;
+mod restoring;
+mod saves;
 mod server;
 mod simulation;
+mod store;
 mod troubles;
 mod world;
 
@@ -76,7 +82,7 @@ const PAST_FAILURES: [u64; 33] = [
 ];
 
 /// Likewise since there are agents.
-const PAST_FAILURES_WITH_AGENTS: [u64; 0] = [];
+const PAST_FAILURES_WITH_AGENTS: [u64; 2] = [16, 64];
 
 #[test]
 fn what_once_failed_stays_right() {

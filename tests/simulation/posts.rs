@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longtask::{
-    contract::agent::Post,
+    contract::agent::{Answer, Post},
     task::controller::{PodIdentity, Verdict},
 };
 use tokio::time::sleep;
@@ -66,6 +66,17 @@ impl Line {
         self.world.lock().post_arrives(self.slot, &self.pod, post)
     }
 
+    fn heard(&self, mut answer: Answer) -> Answer {
+        defects::forget_what_to_keep(answer.keep.as_mut(), self.world.lock().defect);
+        answer
+    }
+
+    fn hear_off(&self) {
+        if let Some(agent) = self.world.lock().lives.get_mut(&self.pod.uid).and_then(|life| life.agent.as_mut()) {
+            agent.has_heard_off = true;
+        }
+    }
+
     /// A machine that is gone posts nothing.
     fn is_lost(&self) -> bool {
         self.world.lock().lives.get(&self.pod.uid).is_none_or(|life| life.node == Node::Lost)
@@ -80,8 +91,11 @@ impl Courier for Line {
                 return std::future::pending().await;
             }
             match self.ask(post).await {
-                Some(Verdict::Accepted(answer) | Verdict::Stale(answer)) => return Posted::Taken(answer),
-                Some(Verdict::Superseded) => return Posted::Superseded,
+                Some(Verdict::Accepted(answer) | Verdict::Stale(answer)) => return Posted::Taken(self.heard(answer)),
+                Some(Verdict::Superseded) => {
+                    self.hear_off();
+                    return Posted::Superseded;
+                }
                 Some(Verdict::UnknownPod | Verdict::Busy) => return Posted::Later(AGAIN),
                 Some(Verdict::Refused | Verdict::Malformed) => return Posted::Failed("refused".into()),
                 None => self.slot = (self.slot + 1) % slots,

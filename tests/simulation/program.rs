@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dice::Dice;
+use crate::{dice::Dice, store::directory::path_of};
 
 /// How the program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(crate) struct Program {
     pub(crate) is_last_word_late: bool,
     /// How it speaks where it has an agent; none where it has a termination message only.
     pub(crate) manner: Option<Manner>,
+    /// Whether it names what it has written, for an agent that stores it.
+    pub(crate) stores: bool,
     /// The UID of its pod: by it an agent's reports are told from those of others.
     uid: String,
 }
@@ -105,6 +107,7 @@ impl Program {
             sidecar_takes: dice.between(100, 3000),
             is_last_word_late: !is_peace && dice.happens(60),
             manner: None,
+            stores: false,
             uid: String::new(),
         };
         if is_peace || !misbehaves {
@@ -128,6 +131,11 @@ impl Program {
     /// It has an agent.
     pub(crate) fn speak_as(&mut self, manner: Manner, uid: &str) {
         (self.manner, self.uid) = (Some(manner), uid.to_owned());
+    }
+
+    /// It finds restored what was saved at that place.
+    pub(crate) fn resume_from(&mut self, place: u64) {
+        self.from = place;
     }
 
     fn position(&self, since: u64, at: u64) -> u64 {
@@ -279,8 +287,9 @@ impl Program {
     }
 
     fn line(&self, checkpoint: u64, done: bool) -> Value {
+        let reported = if self.stores { json!({ "path": path_of(checkpoint) }) } else { json!({ "n": checkpoint }) };
         let mut line = json!({
-            "checkpoint": { "n": checkpoint },
+            "checkpoint": reported,
             "progress": { "completed": checkpoint, "total": self.work },
         });
         if self.manner.is_some() {

@@ -59,7 +59,12 @@ async fn live(shared: &Shared) {
         world.happen_in(500, Event::Apply);
         world.happen_in(5000, Event::Trouble);
         world.happen_in(5000, Event::Inspect);
-        if world.mail.is_live {
+        if world.mail.has_store {
+            let store = world.bucket.weather();
+            world.tell("world", store);
+            world.happen_in(5000, Event::StoreTrouble);
+        }
+        if world.mail.has_agents() {
             let mail = format!("{:?}", world.mail);
             world.tell("world", mail);
             world.happen_in(5000, Event::MailTrouble);

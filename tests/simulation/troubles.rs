@@ -220,6 +220,7 @@ impl World {
         self.tell("world", "peace");
         self.is_peace = true;
         self.mend_the_mail();
+        self.mend_the_store();
         let uids: Vec<_> = self.lives.keys().cloned().collect();
         for uid in uids {
             self.happen_in(0, Event::KubeletBack(uid));

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, mail::Mail,
-    policies::Policies, replica::Slot, server::Store,
+    policies::Policies, replica::Slot, server::Store, store::bucket::Bucket,
 };
 
 /// When every simulation begins, in seconds since 1970.
@@ -64,6 +64,10 @@ pub(crate) enum Event {
     StartAgent(String),
     /// Something happens to agents and posts.
     MailTrouble,
+    /// The container of a pod starts that restores.
+    StartRestore(String),
+    /// Something happens to the store.
+    StoreTrouble,
     /// The user applies the manifest again.
     Apply,
 }
@@ -73,6 +77,8 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) policies: Policies,
     pub(crate) mail: Mail,
+    /// Where checkpoints are stored.
+    pub(crate) bucket: Bucket,
     /// The task as the user has saved it.
     pub(crate) saved: Option<Value>,
     pub(crate) defect: Option<Defect>,
@@ -113,6 +119,7 @@ impl World {
             weather,
             policies,
             mail,
+            bucket: Bucket::draw(seed),
             saved: None,
             defect,
             late: None,
@@ -186,7 +193,7 @@ impl World {
             Event::KubeletBack(uid) => self.kubelet_back(&uid),
             Event::PodGc(uid) => self.collect_lost(&uid),
             Event::Collect(uid) => self.collect_owned(&uid),
-            Event::Start(_) | Event::StartAgent(_) => {}
+            Event::Start(_) | Event::StartAgent(_) | Event::StartRestore(_) => {}
             Event::NodeSilent(uid) => self.call_node_silent(&uid),
             Event::BackUp => self.back_up(),
             Event::WriteBack => self.write_back(),
@@ -194,6 +201,7 @@ impl World {
             Event::Inspect => self.inspect(),
             Event::Trouble => self.make_trouble(),
             Event::MailTrouble => self.trouble_the_mail(),
+            Event::StoreTrouble => self.trouble_the_store(),
             Event::Apply => self.apply_manifest(),
         }
     }
@@ -231,7 +239,7 @@ pub(crate) async fn run(world: &Shared, until: u64, is_enough: impl Fn(&World) -
             let now = world.now();
             match world.queue.first_entry().filter(|first| first.key().0 <= now && now < end).map(OccupiedEntry::remove)
             {
-                Some(start @ (Event::Start(_) | Event::StartAgent(_))) => Some(start),
+                Some(start @ (Event::Start(_) | Event::StartAgent(_) | Event::StartRestore(_))) => Some(start),
                 Some(event) => {
                     world.handle(event);
                     None
@@ -242,6 +250,7 @@ pub(crate) async fn run(world: &Shared, until: u64, is_enough: impl Fn(&World) -
         match start {
             Some(Event::Start(slot)) => crate::replica::start(world, slot),
             Some(Event::StartAgent(uid)) => crate::agent::start(world, &uid),
+            Some(Event::StartRestore(uid)) => crate::restoring::start(world, &uid),
             Some(_) | None => {}
         }
     }

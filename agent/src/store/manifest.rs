@@ -213,7 +213,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::store::room::tests::task;
+
+    fn task() -> Task {
+        Task { namespace: "ml".into(), name: "train".into(), uid: "uid-1".into() }
+    }
 
     fn manifest(files: &Value) -> Value {
         json!({

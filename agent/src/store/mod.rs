@@ -10,8 +10,10 @@
 //! Three rules: a save counts when its manifest is stored, and that is when all the rest can be read; objects are written
 //! once, below a directory that no other pod uses; and no link is followed, neither out of the program's directory nor in it.
 
+mod answers;
 mod buffer;
 pub mod digest;
+pub mod directory;
 pub mod failure;
 pub mod flow;
 pub mod gc;

@@ -41,7 +41,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::room::tests::name;
+
+    fn name(text: &str) -> SaveName {
+        text.parse().expect(text)
+    }
 
     fn names(texts: &[&str]) -> BTreeSet<SaveName> {
         texts.iter().map(|text| name(text)).collect()

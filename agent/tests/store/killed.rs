@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longtask_agent::store::open::Address;
+use longtask_agent::store::{digest::Digest, open::Address};
 use longtask_contract::{
     agent::{LastWord, NamedSave, RestoreTrouble, RestoreWord, SaveTrouble, Settings, StoreSettings},
     report::{Report, ReportedCheckpoint, Via},
@@ -146,6 +146,26 @@ async fn a_restore_ends_with_the_word_and_the_code_of_its_trouble() {
     gone.digest = "sha256:00".into();
     let (code, word) = pod.restore(pod.world.settings(2, Some(&gone), 0));
     assert_eq!((code, reason(word)), (Some(65), Some(RestoreTrouble::Unreadable)));
+}
+
+#[tokio::test]
+async fn a_restore_that_the_kubelet_stops_ends_at_once_and_says_nothing() {
+    let pod = Pod::new();
+    let mut gone = named(&pod, "1-aa/1", 1).await;
+    // It is looked for again and again, for seconds.
+    gone.digest = Digest::of(b"another one").with_sort();
+    let child = pod.start(&["restore"], pod.world.settings(2, Some(&gone), 0));
+    until("its ear for signals", || catches_sigterm(&child).then_some(()));
+    assert_eq!(terminate(child), Some(143));
+    assert!(!pod.message().exists());
+}
+
+/// Whether a process has said that it heeds SIGTERM.
+fn catches_sigterm(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim);
+    let caught = u64::from_str_radix(caught.unwrap_or("0"), 16).expect("a mask");
+    caught >> (rustix::process::Signal::TERM.as_raw() - 1) & 1 == 1
 }
 
 #[tokio::test]

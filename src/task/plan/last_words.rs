@@ -7,7 +7,7 @@ use crate::{
     api::task::CurrentAttempt,
     contract::{
         agent::{LastWord, SaveReport},
-        report::{Reader, Report, Via},
+        report::{Reader, Report, ReportedCheckpoint, Via},
     },
 };
 
@@ -18,18 +18,25 @@ pub(super) struct LastWords<'a> {
     left: Option<&'a LastWord>,
     /// What it posted last.
     posted: Option<&'a LiveReport>,
+    /// Whether it stores checkpoints.
+    has_store: bool,
 }
 
 impl<'a> LastWords<'a> {
     pub(super) fn of(attempt: &'a CurrentAttempt, pod: Option<&'a PodFacts>, posted: Option<&'a LiveReport>) -> Self {
         let agent = pod.and_then(|pod| pod.agent.as_ref());
-        Self { attempt, left: agent.and_then(|agent| agent.last_word.as_deref()), posted }
+        Self {
+            attempt,
+            left: agent.and_then(|agent| agent.last_word.as_deref()),
+            posted,
+            has_store: agent.is_some_and(|agent| agent.has_store),
+        }
     }
 
     /// What the program reported: the agent's newest word, and the main container's own message on top.
     pub(super) fn report(&self, end: Option<&ContainerEnd>) -> Report {
         if self.left.is_none() && self.posted.is_none() {
-            return end.map(ContainerEnd::report).unwrap_or_default();
+            return self.without_unsaved(end.map(ContainerEnd::report).unwrap_or_default(), None);
         }
         // Of two that are as new, the post has room for more.
         let newest = self.left.filter(|left| Some(left.header.revision) > self.posted_revision());
@@ -39,8 +46,9 @@ impl<'a> LastWords<'a> {
             (None, Some(posted)) if self.is_news(posted.revision) => reader = Reader::with(posted.report.clone()),
             _ => {}
         }
+        let saved = reader.report().checkpoint;
         let mut report = match end {
-            Some(end) => end.report_over(reader),
+            Some(end) => self.without_unsaved(end.report_over(reader), saved),
             None => reader.report(),
         };
         // The last word had no room for it, and a result does not lapse.
@@ -49,6 +57,21 @@ impl<'a> LastWords<'a> {
         let mut problems = self.left.map(|left| left.header.problems.clone()).unwrap_or_default();
         problems.retain(|problem| !report.problems.contains(problem));
         report.problems.splice(0..0, problems);
+        report
+    }
+
+    /// What the program names in its termination message, no agent has seen: it is lost with the pod, and what was saved
+    /// stands.
+    fn without_unsaved(&self, mut report: Report, saved: Option<ReportedCheckpoint>) -> Report {
+        let named = report.checkpoint.as_ref().and_then(ReportedCheckpoint::unsaved_path).filter(|_| self.has_store);
+        if let Some(path) = named {
+            let problem = format!(
+                "checkpoint {path:?} is named in the termination message, which no agent reads, and was not saved: name it in \
+                 $LONGTASK_REPORT"
+            );
+            report.checkpoint = saved;
+            report.problems.push(problem);
+        }
         report
     }
 

@@ -236,7 +236,9 @@ pub struct PodFacts {
 /// The agent beside the program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentFacts {
-    /// Whether it has ended for good, and said its last word if it could.
+    /// Whether it stores the checkpoints that the program names.
+    pub has_store: bool,
+    /// Whether nothing more comes of it: it has ended for good, and said its last word if it could, or it has never run.
     pub has_ended: bool,
     /// What it left behind when it ended last.
     pub last_word: Option<Arc<LastWord>>,

@@ -275,19 +275,27 @@ fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 
 /// The agent that the operator has put beside the program.
 fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
-    let mut init = pod.spec.as_ref()?.init_containers.iter().flatten();
-    init.find(|container| container.name == agent::CONTAINER)?;
+    let init = pod.spec.as_ref()?.init_containers.as_deref().unwrap_or_default();
+    init.iter().find(|container| container.name == agent::CONTAINER)?;
+    let has_store = init.iter().any(|container| container.name == agent::RESTORE_CONTAINER);
     let named = |name| status.init_container_statuses.iter().flatten().find(|container| container.name == name);
     // Words are long. Once the outcome is recorded, nobody asks for them any more.
     let is_asked = has_outcome_finalizer(pod);
     let restore = named(agent::RESTORE_CONTAINER).filter(|_| is_asked).and_then(restore_word).map(Arc::new);
     let Some(container) = named(agent::CONTAINER) else {
-        return Some(AgentFacts { restore, ..AgentFacts::default() });
+        return Some(AgentFacts { has_store, has_ended: true, last_word: None, restore });
     };
     let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
     let words = [ended.filter(|ended| ended.reason.as_deref() != Some(kubelet::STATUS_UNKNOWN)), last_end(container)];
     let word = words.into_iter().flatten().find_map(|ended| LastWord::read(ended.message.as_ref()?));
-    Some(AgentFacts { has_ended: ended.is_some(), last_word: word.filter(|_| is_asked).map(Arc::new), restore })
+    let has_ended = ended.is_some() || has_never_run(container);
+    Some(AgentFacts { has_store, has_ended, last_word: word.filter(|_| is_asked).map(Arc::new), restore })
+}
+
+/// Whether a container waits for its first start.
+fn has_never_run(container: &ContainerStatus) -> bool {
+    let waits = container.state.as_ref().is_none_or(|state| state.running.is_none() && state.terminated.is_none());
+    waits && container.restart_count == 0 && last_end(container).is_none()
 }
 
 /// What the container said that restores a checkpoint.

@@ -18,7 +18,7 @@ pub(super) fn obstacle(draft: &Draft<'_>) -> Option<Refusal> {
     let withheld = |reason: ConditionReason, words: &str| Some(Refusal::Withheld(Cause::new(reason, words)));
     let has_store = draft.spec.checkpoint.store.is_some();
     let named = draft.status.checkpoint.as_ref();
-    if named.is_some_and(|named| !has_store && render::save_of(named, draft.seen.uid).is_some()) {
+    if named.is_some_and(|named| !has_store && render::is_save(named)) {
         let words = "the checkpoint to resume from is in a store, and spec.checkpoint.store is not set";
         return withheld(ConditionReason::StoreMissing, words);
     }

@@ -15,6 +15,6 @@ pub use self::{
     claims::{claim_names, claims},
     hash::template_hash,
     pod::{memory_limit, pod, pod_name},
-    stored::{save_of, saves_named},
+    stored::{is_save, save_of, saves_named},
     trace::{attempt_span_id, run_span_id, span_id, trace_id, traceparent},
 };

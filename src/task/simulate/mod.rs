@@ -9,6 +9,7 @@ mod cluster;
 mod history;
 mod manifest;
 mod pod;
+mod saves;
 mod script;
 mod table;
 

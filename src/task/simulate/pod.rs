@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     agent::SimAgent,
+    saves::Saves,
     script::{Edit, Fate, Word},
 };
 use crate::{
@@ -44,6 +45,7 @@ pub(super) struct SimPod {
     /// When its fate comes true.
     due: Option<Timestamp>,
     agent: Option<SimAgent>,
+    saves: Option<Saves>,
 }
 
 /// The moment that many seconds later.
@@ -54,9 +56,10 @@ pub(super) fn later(time: Timestamp, seconds: i64) -> Timestamp {
 impl SimPod {
     /// The pod that was asked for: it finds a node at once, and its main container runs at once, if it ever does.
     pub(super) fn create(pod: Pod, word: &Word, fate: Fate, now: Timestamp) -> Self {
-        let step = word.has_progress.then(|| last_step(&pod).saturating_add(1));
-        let agent = SimAgent::of(&pod);
-        let mut created = Self { object: pod, report: report(word, &fate, step), fate, due: None, agent };
+        let (agent, saves) = (SimAgent::of(&pod), Saves::of(&pod));
+        let step = word.has_progress.then(|| last_step(&pod, saves.as_ref()).saturating_add(1));
+        let report = report(word, &fate, step, saves.as_ref());
+        let mut created = Self { object: pod, fate, report, due: None, agent, saves };
         created.bind(now);
         created.begin(word, now);
         created
@@ -164,6 +167,7 @@ impl SimPod {
             Fate::ConfigMissing => self.wait("CreateContainerConfigError", "a secret or config map was not found"),
             Fate::NotExecutable => self.refuse_to_start(now),
             Fate::InitFailed => self.fail_in_init(now),
+            Fate::Unreadable => self.restore(now),
             Fate::NotStarted(reason) => self.stay_out(&reason.to_string()),
             Fate::TimeLimit => self.run(now),
             Fate::Exit(_)
@@ -218,6 +222,7 @@ impl SimPod {
             | Fate::ConfigMissing
             | Fate::NotExecutable
             | Fate::InitFailed
+            | Fate::Unreadable
             | Fate::NotStarted(_) => {}
         }
         self.go_on(now)
@@ -273,14 +278,31 @@ impl SimPod {
         self.set_phase("Failed");
         let containers = self.object.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
         let mut names = containers.map(|container| container.name.clone());
-        let name = names.find(|name| name != agent::CONTAINER).unwrap_or_else(|| "init".into());
+        let is_ours = |name: &String| [agent::CONTAINER, agent::RESTORE_CONTAINER].contains(&name.as_str());
+        let name = names.find(|name| !is_ours(name)).unwrap_or_else(|| "init".into());
+        self.end_init(name, 1, None, now);
+    }
+
+    fn end_init(&mut self, name: String, exit_code: i32, message: Option<String>, now: Timestamp) {
         let end = ContainerStateTerminated {
-            exit_code: 1,
+            exit_code,
+            message,
             started_at: Some(Time(now)),
             finished_at: Some(Time(now)),
             ..ContainerStateTerminated::default()
         };
         self.status().init_container_statuses = Some(vec![container(name, terminated(end))]);
+    }
+
+    /// The save that the status names cannot be read. Where it names none, there is nothing to read, and the program runs.
+    fn restore(&mut self, now: Timestamp) {
+        match self.saves.as_ref().and_then(Saves::unreadable) {
+            Some((exit_code, message)) => {
+                self.set_phase("Failed");
+                self.end_init(agent::RESTORE_CONTAINER.into(), exit_code, Some(message), now);
+            }
+            None => self.run(now),
+        }
     }
 
     /// The program leaves by itself.
@@ -398,7 +420,10 @@ impl SimPod {
 }
 
 /// The step in the checkpoint that the pod is given: the program counts on from there, as a real one would.
-fn last_step(pod: &Pod) -> i64 {
+fn last_step(pod: &Pod, saves: Option<&Saves>) -> i64 {
+    if let Some(step) = saves.and_then(Saves::last_step) {
+        return step;
+    }
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let variables = containers.flat_map(|container| container.env.iter().flatten());
     let checkpoint = variables.into_iter().find(|variable| variable.name == env::CHECKPOINT);
@@ -407,8 +432,9 @@ fn last_step(pod: &Pod) -> i64 {
 }
 
 /// What the program writes to its report file, one thing a line. An error lapses by later progress, so that is first.
-fn report(word: &Word, fate: &Fate, step: Option<i64>) -> String {
-    let progress = step.map(|step| json!({ "checkpoint": { "step": step }, "progress": { "completed": step } }));
+fn report(word: &Word, fate: &Fate, step: Option<i64>, saves: Option<&Saves>) -> String {
+    let checkpoint = |step| saves.map_or_else(|| json!({ "step": step }), |saves| saves.checkpoint(step));
+    let progress = step.map(|step| json!({ "checkpoint": checkpoint(step), "progress": { "completed": step } }));
     let asked = word.asks_for.map(|delay| delay.to_string());
     let resume = asked.as_ref().map(|delay| json!({ "resumeAfter": delay }));
     let lines = [progress, error(fate, asked.as_deref()), resume];

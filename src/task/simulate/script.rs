@@ -77,6 +77,8 @@ pub(super) enum Fate {
     ConfigMissing,
     NotExecutable,
     InitFailed,
+    /// The checkpoint that it is to resume from cannot be read in its store.
+    Unreadable,
     /// It does not start, for this reason.
     NotStarted(AttemptReason),
     /// The user edits the task while the attempt runs, and it is asked to stop.
@@ -159,7 +161,7 @@ pub enum Problem {
 
 impl Script {
     /// Every word but the bare exit codes.
-    pub const WORDS: [&str; 24] = [
+    pub const WORDS: [&str; 25] = [
         "done",
         "fail",
         "error",
@@ -179,6 +181,7 @@ impl Script {
         "config",
         "starterror",
         "init",
+        "unreadable",
         "nostart",
         "suspend",
         "cancel",
@@ -335,6 +338,7 @@ impl What {
             "config" => Self::Ends(Fate::ConfigMissing),
             "starterror" => Self::Ends(Fate::NotExecutable),
             "init" => Self::Ends(Fate::InitFailed),
+            "unreadable" => Self::Ends(Fate::Unreadable),
             "suspend" => Self::Ends(Fate::Stopped(Edit::Suspend)),
             "cancel" => Self::Ends(Fate::Stopped(Edit::Cancel)),
             "resume" => Self::Edit(Edit::Resume),
@@ -359,6 +363,7 @@ impl Fate {
             | Self::ConfigMissing
             | Self::NotExecutable
             | Self::InitFailed
+            | Self::Unreadable
             | Self::NotStarted(_) => true,
             Self::Exit(_)
             | Self::Error { .. }
@@ -488,6 +493,7 @@ mod tests {
             ("fail@0s", 1, "fail@0s", Problem::Duration),
             ("image@5m", 1, "image@5m", Problem::NeverRuns),
             ("reject+progress", 1, "reject+progress", Problem::NeverRuns),
+            ("unreadable+progress", 1, "unreadable+progress", Problem::NeverRuns),
             ("lost+progress", 1, "lost+progress", Problem::ReportIsLost),
             ("timeout@5m", 1, "timeout@5m", Problem::RunsToItsLimit),
             ("resume+progress", 1, "resume+progress", Problem::NoProgram),

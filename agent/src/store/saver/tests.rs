@@ -1,24 +1,45 @@
 //! What the saver does over time.
 
-use std::{cell::Cell, fs, path::Path, rc::Rc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use longtask_contract::{
+    agent::{SaveName, SaveTrouble, StoreSettings},
+    report::ReportedCheckpoint,
+};
 use object_store::{ObjectStoreExt, memory::InMemory};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::{
+    select,
+    sync::watch,
+    time::{Instant, sleep},
+};
 
-use super::{trouble::LAST_PAUSE, *};
-use crate::store::{
-    failure::Cause,
-    room::tests::{in_store, name, task},
+use super::{Demand, Saver, Standing, Wanted, trouble::LAST_PAUSE};
+use crate::{
+    clock::Clock,
+    office::Known,
+    store::{
+        failure::{Cause, Failure},
+        open::Opened,
+        room::{
+            Room, Task,
+            tests::{in_store, name, task},
+        },
+    },
 };
 
 /// A pod of the third attempt, with a store in memory that can be away.
 struct Pod {
     folder: TempDir,
     opened: Opened,
-    away: Rc<Cell<Option<Cause>>>,
+    away: Arc<Mutex<Option<Cause>>>,
     demand: watch::Sender<Demand>,
     keep: Vec<SaveName>,
 }
@@ -27,7 +48,7 @@ impl Pod {
     fn new() -> Self {
         let opened = Opened { store: Arc::new(InMemory::new()), prefix: object_store::path::Path::from("runs") };
         let folder = tempfile::tempdir().expect("a folder");
-        let (away, demand) = (Rc::default(), watch::Sender::default());
+        let (away, demand) = (Arc::default(), watch::Sender::default());
         Self { folder, opened, away, demand, keep: Vec::new() }
     }
 
@@ -49,11 +70,15 @@ impl Pod {
             ..StoreSettings::default()
         };
         let clock = Clock::from_fn(|| Timestamp::UNIX_EPOCH);
-        let (away, opened) = (Rc::clone(&self.away), self.opened.clone());
-        Saver::with(&settings, "1a2b3c4d-0000", &clock, move || match away.get() {
+        let (away, opened) = (Arc::clone(&self.away), self.opened.clone());
+        Saver::with(&settings, "1a2b3c4d-0000", &clock, move || match *away.lock().expect("nobody panics") {
             Some(cause) => Err(Failure::new(cause, "away")),
             None => Ok(opened.clone()),
         })
+    }
+
+    fn set_away(&self, away: Option<Cause>) {
+        *self.away.lock().expect("nobody panics") = away;
     }
 
     fn write(&self, path: &str) {
@@ -153,7 +178,7 @@ async fn of_several_that_are_wanted_only_the_newest_is_saved() {
 async fn a_store_that_is_away_is_told_after_a_minute_and_tried_until_it_is_back() {
     let pod = Pod::new();
     pod.write("one");
-    pod.away.set(Some(Cause::Unreachable));
+    pod.set_away(Some(Cause::Unreachable));
     pod.want("one", 1);
     pod.run(None, async |mut seen| {
         seconds(59).await;
@@ -164,7 +189,7 @@ async fn a_store_that_is_away_is_told_after_a_minute_and_tried_until_it_is_back(
         assert_eq!(report.error.map(|error| error.reason), Some(SaveTrouble::Unreachable));
         assert!((60..65).contains(&report.seconds), "{}", report.seconds);
         seconds(3600).await;
-        pod.away.set(None);
+        pod.set_away(None);
         let back = Instant::now();
         saved(&mut seen, "one").await;
         assert!(back.elapsed() <= LAST_PAUSE, "{:?}", back.elapsed());
@@ -176,7 +201,7 @@ async fn a_store_that_is_away_is_told_after_a_minute_and_tried_until_it_is_back(
 async fn a_store_that_refuses_is_told_at_once() {
     for (cause, reason) in [(Cause::Refused, SaveTrouble::AccessDenied), (Cause::NoBucket, SaveTrouble::NoSuchBucket)] {
         let pod = Pod::new();
-        pod.away.set(Some(cause));
+        pod.set_away(Some(cause));
         pod.want("one", 1);
         let report = pod
             .run(None, async |seen| {
@@ -228,13 +253,13 @@ async fn what_the_program_goes_on_without_is_tried_no_more() {
 async fn at_the_end_a_save_is_tried_every_second() {
     let pod = Pod::new();
     pod.write("one");
-    pod.away.set(Some(Cause::Unreachable));
+    pod.set_away(Some(Cause::Unreachable));
     pod.want("one", 1);
     pod.run(None, async |mut seen| {
         seconds(1000).await;
         pod.demand.send_modify(|demand| demand.is_last = true);
         seconds(3).await;
-        pod.away.set(None);
+        pod.set_away(None);
         let back = Instant::now();
         saved(&mut seen, "one").await;
         assert!(back.elapsed() <= Duration::from_secs(1), "{:?}", back.elapsed());

@@ -6,7 +6,7 @@ use longtask_contract::agent::{SaveName, StoreSettings};
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
-use super::Workshop;
+use super::work::Workshop;
 use crate::{
     office::Known,
     store::{failure::Failure, retention},

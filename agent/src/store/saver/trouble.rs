@@ -18,6 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// For how long a save fails until it is told.
 const TOLD_AFTER: Duration = Duration::from_mins(1);
+
 /// A save that fails: since when, and when it is tried again.
 pub(super) struct Trouble {
     since: Instant,
@@ -51,8 +52,8 @@ impl Trouble {
         });
     }
 
-    /// Waits until it is time to try again, or until nothing is wanted any more. Another path may be better where this one is at fault, and at the end there is
-    /// no time to wait.
+    /// Waits until it is time to try again, or until nothing is wanted any more. Another path may be better where this one is
+    /// at fault, and at the end there is no time to wait.
     pub(super) async fn pause(
         &mut self,
         failed: Option<&Wanted>,

@@ -16,7 +16,7 @@ use crate::{
     task::render::{
         env,
         made::Made,
-        stored::{save_of, saves_named},
+        stored::{is_save, saves_named},
     },
 };
 
@@ -141,7 +141,7 @@ pub(super) fn settings(made: Made<'_>) -> Option<StoreSettings> {
         uid: uid.to_owned(),
         attempt: attempt.number,
         segment: attempt.segment,
-        restore: what_to_restore(status, uid),
+        restore: what_to_restore(status),
         keep: saves_named(status, uid),
         grace_seconds: seconds(segment.grace_period.as_secs()),
         patience_seconds: seconds(segment.start_timeout.as_secs().saturating_mul(PATIENCE) / 100),
@@ -149,10 +149,13 @@ pub(super) fn settings(made: Made<'_>) -> Option<StoreSettings> {
 }
 
 /// The save that the status names, or whatever is newer. A program that keeps its checkpoint elsewhere has nothing restored.
-fn what_to_restore(status: &LongTaskStatus, uid: &str) -> Option<RestoreSettings> {
+/// A save of another task is named as well: the restore refuses it, and else the program would begin anew.
+fn what_to_restore(status: &LongTaskStatus) -> Option<RestoreSettings> {
     let epoch = status.checkpoint_epoch;
     let Some(checkpoint) = &status.checkpoint else { return Some(RestoreSettings { named: None, epoch }) };
-    save_of(checkpoint, uid)?;
+    if !is_save(checkpoint) {
+        return None;
+    }
     let named = NamedSave { uri: checkpoint.uri.clone()?, digest: checkpoint.digest.clone().unwrap_or_default() };
     Some(RestoreSettings { named: Some(named), epoch })
 }

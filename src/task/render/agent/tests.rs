@@ -240,6 +240,9 @@ fn what_the_status_names_is_restored_and_kept_and_the_program_is_told_where_it_i
     assert_eq!(kept, ["2-1a2b3c4d/7", "2-1a2b3c4d/6"]);
     assert_eq!(told, json!("{\"path\":\"restored\"}"));
     let (settings, told) = of(checkpoint(5, uri("another-task", 7)), json!([]));
-    assert!(settings.restore.is_none() && settings.keep.is_empty(), "it is none of this task's");
+    let named = settings.restore.and_then(|restore| restore.named).expect("it is refused, and not passed over");
+    assert_eq!((named.uri, settings.keep), (uri("another-task", 7), Vec::new()));
     assert!(told.as_str().is_some_and(|told| told.contains("another-task")));
+    let (settings, _) = of(checkpoint(5, "s3://own/model".into()), json!([]));
+    assert!(settings.restore.is_none(), "the program keeps its own");
 }
