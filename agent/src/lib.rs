@@ -160,12 +160,13 @@ async fn restored(store: &StoreSettings) -> Option<RestoreWord> {
             }
             Err(problem) => {
                 error!(%problem, "signals cannot be received");
-                future::pending().await
+                future::pending::<()>().await;
             }
         }
     };
+    let restore = Restore::begin(store);
     select! {
-        word = Restore::begin(store).run() => Some(word),
+        word = restore.run() => Some(word),
         () = terminated => None,
     }
 }

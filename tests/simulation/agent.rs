@@ -236,7 +236,9 @@ impl PodLife {
         let (at, lines) = (end.at, self.program.last_lines(end));
         self.speak(at);
         if let Some(agent) = &mut self.agent {
-            lines.iter().for_each(|line| agent.file.write(at, line));
+            for line in &lines {
+                agent.file.write(at, line);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ pub(crate) struct End {
 }
 
 /// What the program is going to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     from: u64,
@@ -48,6 +49,7 @@ pub(crate) struct Program {
 }
 
 /// How a program speaks that has an agent.
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Clone, Debug)]
 pub(crate) struct Manner {
     /// From then on it does nothing, and says nothing. In milliseconds since its start, as all here.

@@ -200,7 +200,7 @@ impl World {
     fn judge_hang(&mut self, before: &LongTaskStatus, after: &LongTaskStatus, (slot, process): Writer) {
         let is_hung =
             |attempt: &&CurrentAttempt| attempt.stop.as_ref().is_some_and(|stop| stop.reason == StopReason::Hung);
-        if live(before).filter(is_hung).is_some() {
+        if live(before).is_some_and(|attempt| is_hung(&attempt)) {
             return;
         }
         let Some(pod) = live(after).filter(is_hung).and_then(|attempt| attempt.pod_uid.clone()) else { return };

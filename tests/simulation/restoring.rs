@@ -243,19 +243,19 @@ pub(crate) fn start(world: &Shared, uid: &str) {
     let (settings, killed) = {
         let shared = world.lock();
         let restore = shared.lives.get(uid).and_then(|life| life.restore.as_ref());
-        let Some(restore) = restore.filter(|restore| restore.runs()) else { return };
-        (restore.settings.clone(), Arc::clone(&restore.killed))
+        let Some(running) = restore.filter(|restore| restore.runs()) else { return };
+        (running.settings.clone(), Arc::clone(&running.killed))
     };
     let opened = Opened { store: Arc::new(Way::new(world, uid)) };
     let (world, uid) = (world.clone(), uid.to_owned());
     tokio::spawn(async move {
         let restore = Restore::begin(&settings);
-        let word = select! {
+        let told = select! {
             biased;
             () = killed.notified() => return,
-            word = restore.run_with(|_| Ok(opened.clone())) => word,
+            told = restore.run_with(|_| Ok(opened.clone())) => told,
         };
-        world.lock().restore_ends(&uid, word);
+        world.lock().restore_ends(&uid, told);
     });
 }
 

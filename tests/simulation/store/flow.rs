@@ -7,10 +7,9 @@ pub(crate) const REQUESTS: usize = 32;
 
 /// Admits everything.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Flow;
+pub(crate) struct Flow {}
 
 /// Does it at once: a thread of its own would come back at a moment that nobody has drawn.
-#[expect(clippy::unused_async, reason = "the agent's own has threads")]
 pub(crate) async fn apart<T>(work: impl FnOnce() -> T) -> T {
     work()
 }

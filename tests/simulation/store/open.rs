@@ -25,6 +25,7 @@ impl Address {
         Self(settings.url.clone())
     }
 
+    #[expect(clippy::unused_self, reason = "the agent's own keeps the rest of it")]
     pub(crate) fn with_url(&self, url: &str) -> Self {
         Self(url.to_owned())
     }
