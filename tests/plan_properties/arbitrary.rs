@@ -348,11 +348,12 @@ fn agents() -> BoxedStrategy<AgentFacts> {
         let header = Header { revision, checkpoint_time: time, result, save, ..Header::default() };
         Arc::new(LastWord { header, lines })
     });
-    let facts = (any::<bool>(), any::<bool>(), option::of(words), option::weighted(0.3, restores()));
-    let facts = facts.prop_map(|(has_store, has_ended, last_word, restore)| AgentFacts {
+    let facts = (any::<[bool; 3]>(), option::of(words), option::weighted(0.3, restores()));
+    let facts = facts.prop_map(|([has_store, has_ended, has_run_since], last_word, restore)| AgentFacts {
         has_store,
         has_ended,
         last_word,
+        has_run_since,
         restore,
     });
     facts.boxed()

@@ -128,6 +128,19 @@ fn without_live_reports_a_save_that_failed_is_told_at_the_end() {
     assert!(planned.note("SaveFailing").contains("step-9, was not saved: no route"));
 }
 
+#[test]
+fn a_save_that_an_earlier_run_of_the_agent_told_of_is_not_recorded_since_a_later_one_may_have_removed_it() {
+    let left = |pod: PodBuilder| {
+        let pod = pod.with_agent().restored(restored(1, 1, false));
+        pod.agent_left(json!({ "revision": 5 }), &[saved(2, 1)])
+    };
+    let of = |pod: PodBuilder| running().pod(pod).at("10:10:01").status();
+    let certain = of(left(pod(2).ran("10:00:00", "10:10:00", 75)));
+    assert_eq!(certain.checkpoint.and_then(|checkpoint| checkpoint.path).as_deref(), Some("step-1"));
+    let lost = left(runs()).agent_runs_again().phase("Failed").disrupted("DeletionByPodGC", "10:10:00");
+    assert_eq!(of(lost).checkpoint, None);
+}
+
 // === what an attempt resumes from
 
 #[test]
@@ -232,7 +245,7 @@ fn the_word_of_an_agent_that_never_ran_is_not_waited_for() {
     let stopped = pod(2).restore_stopped("10:00:08").deleted("10:00:37", 30);
     let given = given_store().creating(2).stopping(StopReason::Suspend, "10:00:07");
     let planned = given.edited(json!({ "suspend": true })).pod(stopped).at("10:00:09");
-    planned.expect_containing(&["phase Suspended"]);
+    planned.expect_containing(&["phase Suspended SuspendedByUser"]);
 }
 
 #[test]

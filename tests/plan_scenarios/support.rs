@@ -723,6 +723,15 @@ impl PodBuilder {
         self.agent(json!({ "terminated": { "exitCode": 0, "message": message, "reason": "Completed" } }))
     }
 
+    /// The agent is at work again, or was when the kubelet was heard of last: what it left is of an earlier run of it.
+    pub(crate) fn agent_runs_again(mut self) -> Self {
+        let status = &mut self.0["status"]["initContainerStatuses"][0];
+        status["lastState"] = status["state"].take();
+        status["state"] = json!({ "running": { "startedAt": t("10:00:00") } });
+        status["restartCount"] = json!(1);
+        self
+    }
+
     fn agent(self, state: Value) -> Self {
         let status = json!([{ "name": "longtask-agent", "image": "longtask:1", "imageID": "", "ready": true,
                               "restartCount": 0, "started": true, "state": state }]);

@@ -20,6 +20,8 @@ pub(super) struct LastWords<'a> {
     posted: Option<&'a LiveReport>,
     /// Whether it stores checkpoints.
     has_store: bool,
+    /// Whether what was left tells of a save that may be gone: an agent that ran since then removes what it has newer ones of.
+    is_save_uncertain: bool,
 }
 
 impl<'a> LastWords<'a> {
@@ -30,6 +32,7 @@ impl<'a> LastWords<'a> {
             left: agent.and_then(|agent| agent.last_word.as_deref()),
             posted,
             has_store: agent.is_some_and(|agent| agent.has_store),
+            is_save_uncertain: agent.is_some_and(|agent| agent.has_store && agent.has_run_since),
         }
     }
 
@@ -42,7 +45,13 @@ impl<'a> LastWords<'a> {
         let newest = self.left.filter(|left| Some(left.header.revision) > self.posted_revision());
         let mut reader = Reader::new(Via::Agent);
         match (newest, self.posted) {
-            (Some(left), _) if self.is_news(left.header.revision) => reader.take(&left.lines),
+            (Some(left), _) if self.is_news(left.header.revision) => {
+                reader.take(&left.lines);
+                if self.is_save_uncertain {
+                    // The next attempt finds what is there.
+                    reader = Reader::with(Report { checkpoint: None, ..reader.report() });
+                }
+            }
             (None, Some(posted)) if self.is_news(posted.revision) => reader = Reader::with(posted.report.clone()),
             _ => {}
         }

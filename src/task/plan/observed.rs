@@ -242,6 +242,8 @@ pub struct AgentFacts {
     pub has_ended: bool,
     /// What it left behind when it ended last.
     pub last_word: Option<Arc<LastWord>>,
+    /// Whether it has run again since, for all that is known.
+    pub has_run_since: bool,
     /// What the container said that restores the checkpoint, once it has ended.
     pub restore: Option<Arc<RestoreWord>>,
 }

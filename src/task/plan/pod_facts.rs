@@ -283,13 +283,18 @@ fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
     let is_asked = has_outcome_finalizer(pod);
     let restore = named(agent::RESTORE_CONTAINER).filter(|_| is_asked).and_then(restore_word).map(Arc::new);
     let Some(container) = named(agent::CONTAINER) else {
-        return Some(AgentFacts { has_store, has_ended: true, last_word: None, restore });
+        return Some(AgentFacts { has_store, has_ended: true, restore, ..AgentFacts::default() });
     };
     let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
-    let words = [ended.filter(|ended| ended.reason.as_deref() != Some(kubelet::STATUS_UNKNOWN)), last_end(container)];
-    let word = words.into_iter().flatten().find_map(|ended| LastWord::read(ended.message.as_ref()?));
+    let of_last = ended.filter(|ended| ended.reason.as_deref() != Some(kubelet::STATUS_UNKNOWN));
+    let word_of = |ended: &ContainerStateTerminated| LastWord::read(ended.message.as_ref()?);
+    let (word, has_run_since) = match of_last.and_then(word_of) {
+        Some(word) => (Some(word), false),
+        None => (last_end(container).and_then(word_of), true),
+    };
+    let last_word = word.filter(|_| is_asked).map(Arc::new);
     let has_ended = ended.is_some() || has_never_run(container);
-    Some(AgentFacts { has_store, has_ended, last_word: word.filter(|_| is_asked).map(Arc::new), restore })
+    Some(AgentFacts { has_store, has_ended, last_word, has_run_since, restore })
 }
 
 /// Whether a container waits for its first start.
