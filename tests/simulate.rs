@@ -433,6 +433,19 @@ fn from_a_checkpoint_that_cannot_be_read_the_task_falls_back_by_one_and_then_fai
         STORE,
         "timeout+progress*3,unreadable*2,timeout+progress,unreadable*2,done",
         r"
+BEGAN  ENDED  ATTEMPT  SEGMENT  OUTCOME                           THEN                             IN A ROW
++0s    +1h    1        1        TimeLimit                         next segment at once
++1h    +2h    2        2        TimeLimit                         next segment at once
++2h    +3h    3        3        TimeLimit                         next segment at once
++3h    +3h    4        4        StartFailed CheckpointUnreadable  retry from checkpoint 2 at once  startFailures 1/5
++3h    +3h    5        4        StartFailed CheckpointUnreadable  retry from checkpoint 1 at once  startFailures 2/5
++3h    +4h    6        4        TimeLimit                         next segment at once
++4h    +4h    7        5        StartFailed CheckpointUnreadable  retry from checkpoint 1 at once  startFailures 1/5
++4h    +4h    8        5        StartFailed CheckpointUnreadable  Failed (CheckpointUnreadable)    startFailures 2/5
+
+Not used of the script: done
+checkpoint 1 (step-1), the last one that is recorded, cannot be read: the checkpoint cannot be restored: s3://bucket/runs//t/simulated/1-simulate/1/manifest.json is not what was saved. To begin anew, set a new spec.restart.token with from: Beginning
+Failed (CheckpointUnreadable) after 8 attempts, at +4h with 4h of running time
 ",
     );
 }

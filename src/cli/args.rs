@@ -92,6 +92,7 @@ The script has one word for each attempt, separated by commas:
   image, config    its image cannot be pulled, a secret is missing: until segment.startTimeout
   starterror       the command does not exist
   init             an init container fails
+  unreadable       with checkpoint.store, the checkpoint to resume from cannot be read: the attempt does not start
   nostart:REASON   it does not start, for a reason that onReasons can name, such as CrashLoopBackOff
   suspend, cancel  the user sets spec.suspend or spec.cancel while it runs
 and for a task that is suspended, held or has ended:

@@ -165,7 +165,7 @@ fn specs() -> BoxedStrategy<LongTaskSpec> {
     let sizes = (-1..6_i32, -1..5_i32);
     let spans = (durations(), durations(), durations(), option::of(durations()), option::of(durations()));
     let live = (any::<bool>(), durations(), option::of(durations()), prop::bool::weighted(0.3));
-    let claims = (prop::bool::weighted(0.3), retentions(), retentions());
+    let claims = (prop::bool::weighted(0.6), retentions(), retentions());
     let delays = (durations(), durations(), select(vec!["None", "Equal", "Full", "Additive"]), durations());
     (limits, budgets, flags, sizes, (spans, live, claims), delays, policies())
         .prop_map(|(limits, budgets, flags, (pods, history), (spans, live, claims), delays, policy)| {

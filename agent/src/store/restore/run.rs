@@ -129,8 +129,12 @@ impl Restore {
         let named = wanted.named.as_ref().and_then(|named| SaveName::in_uri(&named.uri, &self.task.uid));
         let mut newer = Vec::new();
         for room in rooms {
-            let saves = self.saves(room).await?;
+            let mut saves = self.saves(room).await?;
             let is_of_named = wanted.named.as_ref().is_some_and(|named| named.uri.starts_with(room.url()));
+            if is_of_named && saves.is_empty() {
+                // A store that says so once may be behind.
+                saves = self.saves(room).await?;
+            }
             if is_of_named && saves.is_empty() {
                 let message = format!(
                     "{} has no save of this task: is it another store, or was it emptied? Nothing is dropped",
