@@ -17,9 +17,9 @@ func TestMissing(t *testing.T) {
 		present []string
 		want    []string
 	}{
-		{"a fresh machine", nil, []string{"containerd", "runc", "containernetworking-plugins", "iptables", "iproute2", "prometheus"}},
-		{"everything", []string{"containerd", "ctr", "runc", "/opt/cni/bin/bridge", "iptables", "ip", "prometheus", "promtool"}, nil},
-		{"with Docker's own packages", []string{"containerd", "ctr", "runc", "iptables", "ip", "prometheus", "promtool"}, []string{"containernetworking-plugins"}},
+		{"a fresh machine", nil, []string{"containerd", "runc", "containernetworking-plugins", "iptables", "iproute2", "prometheus", "python3-pip"}},
+		{"everything", []string{"containerd", "ctr", "runc", "/opt/cni/bin/bridge", "iptables", "ip", "prometheus", "promtool", "pip3"}, nil},
+		{"with Docker's own packages", []string{"containerd", "ctr", "runc", "iptables", "ip", "prometheus", "promtool", "pip3"}, []string{"containernetworking-plugins"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
