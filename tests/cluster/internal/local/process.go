@@ -65,10 +65,17 @@ func (p process) alive() bool {
 	return err == nil && now == p
 }
 
+// hasOtherThreads says whether there are threads beside the first one.
+func hasOtherThreads(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && len(threads) > 1
+}
+
 var errNoProcess = errors.New("no such process")
 
 // lookup finds the process that has a pid now. One that is dead and only waits
-// for its parent to notice counts as gone.
+// for its parent to notice counts as gone, but not while threads of it are still
+// ending: they hold its files and its ports.
 func lookup(pid int) (process, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -78,7 +85,7 @@ func lookup(pid int) (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	if state == "Z" || state == "X" {
+	if state == "X" || state == "Z" && !hasOtherThreads(pid) {
 		return process{}, errNoProcess
 	}
 	return process{pid, start}, nil
