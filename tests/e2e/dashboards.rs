@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::support::{Change, Lab, http_get, manifest, story_of_reports};
+use super::support::{Change, Lab, Store, http_get, manifest, story_of_reports};
 
 /// Two scrapes after a round of the operator, which counts its tasks every half minute.
 const SHOWN: Duration = Duration::from_mins(1);
@@ -32,7 +32,12 @@ async fn every_panel_of_the_dashboards_has_data() {
         let fails: Vec<String> = (1..100).map(|round| fails(4 * round)).collect();
         let mut arguments = vec!["--steps=1000", "--step-time=1s"];
         arguments.extend(fails.iter().map(String::as_str));
-        let task = lab.submit(manifest("shown", &arguments).and(change)).await;
+        let task = lab.submit(manifest("shown", &arguments).and(change.clone())).await;
+        let store = Store::start(lab).await;
+        let keeps = json!({ "spec": { "checkpoint": { "store": store.settings() } } });
+        let files = ["--report=files", "--resume=files", "--steps=1000", "--step-time=1s"];
+        let stored = lab.submit(manifest("stored", &files).and(change).and(keeps)).await;
+        stored.until("a segment begins with what was restored", 120, |status| status.active_seconds > 20).await;
         task.until("a segment follows a retry", 120, |status| status.retries > 0 && status.segment > 4).await;
 
         let variables = [
@@ -46,8 +51,10 @@ async fn every_panel_of_the_dashboards_has_data() {
                 prometheus.answers(&panel, &query).await;
             }
         }
-        task.change(json!({ "cancel": true })).await;
-        task.ends_as(Phase::Cancelled, 30).await;
+        for task in [task, stored] {
+            task.change(json!({ "cancel": true })).await;
+            task.ends_as(Phase::Cancelled, 30).await;
+        }
         drop(prometheus);
         operator.kill().await;
         lab.start_operator();

@@ -16,6 +16,9 @@ pub(super) struct TaskMetrics {
     pub(super) segments_ended: Counter,
     pub(super) runs_ended: Family<RunLabels, Counter>,
     pub(super) checkpoints_recorded: Counter,
+    pub(super) checkpoint_save: Histogram,
+    pub(super) checkpoint_saved_bytes: Counter,
+    pub(super) checkpoint_restore: Histogram,
     pub(super) active: Counter,
     pub(super) work_lost: Counter,
     pub(super) retry_wait: Histogram,
@@ -60,6 +63,21 @@ impl TaskMetrics {
                 "checkpoints_recorded",
                 "Checkpoints recorded in a status",
                 Counter::default(),
+            ),
+            checkpoint_save: registry.register_seconds(
+                "checkpoint_save",
+                "Time that an agent took to save a checkpoint in its store, of those recorded in a status",
+                transfers(),
+            ),
+            checkpoint_saved_bytes: registry.register(
+                "checkpoint_saved_bytes",
+                "Size of the files of saved checkpoints recorded in a status",
+                Counter::default(),
+            ),
+            checkpoint_restore: registry.register_seconds(
+                "checkpoint_restore",
+                "Time that an agent took to restore a checkpoint from its store before the program started",
+                transfers(),
             ),
             active: registry.register_seconds("active", "Running time of ended attempts", Counter::default()),
             work_lost: registry.register_seconds(
@@ -130,6 +148,11 @@ impl TaskMetrics {
 /// From a write that is due at once to the longest `reporting.interval`.
 fn lags() -> Histogram {
     Histogram::new([0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0])
+}
+
+/// Agents tell whole seconds, from less than one to the hours that a terabyte takes.
+fn transfers() -> Histogram {
+    Histogram::new([0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0])
 }
 
 /// From a second, a hand-over, to a week.

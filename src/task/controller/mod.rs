@@ -16,6 +16,7 @@ mod refusal;
 mod reports;
 mod spans;
 mod status_metrics;
+mod stored_metrics;
 mod sweep;
 pub mod task_metrics;
 mod watches;

@@ -16,7 +16,7 @@ use super::{
     context::Context,
     publish::publish,
     refusal::{self, Taken},
-    spans, status_metrics,
+    spans, status_metrics, stored_metrics,
     watches::strip_unread_fields,
 };
 use crate::{
@@ -79,6 +79,7 @@ fn learn_written(context: &Context, key: &ObjectKey, task: &LongTask, mut stored
     if let Some(after) = &stored.status {
         let change = Transition::between(task.status.as_ref(), after);
         status_metrics::record(&context.metrics, &change, context.clock.now());
+        stored_metrics::record(context, key, task, &change);
         if let Some(lag) = report_lag(context, &change) {
             context.metrics.report_lag.observe(lag.as_secs_f64());
         }

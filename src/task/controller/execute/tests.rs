@@ -16,7 +16,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::{
-    contract::agent::Post,
+    contract::agent::{CONTAINER, Post, RESTORE_CONTAINER, RestoreWord, Restored, SaveReport},
     runtime::{OperatorContext, events, leader::Leadership},
     task::{
         controller::{
@@ -178,6 +178,88 @@ async fn a_write_that_has_a_report_counts_how_long_that_has_waited() {
     for line in ["longtask_report_lag_seconds_count 1", "longtask_report_lag_seconds_sum 4.0"] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_recorded_save_and_the_restore_before_it_are_measured_once() {
+    let uri = "s3://runs/default/import/task-uid/1-pod-uid/3/manifest.json";
+    let status = |fields: Value| -> LongTaskStatus {
+        let mut status = json!({ "currentAttempt": {
+            "number": 1, "segment": 1, "state": "Running", "podName": "import-1", "podUID": "pod-uid", "generation": 1,
+            "creationTime": "2026-11-24T10:00:00Z", "startedAt": "2026-11-24T10:00:20Z",
+        } });
+        for (name, value) in fields.as_object().expect("fields") {
+            status[name] = value.clone();
+        }
+        serde_json::from_value(status).expect("a status")
+    };
+    let checkpoint = |uri: &str| {
+        json!({
+            "checkpointSequence": 1,
+            "checkpoint": {
+                "sequence": 1, "attempt": 1, "segment": 1, "recordTime": "2026-11-24T10:00:30Z",
+                "path": "step-9", "uri": uri, "sizeBytes": 5000,
+            },
+        })
+    };
+    let started = status(json!({}));
+    let saved = status(checkpoint(uri));
+    let with = |status: &LongTaskStatus| LongTask { status: Some(status.clone()), ..task() };
+    let answer = |status: &LongTaskStatus| (200, serde_json::to_value(with(status)).expect("a task"));
+    let server = Server::answering([answer(&started), answer(&saved), answer(&saved)]);
+    let (mut registry, mut context) = (Registry::new(), server.context(Leadership::sole()));
+    context.metrics = TaskMetrics::register(&mut registry);
+    context.pods.learn_created(&restored_pod(), context.pods.lists());
+    let save = SaveReport { path: "step-9".into(), seconds: 7, error: None };
+    context.live.take("pod-uid", &Post { revision: 5, save: Some(save), ..Post::default() }, Timestamp::UNIX_EPOCH);
+    for (read, written) in [(task(), &started), (with(&started), &saved), (with(&saved), &saved)] {
+        let plan = Plan { status: Some(written.clone()), ..Plan::default() };
+        let _ = execute(&context, &read, plan).await.expect("it is written");
+    }
+    let text = registry.encode().expect("text");
+    for line in [
+        "longtask_checkpoint_restore_seconds_count 1",
+        "longtask_checkpoint_restore_seconds_sum 4.0",
+        "longtask_checkpoint_save_seconds_count 1",
+        "longtask_checkpoint_save_seconds_sum 7.0",
+        "longtask_checkpoint_saved_bytes_total 5000",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+
+    let elsewhere = status(checkpoint("s3://models/step-9.pt"));
+    server.answers_also([answer(&elsewhere)]);
+    let plan = Plan { status: Some(elsewhere), ..Plan::default() };
+    let _ = execute(&context, &with(&started), plan).await.expect("it is written");
+    let text = registry.encode().expect("text");
+    assert!(text.contains("longtask_checkpoint_saved_bytes_total 5000\n"), "the program's own affair:\n{text}");
+}
+
+/// The pod of attempt 1, whose agent has restored a checkpoint before the program started.
+fn restored_pod() -> Pod {
+    let restored = Restored {
+        path: "step-4".into(),
+        uri: "s3://runs/default/import/task-uid/1-aaaa/1/manifest.json".into(),
+        digest: "sha256:00".into(),
+        size_bytes: 5000,
+        attempt: 1,
+        segment: 1,
+        creation_time: Timestamp::UNIX_EPOCH,
+        is_adopted: false,
+    };
+    let word = RestoreWord { seconds: 4, restored: Some(restored), error: None }.written();
+    let mut found = pod("task-uid");
+    found["metadata"]["resourceVersion"] = json!("9");
+    found["metadata"]["finalizers"] = json!([labels::OUTCOME_FINALIZER]);
+    found["metadata"]["labels"] = json!({ labels::TASK: "import", labels::TASK_UID: "task-uid", labels::ATTEMPT: "1" });
+    found["spec"] = json!({
+        "initContainers": [{ "name": RESTORE_CONTAINER }, { "name": CONTAINER }], "containers": [{ "name": "main" }],
+    });
+    found["status"] = json!({ "phase": "Running", "initContainerStatuses": [{
+        "name": RESTORE_CONTAINER, "ready": true, "restartCount": 0, "image": "agent", "imageID": "",
+        "state": { "terminated": { "exitCode": 0, "message": word } },
+    }] });
+    serde_json::from_value(found).expect("a pod")
 }
 
 #[tokio::test]

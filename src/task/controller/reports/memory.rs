@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     contract::{
-        agent::Post,
+        agent::{Post, SaveReport},
         report::{Report, Via},
     },
     task::{
@@ -166,6 +166,11 @@ impl LiveReports {
     /// When the agent of a pod was heard of last.
     pub(crate) fn last_heard(&self, pod_uid: &str) -> Option<Timestamp> {
         self.kept().reports.get(pod_uid).map(|entry| entry.report.receipt_time)
+    }
+
+    /// How it went with the newest save of a pod, as its agent posted it.
+    pub(crate) fn save_of(&self, pod_uid: &str) -> Option<SaveReport> {
+        self.kept().reports.get(pod_uid)?.report.save.clone()
     }
 
     /// These pods have agents: forgets the reports of all others.
