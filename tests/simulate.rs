@@ -444,7 +444,7 @@ BEGAN  ENDED  ATTEMPT  SEGMENT  OUTCOME                           THEN          
 +4h    +4h    8        5        StartFailed CheckpointUnreadable  Failed (CheckpointUnreadable)    startFailures 2/5
 
 Not used of the script: done
-checkpoint 1 (step-1), the last one that is recorded, cannot be read: the checkpoint cannot be restored: s3://bucket/runs//t/simulated/1-simulate/1/manifest.json is not what was saved. To begin anew, set a new spec.restart.token with from: Beginning
+checkpoint 1 (step-1), the last one that is recorded, cannot be read: the checkpoint cannot be restored: s3://bucket/runs/default/t/simulated/1-simulate/1/manifest.json is not what was saved. To begin anew, set a new spec.restart.token with from: Beginning
 Failed (CheckpointUnreadable) after 8 attempts, at +4h with 4h of running time
 ",
     );

@@ -38,6 +38,8 @@ impl Cluster {
         task.metadata.uid = Some(uid.to_owned());
         task.metadata.generation = Some(1);
         task.metadata.deletion_timestamp = None;
+        // Where `kubectl apply` would put it.
+        task.metadata.namespace.get_or_insert_with(|| "default".to_owned());
         let agents = SimAgent::config();
         Self { task, now, is_task_gone: false, uid: uid.to_owned(), pods: Vec::new(), agents, start: now }
     }
