@@ -9,7 +9,7 @@ use kube::{
 };
 use longtask::api::task::{ConditionType, LongTask, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::support::{Change, Lab, Save, Store, Task, kill_all_of_pod, manifest, message_of, story_of_reports};
 
@@ -164,12 +164,22 @@ async fn a_large_checkpoint_is_saved_after_an_exit_and_brought_back_without_a_se
 
 // === a store that fails
 
+/// For how much longer the store stays away when it is waited for, and how long a start may take. `LONGTASK_E2E_AWAY` says
+/// otherwise, in seconds.
+fn away() -> (Duration, &'static str) {
+    match env::var("LONGTASK_E2E_AWAY").ok().and_then(|seconds| seconds.parse().ok()) {
+        Some(seconds) => (Duration::from_secs(seconds), "2m"),
+        None => (Duration::ZERO, "20s"),
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_waited_for_at_a_start_and_costs_no_retry() {
     story_of_reports(async |lab| {
+        let (away, start_timeout) = away();
         let store = Store::start(lab).await;
         let yields = "attempt=1 before=4: wait /journal/go; exit 75";
-        let short = json!({ "spec": { "segment": { "startTimeout": "20s" } } });
+        let short = json!({ "spec": { "segment": { "startTimeout": start_timeout } } });
         let task = keeps_files("waits", &store, &["--steps=5", "--step-time=1s", yields]).and(short);
         let task = lab.submit(task).await;
         until_recorded(&task, "step-3").await;
@@ -178,9 +188,11 @@ async fn a_store_that_does_not_answer_is_waited_for_at_a_start_and_costs_no_retr
         let waits = |status: &LongTaskStatus| {
             (status.phase, status.reason.as_str()) == (Some(Phase::Waiting), "StoreUnreachable")
         };
-        task.until("the store is waited for", 90, waits).await;
+        task.until("the store is waited for", 180, waits).await;
+        sleep(away).await;
         store.go_on();
-        let status = task.ends_as(Phase::Succeeded, 120).await;
+        // Each attempt that waited in vain has made the pause before the next one longer.
+        let status = task.ends_as(Phase::Succeeded, 120 + away.as_secs() / 2).await;
         assert_eq!((status.retries, status.totals.start_failures, status.totals.failures), (0, 0, 0));
         assert!(status.totals.interruptions >= 1);
         let starts: Vec<_> = task.journal().all("start").iter().map(|start| start.step).collect();
