@@ -175,7 +175,7 @@ stores: export AZURE_STORAGE_ACCOUNT_NAME := devstoreaccount1
 stores: export AZURE_STORAGE_ACCOUNT_KEY := Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
 stores: export GOOGLE_SERVICE_ACCOUNT_KEY := {"client_email":"","private_key":"","private_key_id":"","disable_oauth":true}
 stores: $(SERVERS)/bin/moto_server $(SERVERS)/bin/versitygw $(SERVERS)/bin/azurite-blob ## run the agent's saves and restores with servers of S3 and Azure, and a stub of Google's
-	cargo test --locked --package longtask-agent --test servers
+	cargo test --locked --test servers
 
 release-check: ## check that this commit can be released as VERSION=x.y.z; RELEASE.md says how to go on
 	@tests/release_check.sh $(VERSION)
@@ -212,9 +212,9 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 
 # What each stage of `make test` waits for. The simulation takes only what the others leave (`nice`). The stories on the
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
-STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation e2e:unit,images,simulation,deny chart:e2e
+STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation stories:unit e2e:stories,images,simulation,deny chart:e2e
 
-.PHONY: test ci e2e chart images demo demo-train
+.PHONY: test ci stories e2e chart images demo demo-train
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -224,11 +224,15 @@ ci: ## the same and licences: what continuous integration runs
 images: $(TOOL) ## build the images of the operator, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
+stories: ## build the tests that need a cluster
+	cargo test --locked --quiet --test admission --test e2e --test chart --test install --no-run
+
 e2e: $(TOOL) $(SERVERS)/bin/moto_server ## run the tests on the cluster that KUBECONFIG names; it needs the images
 	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
-	cargo test --locked --test admission --test e2e -- --test-threads=$(or $(E2E_THREADS),8)
+	cargo test --locked --test admission --test e2e -- --skip alone:: --test-threads=$(or $(E2E_THREADS),12)
+	cargo test --locked --test e2e -- alone:: --test-threads=1
 
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{
     blocked::{nodes_offer, resource},
     interruptions::{EXITS_0_WHEN_STOPPED, assert_only_interrupted, two_steps_into},
-    support::{Lab, PodExt, Task, Undo, container, manifest, pod, story, story_alone},
+    support::{Lab, PodExt, Task, Undo, container, manifest, pod, story},
 };
 
 const HOLDS_ITS_PLACE: [&str; 2] = ["start: sleep forever", "term: exit 0"];
@@ -50,11 +50,11 @@ async fn more_than_half(lab: &Lab, resource: &str) -> (String, String) {
     (node.name_any(), quantity)
 }
 
-fn node_of(task: &Task<'_>) -> String {
+pub(crate) fn node_of(task: &Task<'_>) -> String {
     task.pods()[0].latest().spec.clone().and_then(|spec| spec.node_name).expect("it runs on a node")
 }
 
-async fn until_interrupted(task: &Task<'_>) -> LongTaskStatus {
+pub(crate) async fn until_interrupted(task: &Task<'_>) -> LongTaskStatus {
     task.until("it is interrupted", 30, |status| status.totals.interruptions > 0).await
 }
 
@@ -82,24 +82,6 @@ async fn a_pod_of_higher_priority_takes_the_place_of_an_attempt_and_gives_it_bac
         assert_only_interrupted(&task, "Preempted").await;
         undo.now().await;
         nodes_offer(lab, &scarce, None).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_taint_that_a_pod_does_not_tolerate_evicts_it() {
-    story_alone(async |lab| {
-        let task = two_steps_into(lab, "intolerant").await;
-        let (node, taint) = (node_of(&task), resource(lab));
-        lab.kubectl_output(&["taint", "node", &node, &format!("{taint}=:NoExecute")]).await;
-        let undo = Undo::by(&["kubectl", "taint", "node", &node, &format!("{taint}-")]);
-        let tainted = Instant::now();
-        let status = until_interrupted(&task).await;
-        println!("the interruption was recorded {:?} after the taint", tainted.elapsed());
-        let words = status.last_failure.map(|failure| failure.message).unwrap_or_default();
-        assert!(words.contains("Taint"), "the cluster's own words: {words}");
-        undo.now().await;
-        assert_only_interrupted(&task, "Evicted").await;
     })
     .await;
 }

@@ -1,5 +1,5 @@
 //! Stories of real pods, run by a real kubelet: `make e2e`, or
-//! `KUBECONFIG=... cargo test --test e2e -- --test-threads=16`.
+//! `KUBECONFIG=... cargo test --test e2e`.
 //!
 //! Each story has a namespace and an operator of its own, so that all run side by side. A recorder follows all tasks
 //! and pods of the namespace, and fails the story when an invariant did not hold: see `support/record.rs`.
@@ -22,7 +22,6 @@ mod interruptions;
 mod leader;
 mod live;
 mod operator_killed;
-mod outages;
 mod plugin;
 mod policy;
 mod printing;

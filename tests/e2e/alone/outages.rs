@@ -9,17 +9,14 @@ use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{
+use crate::{
+    disruptions::node_of,
     live::{length_of_a_cut, until_completed, watched},
     support::{Change, Lab, PodExt, Task, Undo, kill_all_of_pod, manifest, message_of, stop, story_of_an_outage},
 };
 
 fn ends(status: &LongTaskStatus) -> Vec<(Outcome, &str)> {
     status.recent_attempts.iter().rev().map(|attempt| (attempt.outcome, attempt.reason.as_str())).collect()
-}
-
-fn node_of(task: &Task<'_>) -> String {
-    task.pods()[0].latest().spec.clone().and_then(|spec| spec.node_name).expect("it runs on a node")
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-//! Stories that disturb or measure the whole cluster, and so have it for themselves.
+//! Stories that disturb or measure the whole cluster, and so have it for themselves. They are told after all the others: one
+//! among those would have to wait until the longest of them is over, and they for it.
+
+mod outages;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,9 +11,11 @@ use longtask::api::task::Phase;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{
+use crate::{
+    blocked::resource,
+    disruptions::{node_of, until_interrupted},
     interruptions::{assert_only_interrupted, two_steps_into},
-    support::{Change, RUN_LABEL, manifest, story_alone, this_run},
+    support::{Change, RUN_LABEL, Sightings, Undo, manifest, story_alone, this_run},
 };
 
 #[tokio::test]
@@ -33,6 +38,24 @@ async fn exit_0_on_a_node_drain_does_not_complete_the_task() {
     .await;
 }
 
+#[tokio::test]
+async fn a_taint_that_a_pod_does_not_tolerate_evicts_it() {
+    story_alone(async |lab| {
+        let task = two_steps_into(lab, "intolerant").await;
+        let (node, taint) = (node_of(&task), resource(lab));
+        lab.kubectl_output(&["taint", "node", &node, &format!("{taint}=:NoExecute")]).await;
+        let undo = Undo::by(&["kubectl", "taint", "node", &node, &format!("{taint}-")]);
+        let tainted = Instant::now();
+        let status = until_interrupted(&task).await;
+        println!("the interruption was recorded {:?} after the taint", tainted.elapsed());
+        let words = status.last_failure.map(|failure| failure.message).unwrap_or_default();
+        assert!(words.contains("Taint"), "the cluster's own words: {words}");
+        undo.now().await;
+        assert_only_interrupted(&task, "Evicted").await;
+    })
+    .await;
+}
+
 /// Status 2, create 1, deadline 1, finalizer 1, delete 1.
 const WRITES_PER_SEGMENT: u64 = 6;
 
@@ -45,7 +68,7 @@ async fn a_segment_costs_at_most_six_writes() {
         let change = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 1 } });
         let task = lab.submit(manifest("counted", &["--steps=20", "--step-time=1s"]).and(change)).await;
         let status = task.ends_as(Phase::Succeeded, 55).await;
-        let tidied = |seen: &super::support::Sightings| {
+        let tidied = |seen: &Sightings| {
             let left: Vec<_> = seen.pods_of(&task.uid).filter(|pod| !pod.is_gone).collect();
             (left.len() == 1 && seen.held_pods().is_empty()).then_some(())
         };
