@@ -303,7 +303,9 @@ fn comparisons(results: &Results) -> Result<String> {
             .filter(|(_, values)| !values.is_empty())
             .collect();
         sides.sort_by_key(|(side, _)| (side != our_side, *side));
-        let Some(((first, ours), peers)) = sides.split_first().filter(|((first, _), _)| first == our_side) else { continue };
+        let Some(((first, ours), peers)) = sides.split_first().filter(|((first, _), _)| first == our_side) else {
+            continue;
+        };
         let ours_median = percentile(ours, 0.5);
         add(
             &mut text,

@@ -378,7 +378,8 @@ pub(crate) mod tests {
     fn more_files_than_a_save_may_have_are_too_many() {
         // A busy disk takes a minute for that many files; memory does not.
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder");
         let directory = opened(folder.path());
         let save = folder.path().join("step-1");
         fs::create_dir(&save).expect("made");

@@ -52,9 +52,10 @@ fn started_attempt<'a>(change: &Transition<'a>) -> Option<&'a CurrentAttempt> {
 fn save_seconds(context: &Context, pod: &PodFacts, checkpoint: &Checkpoint) -> Option<f64> {
     let left = pod.agent.as_ref().and_then(|agent| agent.last_word.as_ref()).and_then(|word| word.header.save.clone());
     let reports = [left, context.live.save_of(&pod.uid)];
-    let of_this = reports.into_iter().flatten().find(|save| {
-        save.error.is_none() && Some(save.path.as_str()) == checkpoint.path.as_deref()
-    })?;
+    let of_this = reports
+        .into_iter()
+        .flatten()
+        .find(|save| save.error.is_none() && Some(save.path.as_str()) == checkpoint.path.as_deref())?;
     seconds(of_this.seconds)
 }
 
