@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{
     blocked::{nodes_offer, resource},
-    interruptions::{EXITS_0_WHEN_STOPPED, assert_only_interrupted, two_steps_into},
+    interruptions::{EXITS_0_WHEN_STOPPED, assert_only_interrupted},
     support::{Lab, PodExt, Task, Undo, container, manifest, pod, story},
 };
 

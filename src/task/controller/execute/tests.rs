@@ -182,7 +182,7 @@ async fn a_write_that_has_a_report_counts_how_long_that_has_waited() {
 
 #[tokio::test]
 async fn a_recorded_save_and_the_restore_before_it_are_measured_once() {
-    let uri = "s3://runs/default/import/task-uid/1-pod-uid/3/manifest.json";
+    let uri = "s3://runs/default/import/task-uid/1-1a2b3c4d/3/manifest.json";
     let status = |fields: Value| -> LongTaskStatus {
         let mut status = json!({ "currentAttempt": {
             "number": 1, "segment": 1, "state": "Running", "podName": "import-1", "podUID": "pod-uid", "generation": 1,
@@ -239,7 +239,7 @@ async fn a_recorded_save_and_the_restore_before_it_are_measured_once() {
 fn restored_pod() -> Pod {
     let restored = Restored {
         path: "step-4".into(),
-        uri: "s3://runs/default/import/task-uid/1-aaaa/1/manifest.json".into(),
+        uri: "s3://runs/default/import/task-uid/1-1a2b3c4d/1/manifest.json".into(),
         digest: "sha256:00".into(),
         size_bytes: 5000,
         attempt: 1,
