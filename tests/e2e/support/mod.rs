@@ -17,6 +17,7 @@ mod task;
 
 pub(crate) use admission::{NOBODY, Obstacle, Writes, ask_webhook, inject, refuse};
 pub(crate) use collector::{Collector, ReceivedSpan};
+pub(crate) use journal::Entry;
 pub(crate) use lab::{
     Lab, RUN_LABEL, is_not_found, story, story_alone, story_of_an_outage, story_of_relayed_reports, story_of_reports,
     story_of_the_node, this_run,
