@@ -9,8 +9,9 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(rustc -vV | sed -n 's/^host: //p')" \
-    && cargo build --locked --release --workspace --bin longtask --bin longtask-agent --target "$target" \
-    && cp "target/$target/release/longtask" "target/$target/release/longtask-agent" /
+    && cargo build --locked --profile agent --package longtask-agent --target "$target" \
+    && cargo build --locked --release --package longtask --target "$target" \
+    && cp "target/$target/agent/longtask-agent" "target/$target/release/longtask" /
 
 FROM scratch
 # Not in the root: a task shares a volume with its agent at /longtask.

@@ -273,9 +273,9 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 # awscli, rclone and the agent take turns, and nothing else may run on the machine meanwhile. RUNS=1 PART=64 tries it out.
 .PHONY: bench-store
 bench-store: $(SERVERS)/bin/versitygw $(SERVERS)/bin/rclone $(SERVERS)/bin/aws ## measure saves and restores beside rclone and awscli (long, with 20 GiB of disk; RUNS=5)
-	cargo build --locked --release --package longtask-agent
+	cargo build --locked --profile agent --package longtask-agent
 	@mkdir -p $(BUILD)
-	python3 bench/store/measure.py --agent $(or $(CARGO_TARGET_DIR),target)/release/longtask-agent --programs $(SERVERS)/bin \
+	python3 bench/store/measure.py --agent $(or $(CARGO_TARGET_DIR),target)/agent/longtask-agent --programs $(SERVERS)/bin \
 		--runs $(RUNS) --part $(or $(PART),1) --folder $(BUILD)
 
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node
