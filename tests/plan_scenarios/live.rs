@@ -37,11 +37,21 @@ fn with_recorded(given: Given, recorded: RecordedReport) -> Given {
 fn a_report_reaches_the_status_an_interval_after_the_start() {
     let given = running().posted(5, "10:00:07", 0, &[steps(3)]);
     let before = given.clone().at("10:00:07");
-    before.expect_containing(&["wake 10:00:30"]).expect_without(&["progress", "checkpoint"]);
+    before.expect_containing(&["wake 10:00:32"]).expect_without(&["progress", "checkpoint"]);
     let planned = given.at("10:00:30").expect_containing(&["checkpoint 1", "progress 3/9"]);
     let report = planned.status().current_attempt.expect("an attempt").report;
     assert_eq!(report, Some(recorded(5, "10:00:30", Some("10:00:30"))));
     assert_eq!(planned.status().checkpoint.expect("recorded").record_time, t("10:00:30"));
+}
+
+#[test]
+fn what_came_too_early_to_be_written_waits_a_little_for_the_newer_word_that_was_asked_for() {
+    let early = running().posted(5, "10:00:07", 0, &[steps(3)]);
+    early.clone().at("10:00:29").expect_containing(&["wake 10:00:32"]).expect_without(&["progress"]);
+    early.clone().at("10:00:32").expect_containing(&["progress 3/9"]);
+    let written = early.posted(6, "10:00:30", 0, &[steps(4)]).at("10:00:30").expect_containing(&["progress 4/9"]);
+    let next = written.then().posted(7, "10:01:00", 0, &[steps(5)]);
+    next.at("10:01:00").expect_containing(&["progress 5/9"]);
 }
 
 #[test]
@@ -55,7 +65,7 @@ fn many_programs_share_the_writes() {
 fn the_interval_counts_from_the_last_write() {
     let first = running().posted(5, "10:00:30", 0, &[steps(3)]).at("10:00:30");
     let next = first.then().posted(6, "10:00:35", 0, &[steps(4)]);
-    next.clone().at("10:00:35").expect_containing(&["wake 10:01:00"]).expect_without(&["progress"]);
+    next.clone().at("10:00:35").expect_containing(&["wake 10:01:02"]).expect_without(&["progress"]);
     next.at("10:01:00").expect_containing(&["progress 4/9", "checkpoint 2"]);
 }
 

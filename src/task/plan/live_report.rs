@@ -16,6 +16,9 @@ use crate::{
     types::time::after,
 };
 
+/// How long a newer post is waited for, in seconds: an agent's timer and a connection, on a busy node.
+const NEWER_POST: i64 = 2;
+
 /// Merges the newest report, once it is due. One that says nothing new changes nothing.
 pub(super) fn record(draft: &mut Draft<'_>, pod: &PodFacts) {
     let (Some(live), Some(attempt)) = (unrecorded(draft), draft.status.live_attempt().cloned()) else { return };
@@ -41,10 +44,17 @@ pub(super) fn record(draft: &mut Draft<'_>, pod: &PodFacts) {
     }
 }
 
-/// When the newest report is merged, if it says something new.
+/// When the newest report is merged, if it says something new and no newer one comes.
+///
+/// Of a report that came before the status may be written, the agent was asked to come again when it may: see the answer of
+/// the report server. That post is waited for a little. Written without it, the status would have an old word, and the new
+/// one would be too early again: each line would be an interval older than it need be, for as long as the program runs.
 pub(super) fn moment(draft: &Draft<'_>) -> Option<Timestamp> {
     let (live, attempt) = (unrecorded(draft)?, draft.status.live_attempt()?);
-    due(draft, attempt).filter(|_| merged(draft, attempt, live) != draft.status)
+    let may_be_written = reports_due(attempt, &draft.spec.reporting)?;
+    let is_early = live.receipt_time < may_be_written;
+    let waits_until = if is_early { after(may_be_written, NEWER_POST) } else { may_be_written };
+    due(draft, attempt).map(|due| due.max(waits_until)).filter(|_| merged(draft, attempt, live) != draft.status)
 }
 
 /// The status with the report.
