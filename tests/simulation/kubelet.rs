@@ -197,7 +197,12 @@ impl World {
             (label("longtask.dev/task-uid"), label("longtask.dev/attempt").parse().expect("a number"));
         let variables = pod["spec"]["containers"][0]["env"].as_array().expect("variables");
         let task = self.store.all(Kind::Task).find(|task| task["metadata"]["uid"] == task_uid.as_str());
-        let restore = RestoreLife::of(pod, task.map(status_of).as_ref(), self.defect);
+        // That of another attempt says nothing of this one: the create was late, or the status was written back in between.
+        let is_of_attempt = |status: &longtask::api::task::LongTaskStatus| {
+            status.current_attempt.as_ref().is_some_and(|current| current.number == attempt)
+        };
+        let status = task.map(status_of).filter(is_of_attempt);
+        let restore = RestoreLife::of(pod, status.as_ref(), self.defect);
         let from = variables.iter().find(|variable| variable["name"] == "LONGTASK_CHECKPOINT").map_or(0, |variable| {
             let checkpoint: Value = serde_json::from_str(variable["value"].as_str().expect("text")).expect("JSON");
             // What is restored is known when that is done.

@@ -82,7 +82,7 @@ const PAST_FAILURES: [u64; 33] = [
 ];
 
 /// Likewise since there are agents.
-const PAST_FAILURES_WITH_AGENTS: [u64; 2] = [16, 64];
+const PAST_FAILURES_WITH_AGENTS: [u64; 3] = [16, 64, 1606];
 
 #[test]
 fn what_once_failed_stays_right() {
