@@ -16,6 +16,7 @@
 //! - [`task::render`] makes the pod of an attempt.
 //! - [`task::simulate`](mod@task::simulate) shows the plan a model cluster in place of a real one, and a script for what
 //!   happens there: how a user tries a failure policy.
+//! - [`start`] is how a task comes to be from a template and an input: checks, names, the create.
 //! - [`api`] has the resources that users write and read, [`contract`] what a program is told and reports, [`types`] the
 //!   values that they are made of.
 //! - [`runtime`] is what any controller needs, [`operator`] the list of the controllers that run.
@@ -31,7 +32,7 @@
 //! # Who may use whom
 //!
 //! `types`, `contract` and `api` are below all; a kind's rooms are `render`, `plan`, `simulate` and `controller`, and a kind
-//! never uses another kind: kinds meet in objects, not in calls. `runtime` and `telemetry` know no kind. `clock` has the
+//! never uses another kind: kinds meet in objects, not in calls. `start` is pure but for its one call, and knows no kind's rooms. `runtime` and `telemetry` know no kind. `clock` has the
 //! only wall clock, `cli` reads the only environment. `types`, `contract`, `api` and each `render`, `plan` and `simulate` do
 //! no I/O and never ask for the time. `tests/repository/architecture.rs` has the list, and holds it.
 //!
@@ -46,6 +47,7 @@ pub mod clock;
 pub mod kubectl;
 pub mod operator;
 pub mod runtime;
+pub mod start;
 pub mod task;
 pub mod telemetry;
 pub mod types;

@@ -10,7 +10,7 @@ use std::{
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use longtask::{
     api::crd,
-    cli::{Cli, Command, Environment, Output, RunArgs, SimulateArgs},
+    cli::{Cli, Command, CrdResource, Environment, Output, RunArgs, SimulateArgs},
     clock::Clock,
     kubectl::{self, Plugin},
     operator,
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     }
     match Cli::parse().command {
         Command::Run(args) => run(*args).await,
-        Command::Crd => match crd::yaml() {
+        Command::Crd { resource } => match definitions(resource) {
             Ok(yaml) => print(&yaml),
             Err(error) => {
                 eprintln!("{}", logs::with_causes(&error));
@@ -49,11 +49,19 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The definition of one resource, or of all, as YAML.
+fn definitions(resource: Option<CrdResource>) -> Result<String, crd::CannotPrint> {
+    match resource {
+        None => crd::yaml(),
+        Some(resource) => Ok(crd::yaml_of(resource.plural())?.unwrap_or_default()),
+    }
+}
+
 /// How the plugin of kubectl ends.
 fn end(done: Result<ExitCode, kubectl::Error>) -> ExitCode {
     done.unwrap_or_else(|error| {
         eprintln!("error: {}", logs::with_causes(&error));
-        ExitCode::FAILURE
+        ExitCode::from(error.exit_code())
     })
 }
 

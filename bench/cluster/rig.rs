@@ -169,6 +169,8 @@ impl Local {
     }
 
     async fn install_definition(&self) -> Result<()> {
+        let templates = include_str!("../../crds/longtask.dev_longtasktemplates.yaml");
+        define(&self.client, "longtasktemplates.longtask.dev", templates).await?;
         let text = include_str!("../../crds/longtask.dev_longtasks.yaml");
         define(&self.client, "longtasks.longtask.dev", text).await
     }

@@ -27,6 +27,11 @@ pub const CHECKPOINT_SEQUENCE: &str = "LONGTASK_CHECKPOINT_SEQUENCE";
 pub const CHECKPOINT_DIR: &str = "LONGTASK_CHECKPOINT_DIR";
 /// The file that names the newest checkpoint that is safe. Likewise.
 pub const SAVED: &str = "LONGTASK_SAVED";
+/// The task's input: a JSON object, compact, with its keys sorted. Absent when there is none.
+pub const INPUT: &str = "LONGTASK_INPUT";
+/// What stands before a key of the input in the name of the variable with its value, as in `LONGTASK_INPUT_file`. See
+/// [`input::variables`](crate::input::variables) for the keys that have one.
+pub const INPUT_PREFIX: &str = "LONGTASK_INPUT_";
 /// The file to report to. Only the main container gets it.
 pub const REPORT: &str = "LONGTASK_REPORT";
 /// The W3C trace context of the attempt.

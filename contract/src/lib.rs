@@ -1,6 +1,7 @@
 //! What the operator, the agent in a task's pod and the program there agree on.
 //!
 //! - [`env`](mod@env): the names of the variables that a program is told things by.
+//! - [`input`]: what a task is given to work on, and how a program gets it.
 //! - [`report`]: what a program reports, and how that is read. docs/task-contract.md is the same for people.
 //! - [`agent`]: what the operator tells the agent, and what the agent tells the operator.
 //! - [`written`]: a report as lines again.
@@ -10,6 +11,7 @@
 
 pub mod agent;
 pub mod env;
+pub mod input;
 pub mod report;
 pub mod types;
 pub mod written;

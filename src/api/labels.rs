@@ -27,6 +27,15 @@ pub const RAISED_MEMORY: &str = "longtask.dev/raised-memory";
 /// Annotation of a pod: its main container once more. The well-known one, so that `kubectl logs` and `exec` pick it as well.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// Annotation of a task: the `metadata.generation` of the LongTaskTemplate that its definition was copied from.
+pub const TEMPLATE_GENERATION: &str = "longtask.dev/template-generation";
+/// Annotation of a task: the restart token for which it took the definition of its LongTaskTemplate anew.
+pub const RENEWED_FOR: &str = "longtask.dev/renewed-for";
+/// Label of a task that was started from a LongTaskTemplate: through which entry, such as `kubectl`.
+pub const STARTED_BY: &str = "longtask.dev/started-by";
+/// Annotation of such a task: the digest of the template's name and the input, by which a repeat of the request is known.
+pub const INPUT_DIGEST: &str = "longtask.dev/input-digest";
+
 /// Finalizer of a pod: held until the attempt's outcome is recorded in the task's status.
 pub const OUTCOME_FINALIZER: &str = "longtask.dev/outcome";
 

@@ -6,6 +6,7 @@
 pub mod crd;
 pub mod labels;
 pub mod task;
+pub mod template;
 
 /// The API group of the resources.
 pub const GROUP: &str = "longtask.dev";

@@ -23,7 +23,7 @@ pub struct Cli {
 const LONG_ABOUT: &str = "Long-running work on Kubernetes as a chain of time-limited pods.
 
 `longtask run` is the operator: it watches LongTask objects and runs each as a chain of pods that resume from the last \
-checkpoint. `longtask crd` prints the definition of the LongTask resource, for `kubectl apply -f -`. `longtask \
+checkpoint. `longtask crd` prints the definitions of the resources, for `kubectl apply -f -`. `longtask \
 simulate` tries a task's failure policy without a cluster.";
 
 /// The subcommands.
@@ -32,10 +32,13 @@ pub enum Command {
     /// Run the operator, inside the cluster or from a workstation.
     #[command(long_about = LONG_RUN, after_long_help = AFTER_RUN)]
     Run(Box<RunArgs>),
-    /// Print the CustomResourceDefinition of LongTask as YAML.
+    /// Print the CustomResourceDefinitions as YAML.
     ///
-    /// `longtask crd | kubectl apply -f -` installs or upgrades it.
-    Crd,
+    /// `longtask crd | kubectl apply -f -` installs or upgrades them.
+    Crd {
+        /// Only the definition of this resource. Default: of all.
+        resource: Option<CrdResource>,
+    },
     /// Try a task's failure policy: what the operator would do if attempts ended as a script says.
     #[command(long_about = LONG_SIMULATE, after_long_help = AFTER_SIMULATE)]
     Simulate(SimulateArgs),
@@ -43,10 +46,29 @@ pub enum Command {
     Version,
 }
 
+/// A resource that the program defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CrdResource {
+    /// The definition of LongTask.
+    Longtasks,
+    /// The definition of LongTaskTemplate.
+    Longtasktemplates,
+}
+
+impl CrdResource {
+    /// The plural by which the API server knows it.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Longtasks => "longtasks",
+            Self::Longtasktemplates => "longtasktemplates",
+        }
+    }
+}
+
 const LONG_RUN: &str = "Run the operator, inside the cluster or from a workstation.
 
 It connects by the usual rules: the kubeconfig named by KUBECONFIG, else ~/.kube/config, else the service account of \
-the pod it runs in. It then waits until the LongTask resource is installed, takes the lease if there are replicas to \
+the pod it runs in. It then waits until its resources are installed, takes the lease if there are replicas to \
 agree with, and works until SIGTERM or SIGINT.
 
 Every option can be given as an environment variable as well; the option wins.";
@@ -222,6 +244,10 @@ pub struct RunArgs {
     /// The image with the agent, `longtask-agent`, for the pods of tasks with `reporting.mode` Live. Default: none.
     #[arg(long, env = "LONGTASK_OPERATOR_AGENT_IMAGE", value_name = "IMAGE", help_heading = "Reports")]
     pub(super) agent_image: Option<String>,
+
+    /// Do not fill in tasks that name a LongTaskTemplate: they wait. The operator then needs no right to update longtasks.
+    #[arg(long, env = "LONGTASK_OPERATOR_NO_FILL_IN")]
+    pub(super) no_fill_in: bool,
 
     /// Write at most this many statuses per second for reports, of all tasks together.
     ///

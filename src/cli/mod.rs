@@ -6,7 +6,7 @@ mod args;
 mod settings;
 
 pub use self::{
-    args::{Cli, Command, LogFormat, Output, RunArgs, SimulateArgs},
+    args::{Cli, Command, CrdResource, LogFormat, Output, RunArgs, SimulateArgs},
     settings::{
         Environment, LeaseSettings, LogSettings, ReportSettings, Scope, Settings, SettingsError, TraceSettings,
     },

@@ -25,6 +25,8 @@ pub struct Settings {
     pub concurrency: NonZeroU16,
     /// The most tasks whose figures are shown by name.
     pub task_metrics: u16,
+    /// Whether tasks that name a LongTaskTemplate are filled in.
+    pub fill_in: bool,
     /// Where reports are taken; none where they are not.
     pub reports: Option<ReportSettings>,
     /// The image with the agent, if there is one.
@@ -53,6 +55,7 @@ impl Settings {
             api_qps: None,
             concurrency: NonZeroU16::MIN,
             task_metrics: 0,
+            fill_in: true,
             reports: None,
             agent_image: None,
             live_writes: NonZeroU32::MIN,
@@ -192,6 +195,7 @@ impl RunArgs {
             api_qps,
             concurrency,
             task_metrics,
+            no_fill_in,
             reports_listen,
             reports_address,
             agent_image,
@@ -212,6 +216,7 @@ impl RunArgs {
             api_qps: kube_api_qps.or(api_qps),
             concurrency,
             task_metrics,
+            fill_in: !no_fill_in,
             reports: (!addresses.is_empty()).then_some(ReportSettings {
                 listen: reports_listen,
                 addresses,
@@ -299,7 +304,7 @@ mod tests {
         let words = ["longtask", "run"].iter().chain(args);
         match Cli::try_parse_from(words).expect("the arguments parse").command {
             Command::Run(args) => *args,
-            Command::Crd | Command::Simulate(_) | Command::Version => panic!("not `run`"),
+            Command::Crd { .. } | Command::Simulate(_) | Command::Version => panic!("not `run`"),
         }
     }
 
@@ -348,6 +353,12 @@ mod tests {
         let both = ["--api-qps=7", "--kube-api-qps=9", "--leader-election=on", "--leader-elect=off"];
         let both = settings(&both, &cluster()).expect("valid");
         assert_eq!((both.api_qps.map(u32::from), both.lease), (Some(9), None));
+    }
+
+    #[test]
+    fn tasks_are_filled_in_unless_it_is_said_otherwise() {
+        assert!(settings(&[], &cluster()).expect("valid").fill_in);
+        assert!(!settings(&["--no-fill-in"], &cluster()).expect("valid").fill_in);
     }
 
     #[test]

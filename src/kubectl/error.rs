@@ -42,6 +42,9 @@ pub enum Error {
     /// The task is in no state for this.
     #[error("{0}")]
     NotNow(String),
+    /// What was asked for is wrong, whoever asks and whenever.
+    #[error("{0}")]
+    WrongRequest(String),
     /// A file cannot be read.
     #[error("read {file}")]
     Read {
@@ -72,6 +75,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a program that ends with it.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::WrongRequest(_) => 2,
+            _ => 1,
+        }
+    }
+
     /// Names the call that an error of the client comes from.
     pub(super) fn of_call(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();

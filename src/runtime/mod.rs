@@ -37,8 +37,8 @@ use crate::{
 ///
 /// It is made before anything is served, so that it can register its metrics, and runs once the lease is held.
 pub trait KindController: Send + Sync {
-    /// The kind, which must be served before the controller runs.
-    fn kind(&self) -> ApiResource;
+    /// The kinds that must be served before the controller runs.
+    fn kinds(&self, settings: &Settings) -> Vec<ApiResource>;
 
     /// The resources that it calls, in the words of RBAC: the plural, with the subresource after a slash.
     fn calls(&self) -> &'static [&'static str];

@@ -108,7 +108,9 @@ impl Replica {
         let OperatorContext { client, settings, metrics, health, .. } = &operator;
         let starting = async {
             for controller in &controllers {
-                served::wait_until_served(client, &controller.kind(), &settings.scope, health).await;
+                for kind in controller.kinds(settings) {
+                    served::wait_until_served(client, &kind, &settings.scope, health).await;
+                }
             }
             health.reached(Stage::Standby);
             lead(lease_client, settings, operator.clock.clone()).await
@@ -228,8 +230,8 @@ mod tests {
     struct EndsAfter(Duration);
 
     impl KindController for EndsAfter {
-        fn kind(&self) -> ApiResource {
-            ApiResource::erase::<ConfigMap>(&())
+        fn kinds(&self, _: &Settings) -> Vec<ApiResource> {
+            vec![ApiResource::erase::<ConfigMap>(&())]
         }
 
         fn calls(&self) -> &'static [&'static str] {

@@ -35,7 +35,10 @@ pub(super) async fn wait_until_served(client: &Client, resource: &ApiResource, s
         let stage = match call(&what, objects.list(&one)).await {
             Ok(_) => return,
             Err(error) if error.code() == Some(404) => {
-                warn_once(&mut told, Stage::WaitingForCrd.to_string());
+                warn_once(
+                    &mut told,
+                    format!("{}: {}.{} is missing", Stage::WaitingForCrd, resource.plural, resource.group),
+                );
                 Stage::WaitingForCrd
             }
             Err(error) => {

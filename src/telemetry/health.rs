@@ -21,7 +21,7 @@ const QUIET_AGAIN: Duration = Duration::from_mins(2);
 pub enum Stage {
     /// No answer from the API server yet.
     Connecting,
-    /// The API server does not serve the LongTask resource yet.
+    /// The API server does not serve one of the resources yet.
     WaitingForCrd,
     /// Another replica works; this one takes over when that one stops.
     Standby,
@@ -49,7 +49,9 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connecting => "waiting for the API server",
-            Self::WaitingForCrd => "waiting for the LongTask CRD; install it with: longtask crd | kubectl apply -f -",
+            Self::WaitingForCrd => {
+                "waiting for a CRD of longtask.dev; install all with: longtask crd | kubectl apply -f -"
+            }
             Self::Standby => "standby: waiting for the lease",
             Self::FillingCaches => "waiting for the first lists of tasks and pods",
             Self::Working => "working",

@@ -109,7 +109,7 @@ mod tests {
         health.reached(Stage::WaitingForCrd);
         let (status, text) = answer(&health, "/readyz").await;
         assert_eq!(status, 503);
-        assert!(text.starts_with("waiting for the LongTask CRD"), "{text}");
+        assert!(text.starts_with("waiting for a CRD of longtask.dev"), "{text}");
         health.reached(Stage::Standby);
         assert_eq!(answer(&health, "/readyz").await, (200, "standby: waiting for the lease\n".to_owned()));
     }

@@ -210,6 +210,7 @@ impl Cluster {
                 Step::DeletePod(pod) => self.delete(&pod.name),
                 Step::CreateClaim(_) | Step::DeleteClaim(_) => panic!("no task here has claims"),
                 Step::DeleteTask => panic!("no task here has a time to live"),
+                Step::FillIn(_) => panic!("every task here has its definition"),
                 Step::RestoreLabel(_) => panic!("nobody takes labels off"),
                 Step::ReleasePod(pod) => {
                     if let Some(pod) = self.pods.get_mut(&pod.name).filter(|sim| sim.facts.uid == pod.uid) {

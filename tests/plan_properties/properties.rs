@@ -83,6 +83,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
                 is_being_deleted: false,
             }),
             Step::DeleteClaim(claim) => after.claims.retain(|known| known.uid != claim.uid),
+            Step::FillIn(_) => {}
             Step::DeleteTask => after.task.metadata.deletion_timestamp = Some(Time(world.now)),
             Step::RestoreLabel(pod) => change(&mut after, &pod.uid, |pod| pod.has_task_label = true),
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
@@ -216,6 +217,7 @@ fn named(plan: &Plan) -> impl Iterator<Item = String> {
         Step::DeletePod(_) => "delete pod".to_owned(),
         Step::DeleteClaim(_) => "delete claim".to_owned(),
         Step::DeleteTask => "delete task".to_owned(),
+        Step::FillIn(_) => "fill in".to_owned(),
         Step::RestoreLabel(_) => "restore label".to_owned(),
         Step::ReleasePod(_) => "release pod".to_owned(),
     });

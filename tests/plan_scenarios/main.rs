@@ -8,6 +8,8 @@ mod budgets;
 mod claims;
 mod cut;
 mod edits;
+mod fill_in;
+mod inputs;
 #[path = "../shared/kstatus.rs"]
 mod kstatus;
 mod life;

@@ -14,7 +14,7 @@ use longtask::{
     task::{
         plan::{
             Cause, ClaimFacts, EventReason, LateCreates, Live, LiveReport, Observed, Plan, PodFacts, Refusal,
-            RefusedStep, Step, Wake, plan,
+            RefusedStep, Step, Template, TemplateReading, Wake, needs_template, plan,
         },
         render::{AgentConfig, ReportServer},
     },
@@ -49,7 +49,21 @@ pub(crate) fn given() -> Given {
         out_of_sight: Vec::new(),
         live: Live::default(),
         claims: Vec::new(),
+        template: GivenTemplate::Missing,
     }
+}
+
+/// A task that names the LongTaskTemplate `x`, and nothing else.
+pub(crate) fn given_thin() -> Given {
+    Given { spec: json!({ "templateRef": { "name": "x" } }), ..given() }
+}
+
+/// The LongTaskTemplate of a task that names one.
+#[derive(Clone)]
+enum GivenTemplate {
+    Missing,
+    Off,
+    There { spec: Value, generation: i64 },
 }
 
 /// A task whose program reports while it runs, to an operator that has listened since 09:00:00.
@@ -74,9 +88,59 @@ pub(crate) struct Given {
     out_of_sight: Vec<String>,
     live: Live,
     claims: Vec<ClaimFacts>,
+    template: GivenTemplate,
 }
 
 impl Given {
+    /// Its template exists, in this edition.
+    pub(crate) fn template(self, generation: i64, spec: Value) -> Self {
+        Self { template: GivenTemplate::There { spec, generation }, ..self }
+    }
+
+    /// Its template does not exist.
+    pub(crate) fn template_missing(self) -> Self {
+        Self { template: GivenTemplate::Missing, ..self }
+    }
+
+    /// The operator fills nothing in.
+    pub(crate) fn fill_in_off(self) -> Self {
+        Self { template: GivenTemplate::Off, ..self }
+    }
+
+    /// An annotation of the task.
+    pub(crate) fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.metadata["annotations"][name] = json!(value);
+        self
+    }
+
+    /// The specification, as it is by now.
+    pub(crate) fn spec_now(&self) -> &Value {
+        &self.spec
+    }
+
+    /// The task's annotations by now.
+    pub(crate) fn annotations_now(&self) -> &Value {
+        &self.metadata["annotations"]
+    }
+
+    /// What is read of the template, and with it of the task.
+    fn template_seen(&self, task: &LongTask) -> Template {
+        match &self.template {
+            _ if !needs_template(task) => Template::NotAsked,
+            GivenTemplate::Missing => Template::Missing,
+            GivenTemplate::Off => Template::Off,
+            GivenTemplate::There { spec, generation } => {
+                let template = json!({
+                    "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate",
+                    "metadata": { "name": "x", "namespace": "n", "generation": generation }, "spec": spec,
+                });
+                let task = serde_json::to_value(task).and_then(serde_json::from_value).expect("a task");
+                let template = serde_json::from_value(template).expect("a template");
+                Template::Found(Box::new(TemplateReading { task, template }))
+            }
+        }
+    }
+
     /// A claim that exists, made for the task of this UID.
     pub(crate) fn claim(mut self, name: &str, task_uid: &str) -> Self {
         self.claims.push(ClaimFacts {
@@ -142,6 +206,12 @@ impl Given {
     pub(crate) fn edited(mut self, changes: Value) -> Self {
         self.metadata["generation"] = json!(self.metadata["generation"].as_i64().unwrap_or_default() + 1);
         self.spec(changes)
+    }
+
+    /// Changes the input after the status was written.
+    pub(crate) fn edited_input(mut self, input: Value) -> Self {
+        self.spec["input"] = input;
+        self.edited(json!({}))
     }
 
     /// Somebody deleted the task.
@@ -319,6 +389,7 @@ impl Given {
         seen.late_creates.clone_from(&self.late_creates);
         seen.live = self.live.clone();
         seen.claims.clone_from(&self.claims);
+        seen.template = self.template_seen(&task);
         plan(&seen, now)
     }
 
@@ -344,6 +415,12 @@ impl Given {
                 Step::DeletePod(pod) => self.change(&pod.name, |pod| pod.deletion_requested(now)),
                 Step::RestoreLabel(pod) => self.change(&pod.name, |pod| pod.labelled("longtask.dev/task", "t")),
                 Step::ReleasePod(pod) => self.change(&pod.name, PodBuilder::released),
+                Step::FillIn(filled) => {
+                    self.metadata["annotations"] = json!(filled.metadata.annotations);
+                    let spec = filled.data["spec"].clone();
+                    self = self.edited(json!({}));
+                    self.spec = spec;
+                }
                 Step::DeleteTask => self.metadata["deletionTimestamp"] = json!(now),
             }
         }
@@ -457,6 +534,10 @@ impl Planned {
             // There is news: a pod after all, or one less.
             return self;
         }
+        if self.plan.steps.iter().any(|step| matches!(step, Step::FillIn(_))) {
+            // There is news: it has its definition.
+            return self;
+        }
         let has_no_status = self.given.metadata["deletionTimestamp"].is_string();
         let is_replaced = !self.plan.steps.is_empty();
         if (has_no_status || is_replaced) && !self.given.refused_steps.is_empty() {
@@ -519,6 +600,7 @@ fn can_begin_a_line(words: &str) -> bool {
         "lower deadline of",
         "delete pod",
         "delete the task",
+        "fill in the task",
         "restore the label of",
         "release pod",
     ];

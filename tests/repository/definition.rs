@@ -10,13 +10,20 @@ use longtask::api::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-const COMMITTED: &str = "crds/longtask.dev_longtasks.yaml";
+/// Where the definition of a resource is committed.
+fn committed(resource: &str) -> String {
+    format!("crds/longtask.dev_{resource}.yaml")
+}
 
 /// What a plain `kubectl apply` can carry in the annotation that it leaves behind.
 const LARGEST_ANNOTATION: usize = 262_144;
 
 fn definition() -> Value {
     serde_json::to_value(crd::definition().expect("the definition")).expect("JSON")
+}
+
+fn template_definition() -> Value {
+    serde_json::to_value(crd::template_definition().expect("the definition")).expect("JSON")
 }
 
 fn version() -> Value {
@@ -61,15 +68,67 @@ fn is_below_template(path: &str) -> bool {
 }
 
 #[test]
-fn the_committed_definition_is_the_generated_one() {
-    let committed = fs::read_to_string(COMMITTED).expect(COMMITTED);
-    assert!(committed == crd::yaml().expect("YAML"), "{COMMITTED} is out of date: run make generate");
+fn the_committed_definitions_are_the_generated_ones() {
+    for resource in crd::RESOURCES {
+        let file = committed(resource);
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let generated = crd::yaml_of(resource).expect("YAML").expect("a resource");
+        assert!(text == generated, "{file} is out of date: run make generate");
+    }
 }
 
 #[test]
-fn a_plain_kubectl_apply_can_carry_the_definition() {
-    let size = definition().to_string().len();
-    assert!(size < LARGEST_ANNOTATION, "{size} bytes as JSON");
+fn a_plain_kubectl_apply_can_carry_each_definition() {
+    for definition in [definition(), template_definition()] {
+        let size = definition.to_string().len();
+        assert!(size < LARGEST_ANNOTATION, "{size} bytes as JSON");
+    }
+}
+
+/// As a file, too: what reads the file by lines, or stores it whole, need not know that its indentation is nothing.
+#[test]
+fn each_definition_leaves_room_in_its_file() {
+    for resource in crd::RESOURCES {
+        let size = crd::yaml_of(resource).expect("YAML").expect("a resource").len();
+        assert!(size + 8 * 1024 < LARGEST_ANNOTATION, "{resource}: {size} bytes as YAML");
+    }
+}
+
+/// What a LongTaskTemplate has of a LongTask, and what not.
+#[test]
+fn a_template_has_the_definition_of_a_task_and_its_rules() {
+    let version = template_definition()["spec"]["versions"][0].take();
+    let of_template = &version["schema"]["openAPIV3Schema"];
+    let (spec, of_task) = (&of_template["properties"]["spec"], schema()["properties"]["spec"].take());
+    for (field, schema) in spec["properties"].as_object().expect("fields") {
+        let is_same = *schema == of_task["properties"][field];
+        assert!(is_same || field == "inputSchema", "{field}");
+    }
+    assert_eq!(spec["required"], json!(["template"]));
+    assert_eq!(of_template["properties"].get("status"), None);
+    assert_eq!(version.get("subresources"), None);
+    let paths: Vec<_> = spec["x-kubernetes-validations"]
+        .as_array()
+        .expect("rules")
+        .iter()
+        .map(|rule| rule["fieldPath"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            ".segment.container",
+            ".checkpoint.store",
+            ".checkpoint.staleAfter",
+            ".checkpoint.staleAfter",
+            ".checkpoint.staleAfter",
+            ".segment.heartbeatTimeout",
+            ".volumeClaimTemplates",
+            ".limits.deadline",
+        ]
+    );
+    let columns = version["additionalPrinterColumns"].as_array().expect("columns");
+    let columns: Vec<_> = columns.iter().map(|column| column["jsonPath"].as_str().unwrap_or_default()).collect();
+    assert_eq!(columns, [".spec.template.spec.containers[0].image", ".metadata.creationTimestamp"]);
 }
 
 #[test]
@@ -146,9 +205,11 @@ fn defaults_appear_when_their_parent_is_absent() {
     }
     let is_deaf = |path: &str, schema: &Value| {
         let is_ours = path.contains('.') || path == "spec";
-        // What has a required field cannot default to nothing: the spec, which has the template; a restart, its token.
+        // What has a required field cannot default to nothing: a restart, which has its token.
         is_ours
             && schema.get("required").is_none()
+            // A spec needs a template, or the name of one.
+            && path != "spec"
             && !path.contains("template")
             && has_default_below(schema)
             && schema.get("default") != Some(&json!({}))
@@ -236,8 +297,8 @@ fn kubectl_get_prints_the_columns() {
 }
 
 #[test]
-fn tasks_can_be_selected_by_phase_and_reason() {
-    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }]);
+fn tasks_can_be_selected_by_phase_reason_and_template() {
+    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }, { "jsonPath": ".spec.templateRef.name" }]);
     assert_eq!(version()["selectableFields"], selectable);
 }
 

@@ -32,8 +32,25 @@ fn reference() -> String {
     let mut definition = serde_json::to_value(crd::definition().expect("the definition")).expect("JSON");
     let version = definition["spec"]["versions"][0].take();
     let properties = &version["schema"]["openAPIV3Schema"]["properties"];
-    [HEAD.to_owned(), section("spec", &properties["spec"]), columns(&version), section("status", &properties["status"])]
-        .join("\n")
+    let parts =
+        [section("spec", &properties["spec"]), columns(&version), section("status", &properties["status"]), template()];
+    [HEAD.to_owned()].into_iter().chain(parts).collect::<Vec<_>>().join("\n")
+}
+
+/// What a template has beside the fields of a task.
+fn template() -> String {
+    let mut definition = serde_json::to_value(crd::template_definition().expect("the definition")).expect("JSON");
+    let version = definition["spec"]["versions"][0].take();
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let words = schema["description"].as_str().unwrap_or_default();
+    let fields = schema["properties"]["spec"]["properties"].as_object().expect("fields");
+    let of_input = fields["inputSchema"]["description"].as_str().unwrap_or_default();
+    let own = crd::OWN_FIELDS.map(code).join(", ");
+    format!(
+        "## LongTaskTemplate\n\n{words}\n\nIts `spec` has the fields above, except {own} and `limits.deadline`, which are a task's own; \
+         `template` is required. It has one more:\n\n| field | type | default | meaning |\n|---|---|---|---|\n{}",
+        row(&["`inputSchema`", "object", "", of_input])
+    )
 }
 
 fn columns(version: &Value) -> String {

@@ -100,6 +100,16 @@ pub enum ConditionReason {
     StoreMissing,
     /// The task has a `checkpoint.store`, and the operator was installed without an image of the agent.
     AgentNotConfigured,
+    /// The LongTaskTemplate that `spec.templateRef` names does not exist.
+    TemplateNotFound,
+    /// The task names a LongTaskTemplate, and sets a field itself that comes from it.
+    SetByTemplate,
+    /// The `inputSchema` of the LongTaskTemplate is not a schema that can be checked against.
+    InvalidSchema,
+    /// The operator runs with `--no-fill-in`, and the task is to be filled in from a LongTaskTemplate.
+    FillInOff,
+    /// `spec.input` is not the one that the run began with.
+    InputChanged,
     /// The containers are being made.
     ContainerCreating,
     /// The pod's deadline may not be lowered.
@@ -192,7 +202,7 @@ pub enum ConditionReason {
     Recent,
     /// The refused write is done, or not needed any more.
     Done,
-    /// A pod may not be created. Never shown: such a refusal is shown as `Blocked`, by its cause.
+    /// A pod may not be created, or a task not filled in. Never shown: such a refusal is shown as `Blocked`, by its cause.
     CreationRefused,
 }
 
@@ -211,7 +221,8 @@ impl ConditionReason {
             | Self::Refused
             | Self::Forbidden
             | Self::Invalid
-            | Self::BadRequest => &[Type::Blocked, Type::WriteRefused],
+            | Self::BadRequest
+            | Self::TakenBack => &[Type::Blocked, Type::WriteRefused],
             Self::NameTaken
             | Self::UnknownCheckpoint
             | Self::WaitingForOldPod
@@ -223,6 +234,11 @@ impl ConditionReason {
             | Self::Restoring
             | Self::StoreMissing
             | Self::AgentNotConfigured
+            | Self::TemplateNotFound
+            | Self::SetByTemplate
+            | Self::InvalidSchema
+            | Self::FillInOff
+            | Self::InputChanged
             | Self::ContainerCreating => &[Type::Blocked],
             Self::NodeNotResponding => &[Type::Blocked, Type::AttemptOverdue],
             Self::StopRefused
@@ -230,8 +246,7 @@ impl ConditionReason {
             | Self::ReleaseRefused
             | Self::LabelRefused
             | Self::TaskDeletionRefused
-            | Self::ClaimDeletionRefused
-            | Self::TakenBack => &[Type::WriteRefused],
+            | Self::ClaimDeletionRefused => &[Type::WriteRefused],
             Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],
             Self::NoCheckpoint => &[Type::CheckpointStale],
             Self::NeverHeard | Self::Silent | Self::NotConfigured => &[Type::ReportsMissing],

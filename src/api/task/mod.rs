@@ -12,10 +12,11 @@ pub use failure_policy::{
     Action, ConditionStatus, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator, PodConditionPattern, Rule,
 };
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
+pub(super) use spec::INPUT_STAYS;
 pub use spec::{
     AgentSpec, Backoff, Budgets, CheckpointPolicy, CheckpointSource, CheckpointStore, ClaimRetention,
     ClaimRetentionPolicy, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting, ReportingMode, Restart,
-    RestartFrom, Retry, SecretRef, Segment,
+    RestartFrom, Retry, SecretRef, Segment, TemplateRef,
 };
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,

@@ -305,6 +305,8 @@ pub enum FailureReason {
     AttemptLimitReached,
     /// No checkpoint that is recorded can be read in its store.
     CheckpointUnreadable,
+    /// `spec.input` is too large, does not fit the template's `inputSchema`, or lacks what the template refers to.
+    InvalidInput,
 }
 
 /// Why a task that has not ended is in its phase, where no other list says it.

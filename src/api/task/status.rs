@@ -230,6 +230,10 @@ pub struct Run {
     /// The highest `completed` that the program has reported in this run. Only more than that is progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_water: Option<i64>,
+
+    /// The digest of the input that the run began with. No attempt starts with another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_digest: Option<String>,
 }
 
 impl Run {

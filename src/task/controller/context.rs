@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kube::{Api, Client};
+use kube::{
+    Api, Client,
+    core::{ApiResource, DynamicObject},
+};
 
 use super::{
     late_creates::LateCreates, metrics::TaskMetrics, pod_index::PodIndex, reports::LiveReports, spans::Sampler,
 };
 use crate::{
-    api::task::LongTask,
+    api::{task::LongTask, template::LongTaskTemplate},
     clock::Clock,
     runtime::{
         OperatorContext,
@@ -39,6 +42,8 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) traces: Traces,
     pub(super) sampler: Sampler,
+    /// Whether tasks that name a template are filled in.
+    pub(super) fills_in: bool,
     client: Client,
     leadership: Leadership,
 }
@@ -64,12 +69,22 @@ impl Context {
             events,
             traces: operator.traces.clone(),
             sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
+            fills_in: operator.settings.fill_in,
             client: operator.client.clone(),
             leadership,
         }
     }
 
     pub(super) fn tasks_api(&self, namespace: &str) -> Api<LongTask> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Tasks with all their fields, also those that this program does not know.
+    pub(super) fn raw_tasks_api(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<LongTask>(&()))
+    }
+
+    pub(super) fn templates_api(&self, namespace: &str) -> Api<LongTaskTemplate> {
         Api::namespaced(self.client.clone(), namespace)
     }
 

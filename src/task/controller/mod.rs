@@ -39,7 +39,8 @@ use tracing::warn;
 pub use self::reports::{Desk, PodIdentity, Verdict};
 use self::{context::Context, metrics::TaskMetrics, pod_index::PodIndex, watches::Guarded};
 use crate::{
-    api::task::LongTask,
+    api::{task::LongTask, template::LongTaskTemplate},
+    cli::Settings,
     runtime::{KindController, OperatorContext, Shutdown, error::Error, events, key::ObjectKey, leader::Leadership},
     telemetry::{health::Stage, metrics::Registry},
 };
@@ -63,12 +64,13 @@ impl TaskController {
 }
 
 impl KindController for TaskController {
-    fn kind(&self) -> ApiResource {
-        ApiResource::erase::<LongTask>(&())
+    fn kinds(&self, settings: &Settings) -> Vec<ApiResource> {
+        let templates = settings.fill_in.then(|| ApiResource::erase::<LongTaskTemplate>(&()));
+        [ApiResource::erase::<LongTask>(&())].into_iter().chain(templates).collect()
     }
 
     fn calls(&self) -> &'static [&'static str] {
-        &["longtasks", "longtasks/status", "pods", "secrets", "tokenreviews"]
+        &["longtasks", "longtasks/status", "longtasktemplates", "pods", "secrets", "tokenreviews"]
     }
 
     fn run(
@@ -98,8 +100,13 @@ async fn run(controller: TaskController, operator: OperatorContext, leadership: 
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
     let queue_depth = context.queue_depth.clone();
-    let touched_pods = stream::select(watches::watched_pods(&operator, index.clone()), reported)
-        .inspect(move |task| queue_depth.add(ObjectKey::from(task)));
+    let touched_pods = stream::select(watches::watched_pods(&operator, index.clone()), reported);
+    let touched_otherwise = if operator.settings.fill_in {
+        stream::select(touched_pods, watches::watched_templates(&operator, tasks.clone())).left_stream()
+    } else {
+        touched_pods.right_stream()
+    }
+    .inspect(move |task| queue_depth.add(ObjectKey::from(task)));
     let queue_depth = context.queue_depth.clone();
     let (missing, mut missing_tasks) = mpsc::unbounded_channel();
 
@@ -107,7 +114,7 @@ async fn run(controller: TaskController, operator: OperatorContext, leadership: 
     let written = Arc::clone(&context.written);
     let reconciles = Controller::for_stream(touched_tasks, tasks.clone())
         .with_config(controller::Config::default().concurrency(operator.settings.concurrency.get()))
-        .reconcile_on(touched_pods)
+        .reconcile_on(touched_otherwise)
         .graceful_shutdown_on(shutdown)
         .run(
             reconcile::reconcile,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use kube::{ResourceExt, core::DynamicObject};
 
-use super::context::Context;
+use super::{context::Context, watches::strip_unread_fields};
 use crate::{
     api::{
         labels,
@@ -12,7 +12,7 @@ use crate::{
     },
     runtime::{call::call, error::Error, key::ObjectKey},
     task::{
-        plan::{ClaimFacts, CurrentPod, Observed, PodFacts},
+        plan::{ClaimFacts, CurrentPod, Observed, PodFacts, Template, TemplateReading, needs_template},
         render::claim_names,
     },
 };
@@ -46,7 +46,48 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
         live: context.live.of(&current),
         current,
         claims,
+        template: Template::NotAsked,
     })
+}
+
+/// A task that is to be filled in, as the API server has it now, and its template.
+pub(super) enum Fresh {
+    /// It need not be filled in, or will not be: the reading at hand is as good as any.
+    AsRead(Template),
+    /// It was read again.
+    Read(Arc<LongTask>, Template),
+    /// It is gone.
+    Gone,
+}
+
+/// Reads a task that is to be filled in, and its template. From the API server: the caches lag behind an edit of a moment ago,
+/// and lack what `kubectl apply` leaves behind, without which a write of the task would look like a change of every field.
+pub(super) async fn refresh(context: &Context, task: &LongTask) -> Result<Fresh, Error> {
+    if !needs_template(task) {
+        return Ok(Fresh::AsRead(Template::NotAsked));
+    }
+    if !context.fills_in {
+        return Ok(Fresh::AsRead(Template::Off));
+    }
+    let key = ObjectKey::of(task);
+    let live = call("read task", context.raw_tasks_api(&key.namespace).get_opt(&key.name)).await?;
+    let Some(live) = live.filter(|live| live.metadata.uid == task.metadata.uid) else { return Ok(Fresh::Gone) };
+    let mut now: LongTask = call("read task", async { as_task(&live) }).await?;
+    strip_unread_fields(&mut now);
+    let template = match now.spec.template_ref.as_ref().filter(|_| needs_template(&now)) {
+        None => Template::NotAsked,
+        Some(named) => match call("read template", context.templates_api(&key.namespace).get_opt(&named.name)).await? {
+            None => Template::Missing,
+            Some(template) => Template::Found(Box::new(TemplateReading { task: live, template })),
+        },
+    };
+    Ok(Fresh::Read(Arc::new(now), template))
+}
+
+/// A task with all its fields as one with those that this program knows.
+pub(super) fn as_task(raw: &DynamicObject) -> kube::Result<LongTask> {
+    let known = serde_json::to_value(raw).and_then(serde_json::from_value);
+    known.map_err(kube::Error::SerdeError)
 }
 
 /// The task's own claims that exist, where the plan can ask for them. No watch tells of them: there are few, and they are

@@ -13,7 +13,7 @@ use super::{
     context::Context,
     execute::{Executed, Refusals, execute},
     metrics::ResultLabels,
-    observe::observe,
+    observe::{Fresh, observe, refresh},
     publish::publish,
     spans::{log_span, update_log_span},
 };
@@ -84,9 +84,18 @@ async fn sync(task: &LongTask, context: &Context) -> Result<Action, Error> {
     let began = Instant::now();
     let (mut newest, mut refused) = (None::<Arc<LongTask>>, Refusals::default());
     for _ in 0..MOST_PLANS {
+        let template = match refresh(context, newest.as_deref().unwrap_or(task)).await? {
+            Fresh::AsRead(template) => template,
+            Fresh::Read(read, template) => {
+                newest = Some(read);
+                template
+            }
+            Fresh::Gone => return Ok(Action::await_change()),
+        };
         let task = newest.as_deref().unwrap_or(task);
         let mut seen = observe(context, task).await?;
         (seen.refusal, seen.refused_steps) = (refused.create.clone(), refused.steps.clone());
+        seen.template = template;
         let planned = plan(&seen, context.clock.now());
         if let Some(status) = &planned.status {
             update_log_span(status);
@@ -104,6 +113,7 @@ async fn sync(task: &LongTask, context: &Context) -> Result<Action, Error> {
                 refused.create = refusals.create.or(refused.create);
                 refused.steps.extend(refusals.steps);
             }
+            Executed::FilledIn(filled) => newest = Some(filled),
             Executed::TaskGone => return Ok(Action::await_change()),
         }
     }

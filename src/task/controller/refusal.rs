@@ -4,16 +4,17 @@
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
     ResourceExt,
-    core::{PartialObjectMeta, Status},
+    core::{DynamicObject, PartialObjectMeta, Status},
 };
 
 use super::{context::Context, publish::publish};
 use crate::{
     api::{
         labels,
-        task::{ConditionReason, LongTask, Reason},
+        task::{ConditionReason, LongTask},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
+    start::answer::refusal_reason,
     task::plan::{Cause, ClaimRef, PodFacts, Refusal, RefusedStep, Step, refused_status_event},
 };
 
@@ -70,6 +71,27 @@ pub(super) async fn judge_task_deletion(
         TaskNow::Gone => Ok(Taken::Done),
         TaskNow::Changed => Err(error),
         TaskNow::AsRead => refused(context, key, Step::DeleteTask, error),
+    }
+}
+
+/// Judges a write of the task's definition that did not succeed; none when the task is gone.
+///
+/// # Errors
+/// As [`judge_task_deletion`].
+pub(super) async fn judge_fill_in(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    filled: &DynamicObject,
+    error: Error,
+) -> Result<Option<RefusedStep>, Error> {
+    match task_now(context, key, task).await? {
+        TaskNow::Gone => Ok(None),
+        TaskNow::Changed => Err(error),
+        TaskNow::AsRead => {
+            let words = words_worth_showing(context, key, error)?;
+            Ok(Some(RefusedStep { step: Step::FillIn(Box::new(filled.clone())), words }))
+        }
     }
 }
 
@@ -202,7 +224,7 @@ async fn is_done(context: &Context, key: &ObjectKey, step: &Step) -> Result<bool
 fn has_effect(step: &Step, pod: &Pod) -> bool {
     let is_going = pod.metadata.deletion_timestamp.is_some();
     match step {
-        Step::CreateClaim(_) | Step::CreatePod(_) | Step::DeleteClaim(_) => true,
+        Step::CreateClaim(_) | Step::CreatePod(_) | Step::DeleteClaim(_) | Step::FillIn(_) => true,
         Step::LowerDeadline { seconds, .. } => {
             let deadline = pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -247,7 +269,7 @@ fn words_worth_showing(context: &Context, key: &ObjectKey, error: Error) -> Resu
 /// An error in one word and the server's own sentence.
 fn words(error: &Error) -> Cause {
     if let Some(status) = error.answer() {
-        return Cause::new(reason(status), status.message.clone());
+        return Cause::new(refusal_reason(status), status.message.clone());
     }
     match error {
         Error::Call { source, .. } | Error::Refused { source, .. } => {
@@ -257,27 +279,4 @@ fn words(error: &Error) -> Cause {
             Cause::new(ConditionReason::NoAnswer, format!("{error}; a webhook may be away"))
         }
     }
-}
-
-/// One word for why a write was refused, for a condition and for columns.
-fn reason(status: &Status) -> Reason {
-    let message = &status.message;
-    if message.contains("exceeded quota") {
-        ConditionReason::QuotaExceeded.into()
-    } else if message.contains("violates PodSecurity") {
-        ConditionReason::PodSecurityViolation.into()
-    } else if message.contains("because it is being terminated") {
-        ConditionReason::NamespaceTerminating.into()
-    } else if message.contains("failed calling webhook") {
-        ConditionReason::WebhookFailed.into()
-    } else if is_word(&status.reason) {
-        Reason::of_cluster(&status.reason)
-    } else {
-        ConditionReason::Refused.into()
-    }
-}
-
-/// Whether a text can be the reason of a condition. Webhooks may write anything there.
-fn is_word(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.chars().all(|c| c.is_ascii_alphanumeric())
 }

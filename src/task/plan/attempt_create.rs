@@ -4,7 +4,7 @@ use super::{
     blocked::{self, block, unblock},
     claims,
     draft::Draft,
-    edits, limits, modifiers,
+    edits, input, limits, modifiers,
     observed::{Cause, PodFacts, Refusal},
     refused::REFUSED_WAIT,
     steps::{EventReason, PodRef, Step},
@@ -83,6 +83,12 @@ pub(super) fn old_pods_have_ended(draft: &mut Draft<'_>) {
     }
 }
 
+/// Shows what keeps the next attempt from starting until something changes.
+pub(super) fn cannot_start(draft: &mut Draft<'_>, cause: &Cause) {
+    block(draft, cause);
+    draft.set_phase_because(Phase::Pending, Reason::of_cluster(&cause.reason));
+}
+
 /// Waits for the delay before the next attempt.
 pub(super) fn wait(draft: &mut Draft<'_>) {
     if draft.status.phase != Some(Phase::Waiting) {
@@ -111,6 +117,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     };
     modifiers::forget_outdone_memory(draft);
     edits::waits_no_more(draft);
+    input::record(draft);
     draft.status.next_attempt_time = None;
     let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
     draft.pod_event(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);

@@ -1,6 +1,6 @@
 //! What comes next when no attempt runs: the questions, in their order. They only read the draft.
 
-use super::{draft::Draft, finish::limit_message, limits, next::Next, observed::PodFacts, outcome};
+use super::{draft::Draft, fill_in, finish::limit_message, input, limits, next::Next, observed::PodFacts, outcome};
 use crate::{
     api::task::{Phase, PhaseReason},
     types::counted,
@@ -11,18 +11,24 @@ pub(super) fn decide(draft: &Draft<'_>) -> Next {
     has_ended(draft)
         .or_else(|| is_cancelled(draft))
         .or_else(|| is_out_of_time(draft))
+        .or_else(|| fill_in::obstacle(draft))
+        .or_else(|| input::is_invalid(draft))
         // A pause needs no further attempt: only time is asked for before it.
         .or_else(|| is_held(draft))
         .or_else(|| is_suspended(draft))
         .or_else(|| is_out_of_tries(draft))
         .or_else(|| has_old_pod(draft))
+        .or_else(|| input::is_changed(draft))
         .or_else(|| must_wait(draft).map(Next::WaitUntil))
         .unwrap_or(Next::Start)
 }
 
 /// What comes next when an attempt is decided, and its pod does not exist.
 pub(super) fn decide_create(draft: &Draft<'_>) -> Next {
-    has_old_pod(draft).or_else(|| must_wait(draft).map(Next::CreateAt)).unwrap_or(Next::Create)
+    has_old_pod(draft)
+        .or_else(|| input::is_changed(draft))
+        .or_else(|| must_wait(draft).map(Next::CreateAt))
+        .unwrap_or(Next::Create)
 }
 
 /// Whether an attempt whose pod does not exist is not wanted any more.

@@ -1,6 +1,6 @@
 //! What keeps the next pod from running: the condition `Blocked`.
 
-use super::{draft::Draft, observed::Cause, steps::EventType, waits};
+use super::{draft::Draft, filling::FILL_IN_REFUSED, observed::Cause, steps::EventType, waits};
 use crate::{
     api::task::{AttemptReason, ConditionReason, ConditionType, Reason},
     types::{find_condition, truncate},
@@ -97,6 +97,9 @@ fn full_remedy(draft: &Draft<'_>, cause: &Cause) -> String {
 
 /// What the user can do. Everything is tried on by itself, so it is never "restart".
 fn remedy(reason: &str, words: &str) -> &'static str {
+    if words.starts_with(FILL_IN_REFUSED) {
+        return "let the operator update longtasks, or correct the LongTaskTemplate; it is tried again within a minute";
+    }
     let of_refusal = reason.parse().map(|reason| remedy_of_refusal(reason, words));
     let of_start = || reason.parse().map(|reason| remedy_of_start(reason, words));
     of_refusal.or_else(|_| of_start()).unwrap_or(IN_GENERAL)
@@ -155,6 +158,23 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
         Reason::StoreMissing => {
             "set spec.checkpoint.store again, or begin elsewhere: a new spec.restart.token with from: Beginning, or from: \
              Checkpoint with one that is not stored"
+        }
+        Reason::TemplateNotFound => {
+            "create that LongTaskTemplate in this namespace, or cancel the task; it goes on by itself when the template is there"
+        }
+        Reason::SetByTemplate => {
+            "remove that field from the task, or write it into the LongTaskTemplate; it goes on by itself then"
+        }
+        Reason::InvalidSchema => "correct spec.inputSchema of the LongTaskTemplate; it goes on by itself then",
+        Reason::FillInOff => {
+            "have the operator installed with operator.fillIn, or write the definition into the task itself"
+        }
+        Reason::TakenBack => {
+            "see which mutating webhook or policy changes longtasks; then remove the annotation longtask.dev/template-generation, \
+             and it is tried again"
+        }
+        Reason::InputChanged => {
+            "write spec.input as it was, or cancel the task and run it again with the new one and a new spec.restart.token"
         }
         Reason::AgentNotConfigured => "have the operator installed with --agent-image, which the chart sets",
         Reason::PodInitializing | Reason::Restoring | Reason::ContainerCreating => {
@@ -242,6 +262,12 @@ mod tests {
             (&["PodInitializing", "Restoring", "ContainerCreating"], "startTimeout"),
             (&["StoreMissing"], "spec.checkpoint.store again"),
             (&["AgentNotConfigured"], "--agent-image"),
+            (&["TemplateNotFound"], "create that LongTaskTemplate"),
+            (&["SetByTemplate"], "remove that field"),
+            (&["InvalidSchema"], "spec.inputSchema"),
+            (&["FillInOff"], "operator.fillIn"),
+            (&["InputChanged"], "new spec.restart.token"),
+            (&["TakenBack"], "mutating webhook"),
             (&["StoreUnusable"], "its Secret"),
             (&["CheckpointUnreadable"], "checkpoint before"),
             (&["WaitingForOldPod", "WaitingForOldTask", "WaitingForOldClaim"], "finalizer"),

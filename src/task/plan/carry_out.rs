@@ -2,7 +2,7 @@
 
 use super::{
     attempt_active::sync_active,
-    attempt_create::{create, old_pods_have_ended, show_refusal, start, wait, wait_for_pod},
+    attempt_create::{self, create, old_pods_have_ended, show_refusal, start, wait, wait_for_pod},
     draft::Draft,
     finish,
     next::Next,
@@ -17,6 +17,7 @@ pub(super) fn carry_out(draft: &mut Draft<'_>, next: &Next) {
         Next::Succeed => finish::succeed(draft),
         Next::Cancel => finish::cancel(draft),
         Next::Fail(reason, message) => finish::fail(draft, *reason, message),
+        Next::Block(cause) => attempt_create::cannot_start(draft, cause),
         Next::StayHeld => suspension::stay_held(draft),
         Next::Suspend => suspension::suspend(draft),
         Next::WaitForPod(pod, reason) => wait_for_pod(draft, pod, *reason),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
+    filling::{self, Filling},
     observed::{Observed, PodFacts, RefusedStep},
     steps::{EventReason, EventType, LONGEST_NOTE, Plan, PodRef, Step, TaskEvent, Wake, Why},
 };
@@ -12,6 +13,7 @@ use crate::{
     api::task::{
         AttemptState, ConditionReason, ConditionType, CurrentAttempt, LongTaskSpec, LongTaskStatus, Phase, Reason,
     },
+    start::name::run_digest,
     types::{mark_false, mark_true, truncate},
 };
 
@@ -26,6 +28,7 @@ pub(super) struct Draft<'a> {
     pub(super) spec: &'a LongTaskSpec,
     pub(super) now: Timestamp,
     pub(super) status: LongTaskStatus,
+    pub(super) filling: Filling,
     steps: Vec<Step>,
     refused: Vec<&'a RefusedStep>,
     events: Vec<TaskEvent>,
@@ -42,6 +45,7 @@ impl<'a> Draft<'a> {
             spec: &seen.task.spec,
             now,
             status,
+            filling: filling::ask(seen, now),
             steps: Vec::new(),
             refused: Vec::new(),
             events: Vec::new(),
@@ -54,6 +58,7 @@ impl<'a> Draft<'a> {
             // A token that is present at creation is recorded, not acted on.
             draft.status.run.restart_token = draft.spec.restart.as_ref().map(|restart| restart.token.clone());
             draft.status.run.start_time = Some(now);
+            draft.status.run.input_digest = run_digest(draft.spec.input.as_ref());
             draft.status.segment = 1;
             draft.mark_true(ConditionType::Reconciling, ConditionReason::Started, "the run has started");
         }

@@ -19,8 +19,11 @@ mod cut;
 mod draft;
 mod edits;
 mod failure_policy;
+mod fill_in;
+mod filling;
 mod finish;
 mod heartbeat;
+mod input;
 mod kubelet;
 mod last_words;
 mod limits;
@@ -52,15 +55,17 @@ use jiff::Timestamp;
 use self::{
     attempt_ended::{Ended, Verdict},
     draft::Draft,
+    filling::Filling,
     next::Next,
 };
 pub use self::{
+    filling::is_due as needs_template,
     kubelet::is_refusal,
     live_report::reports_due,
     observed::{
         AgentFacts, Cause, ClaimFacts, ConditionFacts, ContainerEnd, CurrentPod, Deletion, Disruption, FailedInit,
         LateCreates, Live, LiveReport, MainContainer, Observed, PodFacts, PodPhase, Refusal, RefusedStep, Start,
-        StartStage,
+        StartStage, Template, TemplateReading,
     },
     refused::{event_of_status as refused_status_event, event_without_status as refused_event},
     steps::{ClaimRef, EventReason, EventType, Plan, PodRef, Step, TaskEvent, Wake, Why},
@@ -76,6 +81,11 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
         return pod_cleanup::release_all(seen, now);
     }
     let mut draft = Draft::of(seen, now);
+    if let Filling::Now(plan) = draft.filling {
+        return *plan;
+    }
+    fill_in::unblock_when_over(&mut draft);
+    input::unblock_when_over(&mut draft);
     failure_policy::warn_of_rules_that_never_match(&mut draft);
     modifiers::take_back(&mut draft);
     restart::apply_restart_token(&mut draft);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::observed::{PodFacts, Refusal};
+use super::observed::{Cause, PodFacts, Refusal};
 use crate::api::task::{FailureReason, PhaseReason};
 
 /// What comes next for a task.
@@ -20,6 +20,8 @@ pub(super) enum Next {
     Cancel,
     /// The task fails for good, with a message for the user.
     Fail(FailureReason, String),
+    /// Nothing can start, and nothing is tried again before something changes: show why.
+    Block(Cause),
     /// The failure policy holds the task.
     StayHeld,
     /// The user has suspended the task.
@@ -46,6 +48,7 @@ impl fmt::Display for Next {
             Self::Succeed => f.write_str("succeed"),
             Self::Cancel => f.write_str("cancel"),
             Self::Fail(reason, _) => write!(f, "fail: {reason}"),
+            Self::Block(cause) => write!(f, "show that it cannot start: {}", cause.reason),
             Self::StayHeld => f.write_str("stay held"),
             Self::Suspend => f.write_str("suspend"),
             Self::WaitForPod(pod, reason) => write!(f, "wait for pod {}: {reason}", pod.name),

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::core::DynamicObject;
 
 use super::steps::Step;
 use crate::{
-    api::task::{ConditionReason, LongTask, LongTaskStatus, Reason},
+    api::{
+        task::{ConditionReason, LongTask, LongTaskStatus, Reason},
+        template::LongTaskTemplate,
+    },
     contract::{
         agent::{LastWord, RestoreWord, SaveReport},
         report::{Reader, Report, Via},
@@ -39,6 +43,31 @@ pub struct Observed<'a> {
     pub live: Live,
     /// The claims of the task's own that exist: read before a pod is created and once the task has succeeded, else none.
     pub claims: Vec<ClaimFacts>,
+    /// The template of a task that is to be filled in. [`Self::task`] is then as the API server has it now.
+    pub template: Template,
+}
+
+/// The LongTaskTemplate of a task that is to be filled in.
+#[derive(Clone, Debug, Default)]
+pub enum Template {
+    /// The task need not be filled in.
+    #[default]
+    NotAsked,
+    /// The operator does not fill tasks in.
+    Off,
+    /// The API server has none of that name.
+    Missing,
+    /// It was read.
+    Found(Box<TemplateReading>),
+}
+
+/// A task that is to be filled in and its template, as the API server has them, with all their fields.
+#[derive(Clone, Debug)]
+pub struct TemplateReading {
+    /// The task.
+    pub task: DynamicObject,
+    /// The template.
+    pub template: LongTaskTemplate,
 }
 
 /// A claim of a task's own, reduced to what decides.
@@ -422,6 +451,7 @@ impl<'a> Observed<'a> {
             late_creates: LateCreates::None,
             live: Live::default(),
             claims: Vec::new(),
+            template: Template::NotAsked,
         }
     }
 

@@ -90,6 +90,7 @@ fn message(refused: &RefusedStep) -> String {
         | Step::DeletePod(_)
         | Step::DeleteClaim(_)
         | Step::DeleteTask
+        | Step::FillIn(_)
         | Step::RestoreLabel(_)
         | Step::ReleasePod(_) => "",
     };
@@ -117,7 +118,7 @@ pub(super) fn keeps_from_stopping(draft: &Draft<'_>) -> bool {
 
 fn reason(step: &Step) -> ConditionReason {
     match step {
-        Step::CreateClaim(_) | Step::CreatePod(_) => ConditionReason::CreationRefused,
+        Step::CreateClaim(_) | Step::CreatePod(_) | Step::FillIn(_) => ConditionReason::CreationRefused,
         Step::LowerDeadline { .. } => ConditionReason::StopRefused,
         Step::DeletePod(_) => ConditionReason::DeletionRefused,
         Step::DeleteClaim(_) => ConditionReason::ClaimDeletionRefused,
@@ -135,6 +136,7 @@ fn what(step: &Step) -> String {
         Step::DeletePod(pod) => format!("to delete pod {}", pod.name),
         Step::DeleteClaim(claim) => format!("to delete claim {}", claim.name),
         Step::DeleteTask => "to delete this task".to_owned(),
+        Step::FillIn(_) => "to fill this task in".to_owned(),
         Step::RestoreLabel(pod) => format!("to put the label longtask.dev/task back on pod {}", pod.name),
         Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),
     }

@@ -1,6 +1,8 @@
 //! Another run of a task that has ended, by a new `spec.restart.token`.
 
-use super::{blocked, draft::Draft, observed::Cause, steps::EventReason, stored_checkpoint, suspension};
+use super::{
+    blocked, draft::Draft, fill_in, input, observed::Cause, steps::EventReason, stored_checkpoint, suspension,
+};
 use crate::api::task::{
     AttemptState, Checkpoint, ConditionReason, ConditionType, CurrentAttempt, LongTaskStatus, Phase, Restart,
     RestartFrom, Run,
@@ -15,6 +17,10 @@ pub(super) fn apply_restart_token(draft: &mut Draft<'_>) {
             blocked::unblock(draft, ConditionReason::TokenTakenBack);
         }
         return;
+    }
+    if let Some(cause) = fill_in::obstacle_to_renewal(draft) {
+        // The run that asks for the template as it is now does not begin without it.
+        return blocked::block(draft, &cause);
     }
     if draft.status.phase.is_some_and(Phase::is_terminal) {
         return begin_again(draft, restart);
@@ -49,6 +55,7 @@ fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     let from = beginning(kept.first());
     let before = std::mem::take(&mut draft.status);
     draft.status = next_run(before, kept, draft.now, restart);
+    input::record(draft);
     if restart.from != RestartFrom::Latest {
         stored_checkpoint::begin_epoch(&mut draft.status);
     }
@@ -114,6 +121,7 @@ fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp,
             start_time: Some(now),
             suspended_seconds: 0,
             high_water: None,
+            input_digest: None,
         },
         segment: 1,
         current_attempt: before.current_attempt.map(over),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::core::DynamicObject;
 use strum::{Display, EnumIter, EnumMessage};
 
 use crate::{api::task::LongTaskStatus, types::truncate};
@@ -59,6 +60,8 @@ pub enum Step {
     DeleteClaim(ClaimRef),
     /// Delete the task itself: it ended long enough ago.
     DeleteTask,
+    /// Write the task with the definition of its template, over the reading that has this resourceVersion.
+    FillIn(Box<DynamicObject>),
     /// Put the label back by which the watch finds the pod: somebody has taken it off, or changed it.
     RestoreLabel(PodRef),
     /// Drop our finalizer: the outcome is recorded, or nobody is left to record it.
@@ -146,6 +149,8 @@ pub enum EventReason {
     Cancelled,
     /// The task cannot be read.
     Unreadable,
+    /// The definition was copied from a LongTaskTemplate.
+    FilledIn,
     /// A new restart token began another run.
     Restarted,
     /// A new restart token came while the run had not ended.
@@ -196,7 +201,9 @@ impl Step {
     /// The pod that it is about, if that exists.
     pub fn pod(&self) -> Option<&PodRef> {
         match self {
-            Self::CreateClaim(_) | Self::CreatePod(_) | Self::DeleteClaim(_) | Self::DeleteTask => None,
+            Self::CreateClaim(_) | Self::CreatePod(_) | Self::DeleteClaim(_) | Self::DeleteTask | Self::FillIn(_) => {
+                None
+            }
             Self::LowerDeadline { pod, .. }
             | Self::DeletePod(pod)
             | Self::RestoreLabel(pod)
@@ -236,6 +243,7 @@ impl fmt::Display for Step {
             Self::DeletePod(pod) => write!(f, "delete pod {}", pod.name),
             Self::DeleteClaim(claim) => write!(f, "delete claim {}", claim.name),
             Self::DeleteTask => f.write_str("delete the task"),
+            Self::FillIn(_) => f.write_str("fill in the task"),
             Self::RestoreLabel(pod) => write!(f, "restore the label of {}", pod.name),
             Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),
         }

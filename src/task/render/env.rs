@@ -7,7 +7,7 @@ use super::{stored::save_of, trace::traceparent};
 pub(super) use crate::contract::env::{CHECKPOINT_DIR, SAVED};
 use crate::{
     api::task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
-    contract::{agent, env},
+    contract::{agent, env, input},
 };
 
 /// The kubelet's default of `terminationMessagePath`.
@@ -34,6 +34,10 @@ pub(super) fn for_every_container(
         variable(env::IDEMPOTENCY_PREFIX, format!("{uid}/{}", status.run.beginnings())),
         variable(env::TRACEPARENT, traceparent(uid, run, attempt.number)),
     ];
+    if let Some(given) = &task.spec.input {
+        variables.push(variable(env::INPUT, input::compact(given)));
+        variables.extend(input::variables(given).into_iter().map(|(name, value)| variable(&name, value)));
+    }
     if let Some(checkpoint) = &status.checkpoint {
         variables.push(variable(env::CHECKPOINT, as_reported(checkpoint, uid)));
         variables.push(variable(env::CHECKPOINT_SEQUENCE, checkpoint.sequence.to_string()));

@@ -40,8 +40,7 @@ pub fn pod(
     agent: Option<&AgentConfig>,
 ) -> Pod {
     let agent = agent::of(task, agent);
-    let template = &task.spec.template;
-    let mut spec = template.spec.clone().unwrap_or_default();
+    let mut spec = task.spec.pod().cloned().unwrap_or_default();
     let main = main_container(task, &spec);
     let segment = &task.spec.segment;
     spec.restart_policy = Some("Never".into());
@@ -68,7 +67,7 @@ pub fn pod(
 }
 
 fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &CurrentAttempt, main: String) -> ObjectMeta {
-    let template = task.spec.template.metadata.clone().unwrap_or_default();
+    let template = task.spec.template.as_ref().and_then(|template| template.metadata.clone()).unwrap_or_default();
     let name = task.metadata.name.clone().unwrap_or_default();
     let mut all_labels = template.labels.unwrap_or_default();
     all_labels.extend(BTreeMap::from([
@@ -103,7 +102,7 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
 /// The container whose exit code and report count: the one that `segment.container` names, else the one that the
 /// template marks, else the first.
 fn main_container(task: &LongTask, spec: &PodSpec) -> String {
-    let template = task.spec.template.metadata.as_ref();
+    let template = task.spec.template.as_ref().and_then(|template| template.metadata.as_ref());
     let marked = template.and_then(|meta| meta.annotations.as_ref()?.get(labels::DEFAULT_CONTAINER));
     let is_there = |name: &&String| spec.containers.iter().any(|container| container.name == **name);
     let named = task.spec.segment.container.as_ref().filter(is_there).or(marked.filter(is_there));
@@ -113,7 +112,7 @@ fn main_container(task: &LongTask, spec: &PodSpec) -> String {
 
 /// The memory limit that the template gives the main container.
 pub fn memory_limit(task: &LongTask) -> Option<MemorySize> {
-    let spec = task.spec.template.spec.as_ref()?;
+    let spec = task.spec.pod()?;
     let main = main_container(task, spec);
     spec.containers.iter().find(|container| container.name == main).and_then(limit_of)
 }
@@ -294,6 +293,41 @@ mod tests {
         let reference: Value = serde_json::from_str(&env["LONGTASK_CHECKPOINT"]).expect("JSON");
         assert_eq!(reference, json!({ "uri": "s3://b/k", "digest": "sha256:1", "sizeBytes": 9 }));
         assert_eq!(recorded(json!({ "uri": "s3://b/k" }))["LONGTASK_CHECKPOINT"], r#"{"uri":"s3://b/k"}"#);
+    }
+
+    #[test]
+    fn every_container_gets_the_input_whole_and_by_its_keys() {
+        let told = |input: Value| {
+            let task: LongTask = serde_json::from_value(json!({
+                "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "t" },
+                "spec": { "template": two_containers(), "input": input },
+            }))
+            .expect("a task");
+            let attempt: CurrentAttempt = serde_json::from_value(json!({
+                "number": 1, "segment": 1, "state": "Creating", "podName": "t-1", "generation": 1,
+                "creationTime": "2026-11-24T10:00:00Z",
+            }))
+            .expect("an attempt");
+            let pod = spec(&pod(&task, "u", &LongTaskStatus::default(), &attempt, 90, None));
+            let init = pod.init_containers.iter().flatten().cloned().collect::<Vec<_>>();
+            let of_inputs = |container: &Container| {
+                let mut all = env(container);
+                all.retain(|name, _| name.starts_with("LONGTASK_INPUT"));
+                all
+            };
+            pod.containers.iter().chain(&init).map(of_inputs).collect::<Vec<_>>()
+        };
+        let all = told(json!({ "file": "$(X) \"a\"", "deep": { "z": 1, "a": "$" }, "n": 7 }));
+        // The kubelet reads `$$` as `$`.
+        let expected = [
+            ("LONGTASK_INPUT", r#"{"deep":{"a":"$$","z":1},"file":"$$(X) \"a\"","n":7}"#),
+            ("LONGTASK_INPUT_file", r#"$$(X) "a""#),
+            ("LONGTASK_INPUT_n", "7"),
+        ];
+        let expected: BTreeMap<_, _> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(all, vec![expected; 3]);
+        assert_eq!(told(json!({}))[0]["LONGTASK_INPUT"], "{}");
+        assert!(told(Value::Null)[0].is_empty(), "no input, no variable");
     }
 
     #[test]

@@ -74,8 +74,12 @@ impl Cluster {
     /// Takes a step that needs nothing from the script.
     pub(super) fn take(&mut self, step: &Step) {
         match step {
-            // A create is the script's; nobody touches labels here, and claims are as good as there.
-            Step::CreateClaim(_) | Step::CreatePod(_) | Step::DeleteClaim(_) | Step::RestoreLabel(_) => {}
+            // A create is the script's; nobody touches labels here, claims are as good as there, and the task is complete.
+            Step::CreateClaim(_)
+            | Step::CreatePod(_)
+            | Step::DeleteClaim(_)
+            | Step::FillIn(_)
+            | Step::RestoreLabel(_) => {}
             Step::LowerDeadline { pod, seconds } => {
                 self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
             }
@@ -125,7 +129,8 @@ impl Cluster {
                     .restart
                     .as_ref()
                     .map_or((RestartFrom::Latest, None), |old| (old.from, old.checkpoint_sequence));
-                spec.restart = Some(Restart { token: format!("simulated-{generation}"), from, checkpoint_sequence });
+                spec.restart =
+                    Some(Restart { token: format!("simulated-{generation}"), from, checkpoint_sequence, renew: false });
             }
         }
     }

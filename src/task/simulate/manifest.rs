@@ -30,6 +30,12 @@ pub enum ManifestError {
         /// The fields that exist there.
         known: String,
     },
+    /// The definition is elsewhere.
+    #[error(
+        "spec.template: missing; the operator would copy it from the LongTaskTemplate of spec.templateRef: write what is to be \
+         tried into the manifest"
+    )]
+    NoTemplate,
     /// The pods' names begin with the task's.
     #[error("metadata.name: missing; give the task a name")]
     NoName,
@@ -55,7 +61,13 @@ pub fn read_task(yaml: &str) -> Result<LongTask, ManifestError> {
         let path = if is_whole { "the task".to_owned() } else { error.path().to_string() };
         ManifestError::WrongValue { path, problem: error.into_inner() }
     })?;
-    if task.name_any().is_empty() { Err(ManifestError::NoName) } else { Ok(task) }
+    if task.name_any().is_empty() {
+        Err(ManifestError::NoName)
+    } else if task.spec.template.is_none() {
+        Err(ManifestError::NoTemplate)
+    } else {
+        Ok(task)
+    }
 }
 
 fn is_task(document: &Value) -> bool {
@@ -137,7 +149,7 @@ spec:
     fn the_mode_of_a_file_is_read_as_kubectl_reads_it() {
         let volumes = "volumes: [{name: v, configMap: {name: v, defaultMode: 0755}}]\n      containers:";
         let task = read_task(&TASK.replace("containers:", volumes)).expect("a task");
-        let pod = serde_json::to_value(task.spec.template.spec).expect("JSON");
+        let pod = serde_json::to_value(task.spec.pod()).expect("JSON");
         assert_eq!(pod["volumes"][0]["configMap"]["defaultMode"], 0o755);
     }
 
@@ -179,6 +191,8 @@ spec:
             read_task(&nameless).expect_err("no name").to_string(),
             "metadata.name: missing; give the task a name"
         );
+        let thin = format!("{}spec: {{templateRef: {{name: x}}}}", TASK.split("spec:").next().unwrap_or_default());
+        assert!(read_task(&thin).expect_err("thin").to_string().starts_with("spec.template: missing; "));
         let unspecified = TASK.split("spec:").next().unwrap_or_default();
         assert_eq!(read_task(unspecified).expect_err("no spec").to_string(), "the task: missing field `spec`");
     }

@@ -8,12 +8,15 @@ mod reporting;
 mod restart;
 mod retry;
 mod segment;
+mod template_ref;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimTemplate, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaimTemplate, PodSpec, PodTemplateSpec};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+pub(crate) use self::restart::INPUT_STAYS;
 use self::restart::NEW_TOKEN;
 pub use self::{
     checkpoint::{CheckpointPolicy, CheckpointSource, CheckpointStore, SecretRef},
@@ -23,6 +26,7 @@ pub use self::{
     restart::{Restart, RestartFrom},
     retry::{Backoff, Budgets, Jitter, Retry},
     segment::Segment,
+    template_ref::TemplateRef,
 };
 use super::{
     FailurePolicy,
@@ -54,6 +58,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
            says where the work stands.",
     selectable = ".status.phase",
     selectable = ".status.reason",
+    selectable = ".spec.templateRef.name",
     printcolumn(
         name = "Phase",
         type_ = "string",
@@ -122,7 +127,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 #[schemars(extend("x-kubernetes-validations" = [
     rule_at(
         ".segment.container",
-        "!has(self.segment.container) || self.template.spec.containers.exists(c, c.name == self.segment.container)",
+        "!has(self.segment.container) || !has(self.template) || self.template.spec.containers.exists(c, c.name == self.segment.container)",
         "must be the name of one of spec.template.spec.containers",
     ),
     rule_at(
@@ -162,8 +167,28 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     ),
     rule_at(
         ".volumeClaimTemplates",
-        "!has(self.volumeClaimTemplates) || !has(self.template.spec.volumes) || self.volumeClaimTemplates.all(c, self.template.spec.volumes.all(v, v.name != c.metadata.name))",
+        "!has(self.volumeClaimTemplates) || !has(self.template) || !has(self.template.spec.volumes) || self.volumeClaimTemplates.all(c, self.template.spec.volumes.all(v, v.name != c.metadata.name))",
         "each claim needs a name of its own: spec.template.spec.volumes has one that is named so",
+    ),
+    rule_at(
+        ".template",
+        "has(self.template) || has(self.templateRef)",
+        "write a pod template, or name a LongTaskTemplate in spec.templateRef",
+    ),
+    rule_at(
+        ".template",
+        "!has(oldSelf.template) || has(self.template)",
+        "cannot be removed: the task runs from it",
+    ),
+    rule_at(
+        ".templateRef",
+        "has(self.templateRef) == has(oldSelf.templateRef) && (!has(self.templateRef) || self.templateRef == oldSelf.templateRef)",
+        "is immutable: it says what the task was made from",
+    ),
+    rule_at(
+        ".restart.renew",
+        "!has(self.restart) || !has(self.restart.renew) || !self.restart.renew || has(self.templateRef)",
+        "needs spec.templateRef: there is no template to take anew",
     ),
     rule_at(
         ".managedBy",
@@ -173,6 +198,20 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 ]))]
 #[serde(rename_all = "camelCase")]
 pub struct LongTaskSpec {
+    /// The LongTaskTemplate of the task's namespace that its definition comes from, in place of `template`. The operator
+    /// copies the definition into this spec once, before the first pod: everything but `input`, `suspend`, `cancel`,
+    /// `restart`, `managedBy` and `limits.deadline`, which are the task's own. A later change of the LongTaskTemplate
+    /// changes nothing here; see `restart.renew`. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_ref: Option<TemplateRef>,
+
+    /// What the task is to work on: a JSON object of up to 16 KiB as compact JSON. Every container gets it as the
+    /// variable LONGTASK_INPUT, and texts, numbers and booleans in it as LONGTASK_INPUT_<key>. No place for secrets: refer
+    /// to them. It belongs to a run: it can be changed only together with a new `restart.token`, once the task has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::api::crd::any_object_schema")]
+    pub input: Option<Map<String, Value>>,
+
     /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, a change of
     /// `schedulingTimeout` or `heartbeatTimeout` at once. A pod that cannot start is replaced if the edit would lead to a
     /// different pod.
@@ -251,6 +290,9 @@ pub struct LongTaskSpec {
     ///
     /// `restartPolicy` is always Never, and the pod's time limits come from `segment`. The pods get no API token unless
     /// `automountServiceAccountToken: true` is set here. Changes take effect at the next attempt.
+    ///
+    /// Needed unless `templateRef` is set. Once it is there it cannot be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::template_schema", extend("x-kubernetes-validations" = [
         rule_at(
             ".spec.containers",
@@ -313,7 +355,7 @@ pub struct LongTaskSpec {
             "annotations that begin with longtask.dev/ are set by the operator: choose another prefix",
         ),
     ]))]
-    pub template: PodTemplateSpec,
+    pub template: Option<PodTemplateSpec>,
 
     /// Volumes of the task's own, which outlive its pods: up to 8, each as PersistentVolumeClaim; see `kubectl explain
     /// pvc.spec`.
@@ -340,6 +382,16 @@ pub struct LongTaskSpec {
 }
 
 impl LongTaskSpec {
+    /// Whether it waits to be filled in from the LongTaskTemplate that it names.
+    pub fn is_thin(&self) -> bool {
+        self.template.is_none() && self.template_ref.is_some()
+    }
+
+    /// The pod to run, if there is one yet.
+    pub fn pod(&self) -> Option<&PodSpec> {
+        self.template.as_ref()?.spec.as_ref()
+    }
+
     /// Whether reports are to be read while the program runs.
     pub fn is_live(&self) -> bool {
         self.reporting.mode == ReportingMode::Live

@@ -37,6 +37,16 @@ pub struct Restart {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub checkpoint_sequence: Option<i64>,
+
+    /// With this new token, take the definition from the LongTaskTemplate of `templateRef` as it is now. Default false: go
+    /// on with the copy that the task has. The checkpoints stay.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub renew: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where another run begins.
@@ -54,3 +64,10 @@ pub enum RestartFrom {
 /// Whether an update brings a new restart token.
 pub(super) const NEW_TOKEN: &str =
     "(has(self.restart) && (!has(oldSelf.restart) || self.restart.token != oldSelf.restart.token))";
+
+/// Whether an update leaves the input as it was, or begins another run of a task that has ended. Of the object as a whole.
+///
+/// CEL does not notice that a key of a free-form object was renamed: the operator compares the input with the run's, too.
+pub(crate) const INPUT_STAYS: &str = "(has(self.spec.input) == has(oldSelf.spec.input) && (!has(self.spec.input) || self.spec.input == oldSelf.spec.input)) \
+     || (has(self.spec.restart) && (!has(oldSelf.spec.restart) || self.spec.restart.token != oldSelf.spec.restart.token) \
+     && has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase in ['Succeeded', 'Failed', 'Cancelled'])";

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
     ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    core::DynamicObject,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use tracing::{debug, info};
 
 use super::{
     context::Context,
+    observe::as_task,
     publish::publish,
     refusal::{self, Taken},
     spans, status_metrics, stored_metrics,
@@ -25,7 +27,7 @@ use crate::{
         task::{LongTask, LongTaskStatus, Transition},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    task::plan::{ClaimRef, Plan, PodRef, Refusal, RefusedStep, Step, Wake},
+    task::plan::{ClaimRef, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake},
 };
 
 /// What became of a plan.
@@ -36,6 +38,8 @@ pub(super) enum Executed {
     /// The API server refused some of it: an observation, to be planned with. The task is as it was written, or as it was
     /// read when nothing was.
     Refused(Option<Arc<LongTask>>, Refusals),
+    /// The task got its definition, and is so now: what comes next can be planned.
+    FilledIn(Arc<LongTask>),
     /// The task is gone.
     TaskGone,
 }
@@ -64,6 +68,9 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
         let Some(stored) = write_status(context, &key, task, status).await? else { return Ok(Executed::TaskGone) };
         written = Some(learn_written(context, &key, task, stored));
     }
+    if let [Step::FillIn(filled)] = steps.as_slice() {
+        return fill_in_and_tell(context, &key, task, filled, events).await;
+    }
     let taken = take_all(context, &key, task, steps).await;
     for event in events {
         info!(reason = %event.reason, pod = event.pod.as_ref().map(|pod| pod.name.as_str()), "{}", event.note);
@@ -71,6 +78,36 @@ pub(super) async fn execute(context: &Context, task: &LongTask, plan: Plan) -> R
     }
     let (refusals, created) = taken?;
     Ok(if refusals.is_empty() { Executed::Done { wake, created } } else { Executed::Refused(written, refusals) })
+}
+
+/// Fills a task in, and tells so when it is done: there is no status in such a plan that would be written before.
+async fn fill_in_and_tell(
+    context: &Context,
+    key: &ObjectKey,
+    task: &LongTask,
+    filled: &DynamicObject,
+    events: Vec<TaskEvent>,
+) -> Result<Executed, Error> {
+    let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
+    let stored =
+        match call("fill in task", context.raw_tasks_api(&key.namespace).replace(&key.name, &params, filled)).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                return Ok(match refusal::judge_fill_in(context, key, task, filled, error).await? {
+                    Some(refused) => Executed::Refused(None, Refusals { create: None, steps: vec![refused] }),
+                    None => Executed::TaskGone,
+                });
+            }
+        };
+    for event in events {
+        info!(reason = %event.reason, "{}", event.note);
+        publish(context, task, event);
+    }
+    let mut filled = call("read task", async { as_task(&stored) }).await?;
+    strip_unread_fields(&mut filled);
+    let filled = Arc::new(filled);
+    context.written.keep(key.clone(), Arc::clone(&filled));
+    Ok(Executed::FilledIn(filled))
 }
 
 /// Counts and shows what a write has brought about, and plans from it until the watch tells of it.
@@ -154,6 +191,8 @@ async fn take(context: &Context, key: &ObjectKey, task: &LongTask, step: Step) -
         Step::CreatePod(pod) => return create_pod(context, key, task, pod).await,
         Step::DeleteClaim(claim) => return delete_claim(context, key, claim.clone()).await,
         Step::DeleteTask => return delete_task(context, key, task).await,
+        // Alone in its plan, which is carried out before.
+        Step::FillIn(_) => return Ok(Taken::Done),
         Step::ReleasePod(pod) => return release(context, key, pod.clone()).await,
         Step::LowerDeadline { pod, seconds } => lower_deadline(context, key, pod, *seconds).await.map(Some),
         Step::RestoreLabel(pod) => patch_pod(context, key, pod, "restore label", with_label(key, pod)).await.map(Some),

@@ -507,3 +507,79 @@ async fn a_create_of_which_nobody_knows_the_fate_may_arrive_late() {
     let late = context.late_creates.of(&ObjectKey::of(&task()));
     assert_eq!(late, crate::task::plan::LateCreates::Of(vec!["import-1".into()]));
 }
+
+/// A plan that fills the task in with fields of which this program knows only some.
+fn filling_in() -> Plan {
+    let (_, mut filled) = stored();
+    filled["spec"]["templateRef"] = json!({ "name": "x" });
+    filled["spec"]["ofANewerRelease"] = json!(1);
+    doing(Step::FillIn(Box::new(serde_json::from_value(filled).expect("a task"))))
+}
+
+#[tokio::test]
+async fn a_task_is_filled_in_by_one_write_of_all_its_fields_over_the_reading() {
+    let (_, mut answer) = stored();
+    answer["metadata"]["resourceVersion"] = json!("8");
+    let server = Server::answering([(200, answer)]);
+    let filled = match executed(&server, filling_in()).await {
+        Ok(Executed::FilledIn(filled)) => filled,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(filled.metadata.resource_version.as_deref(), Some("8"), "the next plan is made from it");
+    assert_eq!(server.calls(), [format!("PUT {}", TASK.trim_end_matches("/status"))]);
+    let written = server.body(0);
+    assert_eq!(written["spec"]["ofANewerRelease"], 1);
+    assert_eq!(written["metadata"]["resourceVersion"], "7");
+}
+
+#[tokio::test]
+async fn a_refused_fill_in_is_an_observation_and_a_changed_task_a_conflict() {
+    let (_, mut read) = stored();
+    for code in [403, 404, 409, 422] {
+        let server = Server::answering([error(code, "Whatever", "keep it"), (200, read.clone())]);
+        let refused = refusals(executed(&server, filling_in()).await).steps;
+        assert_eq!((refused.len(), refused[0].words.message.as_str()), (1, "keep it"), "{code}");
+    }
+    read["metadata"]["resourceVersion"] = json!("8");
+    let server = Server::answering([error(409, "Conflict", "changed"), (200, read)]);
+    let result = executed(&server, filling_in()).await;
+    assert!(result.as_ref().is_err_and(Error::is_conflict), "{result:?}");
+    let server = Server::answering([error(404, "NotFound", ""), not_found()]);
+    assert!(matches!(executed(&server, filling_in()).await, Ok(Executed::TaskGone)));
+}
+
+#[tokio::test]
+async fn a_task_that_needs_no_template_is_not_read_again() {
+    let server = Server::default();
+    let context = server.context(Leadership::sole());
+    let fresh = super::super::observe::refresh(&context, &task()).await.expect("nothing to fail");
+    assert!(matches!(fresh, super::super::observe::Fresh::AsRead(crate::task::plan::Template::NotAsked)));
+    assert_eq!(server.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_thin_task_is_read_with_its_template_from_the_api_server() {
+    use super::super::observe::{Fresh, refresh};
+    let (_, mut live) = stored();
+    live["spec"] = json!({ "templateRef": { "name": "x" } });
+    let thin: LongTask = serde_json::from_value(live.clone()).expect("a task");
+    live["metadata"]["resourceVersion"] = json!("9");
+    live["metadata"]["annotations"] = json!({ "kubectl.kubernetes.io/last-applied-configuration": "{}" });
+    let template = json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": "x" }, "spec": { "a": 1 },
+    });
+    let server = Server::answering([(200, live.clone()), (200, template), (200, live.clone()), not_found()]);
+    let context = server.context(Leadership::sole());
+    let Ok(Fresh::Read(read, crate::task::plan::Template::Found(reading))) = refresh(&context, &thin).await else {
+        panic!("not read")
+    };
+    assert_eq!(read.metadata.resource_version.as_deref(), Some("9"));
+    assert!(reading.task.metadata.annotations.is_some(), "what kubectl apply leaves behind is kept");
+    assert_eq!(reading.template.spec.definition["a"], 1);
+    let missing = refresh(&context, &thin).await;
+    assert!(matches!(missing, Ok(Fresh::Read(_, crate::task::plan::Template::Missing))));
+    let mut other = live;
+    other["metadata"]["uid"] = json!("another");
+    server.answers_also([(200, other)]);
+    assert!(matches!(refresh(&context, &thin).await, Ok(Fresh::Gone)));
+}

@@ -42,7 +42,7 @@ pub(super) fn of<'a>(task: &LongTask, config: Option<&'a AgentConfig>) -> Option
 
 /// Whether the pods of a task are for Windows.
 pub fn is_for_windows(task: &LongTask) -> bool {
-    let os = task.spec.template.spec.as_ref().and_then(|spec| spec.os.as_ref());
+    let os = task.spec.pod().and_then(|spec| spec.os.as_ref());
     os.is_some_and(|os| os.name == "windows")
 }
 
