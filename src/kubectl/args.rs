@@ -10,6 +10,8 @@ use crate::types::GoDuration;
 pub(super) const NAME: &str = "kubectl-longtask";
 /// What stands for the name of a task in the usage.
 pub(super) const TASK: &str = "TASK";
+/// Likewise for that of a template.
+pub(super) const TEMPLATE: &str = "TEMPLATE";
 
 /// What the plugin was asked to do.
 #[derive(Debug, Parser)]
@@ -33,7 +35,7 @@ const AFTER_ALL: &str = "\
 Exit codes:
   0  done
   1  it could not be done, or what was asked for did not hold; the message on standard error says why
-  2  the arguments are wrong
+  2  the arguments are wrong, or with start what they name
 
 Colours are for terminals only; NO_COLOR=1 turns them off there as well.";
 
@@ -96,6 +98,12 @@ pub(super) enum Verb {
     /// attempt is checked. The exit code is 0 if it was given a checkpoint that the interrupted attempt left, or if the
     /// program keeps its own checkpoints; else it is 1.
     Drill(DrillArgs),
+    /// Start a task from a LongTaskTemplate.
+    ///
+    /// With --key, the same command can be repeated: the same key and input are the same task, for as long as that is there.
+    /// While the API server gives no clear answer, it is asked for 30 seconds. The exit code is 2 when the template does not
+    /// exist, the input is not valid, or the key was used for another input.
+    Start(StartArgs),
     /// Create a task from flags.
     ///
     /// For what flags cannot say, write a manifest: `--dry-run client` prints one to begin with.
@@ -152,6 +160,34 @@ pub(super) struct RestartArgs {
     /// Where to begin: latest, beginning, or the number of a checkpoint that `status` lists.
     #[arg(long, value_name = "WHERE", default_value = "latest")]
     pub(super) from: From,
+
+    /// Take the LongTaskTemplate of the task as it is now. Default: the copy that the task has.
+    #[arg(long)]
+    pub(super) renew: bool,
+}
+
+/// Options of `start`.
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// The name of the LongTaskTemplate.
+    #[arg(value_name = TEMPLATE)]
+    pub(super) template: String,
+
+    /// The input: JSON, or a file with it as @FILE, or - for standard input. What is no object becomes {"value": ...}.
+    #[arg(long, value_name = "JSON")]
+    pub(super) input: Option<String>,
+
+    /// A key of the input with a text; can be given more than once, and wins over --input.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) arg: Vec<Variable>,
+
+    /// What makes two requests the same one, such as the number of an order. Default: each request is a new one.
+    #[arg(long, value_name = "KEY")]
+    pub(super) key: Option<String>,
+
+    /// Wait until the task has ended; the exit code is 1 unless it has succeeded.
+    #[arg(long)]
+    pub(super) wait: bool,
 }
 
 /// Options of `logs`.

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt::Debug,
     io,
     time::Duration,
 };
@@ -11,14 +12,19 @@ use clap_complete::{
     Shell,
     engine::{ArgValueCandidates, CompletionCandidate, complete},
 };
+use k8s_openapi::NamespaceResourceScope;
 use kube::{ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
 
 use super::{
-    args::{ClusterArgs, NAME, Plugin, TASK},
+    args::{ClusterArgs, NAME, Plugin, TASK, TEMPLATE},
     error::Error,
     session::Session,
 };
-use crate::{api::task::LongTask, clock::Clock};
+use crate::{
+    api::{task::LongTask, template::LongTaskTemplate},
+    clock::Clock,
+};
 
 /// A shell waits for this at a press of a key.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,7 +49,7 @@ pub(super) async fn answer(words: Vec<OsString>, clock: Clock) -> Result<String,
 }
 
 /// What could stand in place of the last word.
-fn candidates(words: Vec<OsString>, names: &[String]) -> io::Result<Vec<CompletionCandidate>> {
+fn candidates(words: Vec<OsString>, names: &Names) -> io::Result<Vec<CompletionCandidate>> {
     let mut command = with_names(Plugin::command(), names);
     let (at, last) = (words.len(), words.last().cloned().unwrap_or_default());
     let words = [OsString::from(NAME)].into_iter().chain(words).collect();
@@ -61,26 +67,50 @@ fn line(candidate: &CompletionCandidate) -> String {
     format!("{value}{}\n", help.unwrap_or_default())
 }
 
-/// The command with names of tasks to offer wherever one is asked for.
-fn with_names(command: clap::Command, names: &[String]) -> clap::Command {
+/// The command with the names of tasks and templates to offer wherever one is asked for.
+fn with_names(command: clap::Command, names: &Names) -> clap::Command {
     command.mut_subcommands(|verb| {
         verb.mut_args(|arg| {
-            let is_task = arg.get_value_names().is_some_and(|of_value| of_value.iter().any(|name| *name == *TASK));
-            let names = names.to_vec();
+            let asks_for =
+                |what: &str| arg.get_value_names().is_some_and(|of_value| of_value.iter().any(|name| *name == *what));
+            let names = match (asks_for(TASK), asks_for(TEMPLATE)) {
+                (true, _) => names.tasks.clone(),
+                (_, true) => names.templates.clone(),
+                (false, false) => return arg,
+            };
             let candidates = move || names.iter().map(CompletionCandidate::new).collect();
-            if is_task { arg.add(ArgValueCandidates::new(candidates)) } else { arg }
+            arg.add(ArgValueCandidates::new(candidates))
         })
     })
 }
 
-/// The names of the tasks there are. A cluster that does not answer has none to offer.
-async fn names(words: &[OsString], clock: Clock) -> Vec<String> {
+/// The names that there are.
+#[derive(Default)]
+struct Names {
+    tasks: Vec<String>,
+    templates: Vec<String>,
+}
+
+/// The names that the words ask for. A cluster that does not answer has none to offer.
+async fn names(words: &[OsString], clock: Clock) -> Names {
     let words = [OsString::from(NAME)].into_iter().chain(words.iter().cloned());
-    let Ok(matches) = Plugin::command().ignore_errors(true).try_get_matches_from(words) else { return Vec::new() };
-    let Ok(cluster) = ClusterArgs::from_arg_matches(&matches) else { return Vec::new() };
-    let Ok(session) = Session::connect(cluster, clock).await else { return Vec::new() };
-    let tasks = session.api::<LongTask>().list(&ListParams::default()).await;
-    tasks.into_iter().flatten().map(|task| task.name_any()).collect()
+    let Ok(matches) = Plugin::command().ignore_errors(true).try_get_matches_from(words) else {
+        return Names::default();
+    };
+    let Ok(cluster) = ClusterArgs::from_arg_matches(&matches) else { return Names::default() };
+    let Ok(session) = Session::connect(cluster, clock).await else { return Names::default() };
+    if matches.subcommand_name() == Some("start") {
+        return Names { templates: names_of::<LongTaskTemplate>(&session).await, ..Names::default() };
+    }
+    Names { tasks: names_of::<LongTask>(&session).await, ..Names::default() }
+}
+
+async fn names_of<K>(session: &Session) -> Vec<String>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let objects = session.api::<K>().list_metadata(&ListParams::default()).await;
+    objects.into_iter().flatten().map(|object| object.name_any()).collect()
 }
 
 #[cfg(test)]
@@ -88,16 +118,17 @@ mod tests {
     use super::*;
 
     fn offered(words: &[&str]) -> Vec<String> {
-        let names = ["import".to_owned(), "export".to_owned()];
+        let names = Names { tasks: vec!["import".into(), "export".into()], templates: vec!["transcode".into()] };
         let candidates = candidates(words.iter().map(OsString::from).collect(), &names).expect("candidates");
         candidates.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
     }
 
     #[test]
     fn verbs_names_and_values_are_offered() {
-        assert_eq!(offered(&["sta"]), ["status"]);
+        assert_eq!(offered(&["sta"]), ["status", "start"]);
         assert_eq!(offered(&["status", ""]), ["import", "export"]);
         assert_eq!(offered(&["suspend", "import", "ex"]), ["export"]);
+        assert_eq!(offered(&["start", ""]), ["transcode"]);
         assert_eq!(offered(&["status", "import", "--output", ""]), ["json"]);
         assert_eq!(offered(&["logs", "import", "--fo"]), ["--follow"]);
     }

@@ -66,10 +66,10 @@ pub(super) async fn cancel(session: &Session, args: &Tasks) -> Result<String, Er
 pub(super) async fn restart(session: &Session, args: &RestartArgs) -> Result<String, Error> {
     // A token is any text that is not the one before. The time is one that tells something.
     let token = session.clock.now().to_string();
-    change(session, &args.tasks, |task| again(task, args.from, &token)).await
+    change(session, &args.tasks, |task| again(task, args.from, args.renew, &token)).await
 }
 
-fn again(task: &LongTask, from: From, token: &str) -> Result<Change, Error> {
+fn again(task: &LongTask, from: From, renew: bool, token: &str) -> Result<Change, Error> {
     let name = task.name_any();
     if !has_ended(task) && !task.status.as_ref().is_some_and(LongTaskStatus::is_held) {
         let phase = phase(task).map_or("not started yet", Into::into);
@@ -78,6 +78,9 @@ fn again(task: &LongTask, from: From, token: &str) -> Result<Change, Error> {
              `kubectl longtask cancel {name}` first"
         )));
     }
+    if renew && task.spec.template_ref.is_none() {
+        return Err(Error::NotNow(format!("{name} has no spec.templateRef: there is no template to take anew")));
+    }
     let begins = beginning(&name, task.status.as_ref(), from)?;
     // A merge patch: what an earlier restart has named must go.
     let (from, sequence) = match from {
@@ -85,7 +88,8 @@ fn again(task: &LongTask, from: From, token: &str) -> Result<Change, Error> {
         From::Beginning => ("Beginning", None),
         From::Checkpoint(sequence) => ("Checkpoint", Some(sequence)),
     };
-    let restart = json!({ "token": token, "from": from, "checkpointSequence": sequence });
+    let renew = renew.then_some(true);
+    let restart = json!({ "token": token, "from": from, "checkpointSequence": sequence, "renew": renew });
     let paused = if task.spec.suspend { "; it is suspended: resume it as well" } else { "" };
     Ok(Change::Spec(json!({ "cancel": false, "restart": restart }), format!("restarted from {begins}{paused}")))
 }
@@ -198,7 +202,7 @@ mod tests {
     }
 
     fn restarted(status: &Value, from: From) -> Result<(Value, String), String> {
-        match again(&task(status), from, "now") {
+        match again(&task(status), from, false, "now") {
             Ok(Change::Spec(spec, what)) => Ok((spec, what)),
             Ok(Change::Nothing(what)) => Err(what.to_owned()),
             Err(error) => Err(error.to_string()),
@@ -210,7 +214,7 @@ mod tests {
         let status = json!({ "phase": "Failed", "checkpoint": checkpoint(4) });
         let (spec, what) = restarted(&status, From::Latest).expect("it has ended");
         assert_eq!(what, "restarted from checkpoint 4");
-        let restart = json!({ "token": "now", "from": "Latest", "checkpointSequence": null });
+        let restart = json!({ "token": "now", "from": "Latest", "checkpointSequence": null, "renew": null });
         assert_eq!(spec, json!({ "cancel": false, "restart": restart }));
     }
 
@@ -227,6 +231,16 @@ mod tests {
         let (spec, what) = restarted(&status, From::Checkpoint(3)).expect("it is held");
         assert_eq!((what.as_str(), &spec["restart"]["checkpointSequence"]), ("restarted from checkpoint 3", &json!(3)));
         assert_eq!(restarted(&status, From::Checkpoint(9)), Err("a has no checkpoint 9; it has 4, 3".to_owned()));
+    }
+
+    #[test]
+    fn only_a_task_that_names_a_template_takes_it_anew() {
+        let mut failed = task(&json!({ "phase": "Failed" }));
+        let refused = again(&failed, From::Latest, true, "now").map(|_| ()).expect_err("no template");
+        assert!(refused.to_string().contains("has no spec.templateRef"), "{refused}");
+        failed.spec.template_ref = Some(serde_json::from_value(json!({ "name": "x" })).expect("a reference"));
+        let Ok(Change::Spec(spec, _)) = again(&failed, From::Latest, true, "now") else { panic!("not restarted") };
+        assert_eq!(spec["restart"]["renew"], true);
     }
 
     #[test]

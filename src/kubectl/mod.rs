@@ -16,6 +16,7 @@ mod logs;
 mod man;
 mod manifests;
 mod session;
+mod start;
 mod status;
 mod text;
 mod watch;
@@ -93,6 +94,7 @@ async fn dispatch(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
         Verb::Cancel(args) => lifecycle::cancel(&session().await?, &args).await?,
         Verb::Restart(args) => lifecycle::restart(&session().await?, &args).await?,
         Verb::Drill(args) => return drill::drill(&session().await?, &args).await,
+        Verb::Start(args) => start::start(&session().await?, &args).await?,
         Verb::Create(args) if args.dry_run == DryRun::Client => {
             manifests::written(&manifests::task_of(&args), args.output.unwrap_or(Format::Yaml))?
         }

@@ -20,6 +20,10 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
             .to_owned();
     };
     match phase {
+        Phase::Pending if task.spec.is_thin() => {
+            let template = task.spec.template_ref.as_ref().map_or("", |reference| reference.name.as_str());
+            format!("it gets its definition from LongTaskTemplate {template}")
+        }
         Phase::Pending => pending(status, now),
         Phase::Running => running(task, status, now),
         Phase::Stopping => stopping(task, status, now),
