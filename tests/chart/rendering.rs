@@ -113,13 +113,21 @@ fn selectors_outlive_an_upgrade() {
 }
 
 #[test]
-fn policies_are_made_only_when_asked_for_and_keep_to_the_watched_namespace() {
+fn policies_for_users_are_made_only_when_asked_for_and_keep_to_the_watched_namespace() {
     let policies = |settings: &[&str]| {
         let mut all = objects(&rendered(settings));
         all.retain(|object| object["kind"].as_str().is_some_and(|kind| kind.starts_with("ValidatingAdmissionPolicy")));
         all
     };
-    assert_eq!(policies(&[]), [Value::Null; 0]);
+    let of_operator = policies(&[]);
+    let names: Vec<_> = of_operator.iter().filter_map(|object| object["metadata"]["name"].as_str()).collect();
+    assert_eq!(names, ["longtask-operator-writes"; 2], "the policy that holds the operator, and its binding");
+    assert_eq!(policies(&["admissionPolicies.operatorWrites.enabled=false"]), [Value::Null; 0]);
+    let cluster_wide =
+        ["admissionPolicies.startRight.required=true", "admissionPolicies.definitionRight.required=true"];
+    assert_eq!(policies(&cluster_wide).len(), 6);
+    let of_one_namespace = [&cluster_wide[..], &["watch.namespace=team-a"]].concat();
+    assert_eq!(policies(&of_one_namespace), [Value::Null; 0], "nothing cluster-wide");
     let bound = policies(&["admissionPolicies.hostPath.forbidden=true", "watch.namespace=team-a"]);
     let binding = &named(&bound, "ValidatingAdmissionPolicyBinding", "longtask-no-host-path")["spec"];
     assert_eq!(binding["policyName"], bound[0]["metadata"]["name"]);

@@ -10,8 +10,9 @@ use super::{
     table::{self, Place},
 };
 
-const WITHOUT_REPORTS: [Place; 2] = [Place::Watched, Place::Own];
-const EVERYWHERE: [Place; 4] = [Place::Watched, Place::Own, Place::ClusterForReports, Place::OwnForReports];
+const WITHOUT_REPORTS: [Place; 3] = [Place::Watched, Place::WatchedToFillIn, Place::Own];
+const EVERYWHERE: [Place; 5] =
+    [Place::Watched, Place::WatchedToFillIn, Place::Own, Place::ClusterForReports, Place::OwnForReports];
 
 /// The rules of a role as lines like those of the table.
 fn rights(role: &Value) -> BTreeSet<String> {
@@ -55,6 +56,15 @@ fn the_operator_may_do_what_the_table_says_and_no_more() {
 }
 
 #[test]
+fn an_operator_that_fills_nothing_in_may_not_update_tasks() {
+    let objects = objects(&rendered(&["reports.enabled=false", "operator.fillIn=false"]));
+    assert_eq!(operator_rights(&objects), table::documented(&[Place::Watched, Place::Own]));
+    let args = &named(&objects, "Deployment", "longtask")["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(strings(args).any(|arg| arg == "--no-fill-in"), "{args}");
+    assert!(objects.iter().all(|object| object["kind"] != "ValidatingAdmissionPolicy"), "nothing to hold it to");
+}
+
+#[test]
 fn no_right_is_a_wildcard() {
     for right in table::documented(&EVERYWHERE) {
         assert!(!right.contains('*'), "{right}");
@@ -89,8 +99,12 @@ fn those_who_view_or_edit_a_namespace_may_do_the_same_with_its_tasks() {
     for role in [view, edit] {
         assert_eq!(
             role["rules"][0]["resources"],
-            serde_json::json!(["longtasks"]),
+            serde_json::json!(["longtasks", "longtasktemplates"]),
             "nobody but the operator writes a status"
         );
     }
+    assert!(
+        rights(edit).contains("create longtask.dev/longtasktemplates/start"),
+        "else admissionPolicies.startRight locks them out"
+    );
 }

@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fs};
 pub(crate) enum Place {
     /// In each namespace whose tasks are run.
     Watched,
+    /// Likewise, where tasks are filled in.
+    WatchedToFillIn,
     /// In the namespace of the release.
     Own,
     /// In the cluster, where reports are taken.
@@ -26,6 +28,7 @@ pub(crate) fn documented(places: &[Place]) -> BTreeSet<String> {
         assert!(reason.len() > 10, "a reason: {row}");
         let place = match place {
             "watched namespaces" => Place::Watched,
+            "watched namespaces, to fill in" => Place::WatchedToFillIn,
             "own namespace" => Place::Own,
             "the cluster, for reports" => Place::ClusterForReports,
             "own namespace, for reports" => Place::OwnForReports,

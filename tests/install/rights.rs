@@ -37,7 +37,7 @@ fn rights_in(line: &str) -> Vec<String> {
 fn the_operator_may_do_what_the_table_says_and_nothing_else() {
     let release = Release::install("charts/longtask", &[]);
     let namespace = Namespace::create(&release, "install-rights");
-    let in_cluster = [Place::Watched, Place::ClusterForReports];
+    let in_cluster = [Place::Watched, Place::WatchedToFillIn, Place::ClusterForReports];
     let in_own = [in_cluster.as_slice(), &[Place::Own, Place::OwnForReports]].concat();
     for (place, expected) in [(SYSTEM, documented(&in_own)), (namespace.name.as_str(), documented(&in_cluster))] {
         // What everybody may do who is logged in.

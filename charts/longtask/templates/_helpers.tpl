@@ -38,6 +38,11 @@
 {{- if and .Values.reports.enabled (not .Values.watch.namespace) }}true{{ end }}
 {{- end }}
 
+{{- /* The policies of the operator itself and of rights are for the whole cluster. */ -}}
+{{- define "longtask.holdsOperator" -}}
+{{- if and .Values.admissionPolicies.operatorWrites.enabled .Values.operator.fillIn (not .Values.watch.namespace) }}true{{ end }}
+{{- end }}
+
 {{- define "longtask.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -56,7 +61,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "longtask.rules" -}}
 - apiGroups: [longtask.dev]
   resources: [longtasks]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, delete{{ if .Values.operator.fillIn }}, update{{ end }}]
+- apiGroups: [longtask.dev]
+  resources: [longtasktemplates]
+  verbs: [get, list, watch]
+{{- if .Values.operator.fillIn }}
+# For policies that ask for them: nothing is behind these names.
+- apiGroups: [longtask.dev]
+  resources: [longtasktemplates/start, longtasks/definition]
+  verbs: [create]
+{{- end }}
 - apiGroups: [longtask.dev]
   resources: [longtasks/status]
   verbs: [update]
