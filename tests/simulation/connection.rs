@@ -167,6 +167,7 @@ async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -
         "longtasks" => Some(Kind::Task),
         "pods" => Some(Kind::Pod),
         "leases" => Some(Kind::Lease),
+        "longtasktemplates" => Some(Kind::Template),
         "events" => None,
         other => panic!("the operator asks for no {other}"),
     };
@@ -368,15 +369,17 @@ impl World {
             Verb::Get => self.get(kind, &call.name),
             Verb::Create => self.create(kind, &call.name, call.body.clone()),
             Verb::Replace if call.is_status => self.replace_status(call),
+            Verb::Replace if kind == Kind::Task => self.replace_task(call),
             Verb::Replace => self.replace(kind, &call.name, &call.body),
             Verb::Patch => self.patch_pod(call),
             Verb::Delete => match kind {
                 Kind::Pod => self.delete_pod(&call.name, &call.body),
-                Kind::Task | Kind::Lease => self.delete_task(&call.name, &call.body),
+                Kind::Task | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
             },
             Verb::Watch => unreachable!("a watch is a stream"),
         };
-        if call.wants_metadata && answer.0 == 200 {
+        // What lists and watches have more than was asked for is not read.
+        if call.wants_metadata && call.verb == Verb::Get && answer.0 == 200 {
             let metadata = answer.1["metadata"].clone();
             return (
                 200,

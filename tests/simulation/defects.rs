@@ -3,6 +3,7 @@
 use longtask::{
     api::labels,
     contract::agent::{CONTAINER, Post, RestoreError, RestoreTrouble, RestoreWord, SaveName, StoreSettings},
+    start::definition::DEFINITION,
     task::controller::{PodIdentity, Verdict},
 };
 use serde_json::{Value, json};
@@ -75,10 +76,18 @@ pub(crate) enum Defect {
     TakesSilenceForALoss,
     /// The agent begins anew where the checkpoint cannot be read.
     BeginsAnew,
+    /// It takes a task that has its definition for one that has none.
+    ForgetsTheDefinition,
+    /// It fills a task in over whatever has changed since it was read.
+    FillsInOverChanges,
+    /// It writes what is a task's own when it fills the task in.
+    WritesWhatIsTheTasks,
+    /// It does not ask whether the input is that of the run.
+    IgnoresTheRunsInput,
 }
 
 impl Defect {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::IgnoresVersions,
         Self::IgnoresConflicts,
         Self::CreatesBeforeItRecords,
@@ -108,7 +117,22 @@ impl Defect {
         Self::TellsBeforeItIsStored,
         Self::TakesSilenceForALoss,
         Self::BeginsAnew,
+        Self::ForgetsTheDefinition,
+        Self::FillsInOverChanges,
+        Self::WritesWhatIsTheTasks,
+        Self::IgnoresTheRunsInput,
     ];
+
+    /// Whether it shows only where a task names a template.
+    pub(crate) fn is_of_templates(self) -> bool {
+        matches!(
+            self,
+            Self::ForgetsTheDefinition
+                | Self::FillsInOverChanges
+                | Self::WritesWhatIsTheTasks
+                | Self::IgnoresTheRunsInput
+        )
+    }
 }
 
 /// Lets the API server answer a call, as the operator with its defect would have made it and would understand it.
@@ -120,6 +144,21 @@ pub(crate) fn serve(world: &Shared, call: &Call) -> Answer {
     }
     let is_of_pod = call.kind == Some(Kind::Pod);
     match defect {
+        Defect::FillsInOverChanges | Defect::WritesWhatIsTheTasks if fills_in(call) => {
+            let mut call = call.clone();
+            if defect == Defect::FillsInOverChanges {
+                call.body["metadata"]["resourceVersion"] = Value::Null;
+            } else {
+                call.body["spec"]["suspend"] = json!(false);
+            }
+            world.serve(&call)
+        }
+        Defect::ForgetsTheDefinition | Defect::IgnoresTheRunsInput
+            if call.kind == Some(Kind::Task) && call.verb != Verb::List =>
+        {
+            let (code, task) = world.serve(call);
+            (code, as_told(defect, call, task))
+        }
         Defect::NeverReleases
             if is_of_pod && call.verb == Verb::Patch && call.body.to_string().contains("finalizers") =>
         {
@@ -187,6 +226,10 @@ fn as_patched(pod: &Value, call: &Call) -> Value {
         None => pod["metadata"]["finalizers"] = json!([]),
     }
     pod
+}
+
+fn fills_in(call: &Call) -> bool {
+    call.kind == Some(Kind::Task) && call.verb == Verb::Replace && !call.is_status
 }
 
 fn writes_status(call: &Call) -> bool {
@@ -280,6 +323,20 @@ pub(crate) fn as_read(world: &World, call: &Call, object: Value) -> Value {
 fn as_told(defect: Defect, call: &Call, mut object: Value) -> Value {
     if defect == Defect::IsNeverQuiet && call.kind == Some(Kind::Task) && !object["status"].is_null() {
         object["status"]["observedGeneration"] = json!(0);
+    }
+    if call.kind == Some(Kind::Task) && object["spec"]["templateRef"].is_object() {
+        match defect {
+            Defect::ForgetsTheDefinition => {
+                object["spec"]
+                    .as_object_mut()
+                    .expect("an object")
+                    .retain(|field, _| !DEFINITION.contains(&field.as_str()));
+            }
+            Defect::IgnoresTheRunsInput if object["status"]["run"].is_object() => {
+                object["status"]["run"].as_object_mut().expect("an object").remove("inputDigest");
+            }
+            _ => {}
+        }
     }
     if defect == Defect::IgnoresGenerations
         && call.kind == Some(Kind::Pod)

@@ -241,6 +241,7 @@ impl World {
             serial: self.lives.len() as u64,
         };
         self.judge_create(&life);
+        self.judge_input(&life, pod);
         self.lives.insert(uid.to_owned(), life);
         let delay = self.dice.between(5, 1000);
         self.happen_in(delay, Event::Schedule(uid.to_owned()));

@@ -120,7 +120,7 @@ fn replica(shared: &Shared, world: &World, slot: usize) -> Replica {
         api_qps: None,
         concurrency: NonZeroU16::new(32).expect("not zero"),
         task_metrics: 0,
-        fill_in: false,
+        fill_in: world.templates.is_thin,
         reports: None,
         agent_image: Some("longtask".into()),
         live_writes: NonZeroU32::MIN,

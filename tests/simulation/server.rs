@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Task,
     Pod,
     Lease,
+    Template,
 }
 
 impl Kind {
@@ -26,6 +27,7 @@ impl Kind {
             Self::Task => ("longtask.dev/v1alpha1", "LongTask"),
             Self::Pod => ("v1", "Pod"),
             Self::Lease => ("coordination.k8s.io/v1", "Lease"),
+            Self::Template => ("longtask.dev/v1alpha1", "LongTaskTemplate"),
         }
     }
 }
@@ -205,7 +207,7 @@ impl World {
                     self.happen_in(3000, Event::Apply);
                 }
             }
-            Kind::Lease => {}
+            Kind::Lease | Kind::Template => {}
         }
     }
 
@@ -234,6 +236,7 @@ impl World {
         }
         let mut after = before.clone();
         after["status"] = call.body["status"].clone();
+        self.note_input(&before, &after["status"]);
         self.judge_status(&before, &after, self.ahead(call.slot), (call.slot, call.process));
         (200, self.put(Kind::Task, &call.name, after))
     }

@@ -6,6 +6,7 @@ use crate::{
     defects::Defect,
     mail::Mail,
     server::Kind,
+    templates::Templates,
     troubles::TASK,
     world::{Event, Shared, World, run},
 };
@@ -25,20 +26,25 @@ pub(crate) struct Run {
 
 /// The life of a seed.
 pub(crate) fn simulate(seed: u64, defect: Option<Defect>) -> Run {
-    simulate_with(seed, Mail::draw(seed), defect)
+    simulate_with(seed, Mail::draw(seed), Templates::none(), defect)
+}
+
+/// The life of a seed whose task names a template.
+pub(crate) fn simulate_thin(seed: u64, defect: Option<Defect>) -> Run {
+    simulate_with(seed, Mail::none(seed), Templates::draw(seed), defect)
 }
 
 /// The life that a seed had before there were agents: its task reports when its attempts end.
 pub(crate) fn simulate_without_agents(seed: u64) -> Run {
-    simulate_with(seed, Mail::none(seed), None)
+    simulate_with(seed, Mail::none(seed), Templates::none(), None)
 }
 
-fn simulate_with(seed: u64, mail: Mail, defect: Option<Defect>) -> Run {
+fn simulate_with(seed: u64, mail: Mail, templates: Templates, defect: Option<Defect>) -> Run {
     // The pauses of broken watches are drawn from here.
     fastrand::seed(seed);
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let world = World::shared(seed, mail, defect);
+        let world = World::shared(seed, mail, templates, defect);
         live(&world).await;
         let mut world = world.lock();
         Run { violation: world.violation.take(), trace: std::mem::take(&mut world.trace) }
@@ -72,7 +78,11 @@ async fn live(shared: &Shared) {
         if let Some(pause) = world.policies.clean_up {
             world.happen_in(pause, Event::CleanUp);
         }
-        if let Some((saved, written_back)) = world.policies.backup {
+        if world.templates.is_thin {
+            world.happen_in(5000, Event::TemplateTrouble);
+        }
+        // No definition lets a template be removed, which an old copy might lack.
+        if let Some((saved, written_back)) = world.policies.backup.filter(|_| !world.templates.is_thin) {
             world.happen_in(saved, Event::BackUp);
             world.happen_in(written_back, Event::WriteBack);
         }

@@ -46,10 +46,14 @@ impl World {
             "template": { "spec": { "containers": [{ "name": "main", "image": "i" }] } },
         });
         let mut spec = spec;
-        if self.policies.has_ttl() && !self.is_peace {
+        // A copy of it would outlast the peace.
+        if self.policies.has_ttl() && !self.is_peace && !self.templates.is_thin {
             (spec["ttlAfterFinished"], spec["ttlAfterFailed"]) = (json!("10s"), json!("10s"));
         }
         self.mail.ask_for(&mut spec);
+        if self.templates.is_thin {
+            spec = self.as_thin(spec);
+        }
         self.tell("user", format!("applies {spec}"));
         self.create(Kind::Task, TASK, json!({ "metadata": { "name": TASK }, "spec": spec }));
         // What is refused of the task before it has to be told by this one anew (seed 5478).
@@ -73,9 +77,14 @@ impl World {
         let token = self.tokens.to_string();
         self.tokens += 1;
         let from = self.dice.one_of(&["Latest", "Latest", "Beginning"]);
-        self.edit(&format!("restarts with token {token} from {from}"), |spec| {
-            spec["restart"] = json!({ "token": token, "from": from });
+        let mut restart = json!({ "token": token, "from": from });
+        let input = self.with_template(&mut restart);
+        self.edit(&format!("restarts: {restart}"), |spec| {
+            spec["restart"] = restart;
             spec["cancel"] = json!(false);
+            if let Some(input) = input {
+                spec["input"] = input;
+            }
         });
     }
 
@@ -127,6 +136,7 @@ impl World {
                 self.edit(if suspends { "suspends" } else { "resumes" }, |spec| spec["suspend"] = json!(suspends));
             }
             5 if task["spec"]["cancel"] != true => self.edit("cancels", |spec| spec["cancel"] = json!(true)),
+            6..=8 if !self.has_definition() => {}
             6 | 7 => {
                 let duration = format!("{}s", self.dice.between(5, 60));
                 self.edit(&format!("sets duration {duration}"), |spec| spec["segment"]["duration"] = json!(duration));
@@ -221,6 +231,7 @@ impl World {
         self.is_peace = true;
         self.mend_the_mail();
         self.mend_the_store();
+        self.mend_the_templates();
         let uids: Vec<_> = self.lives.keys().cloned().collect();
         for uid in uids {
             self.happen_in(0, Event::KubeletBack(uid));
@@ -230,8 +241,12 @@ impl World {
             slot.ahead.store(0, Ordering::Relaxed);
         }
         self.apply_manifest();
+        let is_thin = self.templates.is_thin;
         self.edit("resumes, for good", |spec| {
             spec["suspend"] = json!(false);
+            if is_thin && !spec["template"].is_object() {
+                return;
+            }
             for ttl in ["ttlAfterFinished", "ttlAfterFailed"] {
                 spec.as_object_mut().expect("an object").remove(ttl);
             }
@@ -253,6 +268,7 @@ impl World {
         let Some(task) = self.store.get(Kind::Task, TASK) else { return };
         match task["status"]["reason"].as_str() {
             Some("Held") => self.restart(),
+            Some("InputChanged") => self.write_input_back(),
             Some("NameTaken") => {
                 let task = task["metadata"]["uid"].clone();
                 let others =

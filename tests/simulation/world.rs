@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, mail::Mail,
-    policies::Policies, replica::Slot, server::Store, store::bucket::Bucket,
+    policies::Policies, replica::Slot, server::Store, store::bucket::Bucket, templates::Templates,
 };
 
 /// When every simulation begins, in seconds since 1970.
@@ -70,6 +70,8 @@ pub(crate) enum Event {
     StoreTrouble,
     /// The user applies the manifest again.
     Apply,
+    /// Somebody does something to the template or the input.
+    TemplateTrouble,
 }
 
 pub(crate) struct World {
@@ -77,6 +79,7 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) policies: Policies,
     pub(crate) mail: Mail,
+    pub(crate) templates: Templates,
     /// Where checkpoints are stored.
     pub(crate) bucket: Bucket,
     /// The task as the user has saved it.
@@ -109,7 +112,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn shared(seed: u64, mail: Mail, defect: Option<Defect>) -> Shared {
+    pub(crate) fn shared(seed: u64, mail: Mail, templates: Templates, defect: Option<Defect>) -> Shared {
         let mut dice = Dice::from_seed(seed);
         let weather = Weather::draw(&mut dice);
         let policies = Policies::draw(seed, &weather);
@@ -119,6 +122,7 @@ impl World {
             weather,
             policies,
             mail,
+            templates,
             bucket: Bucket::draw(seed),
             saved: None,
             defect,
@@ -203,6 +207,7 @@ impl World {
             Event::MailTrouble => self.trouble_the_mail(),
             Event::StoreTrouble => self.trouble_the_store(),
             Event::Apply => self.apply_manifest(),
+            Event::TemplateTrouble => self.trouble_the_templates(),
         }
     }
 }
