@@ -84,7 +84,10 @@ static NAMESPACE: LazyLock<String> = LazyLock::new(|| {
     let definition = crd::yaml().expect("the definition");
     let install = ["apply", "--server-side", "--force-conflicts", "--field-manager=longtask-tests", "-f", "-"];
     run(&install, &definition).expect_ok();
-    run(&["wait", "--for=condition=Established", "crd/longtasks.longtask.dev", "--timeout=30s"], "").expect_ok();
+    for resource in crd::RESOURCES {
+        let name = format!("crd/{resource}.longtask.dev");
+        run(&["wait", "--for=condition=Established", &name, "--timeout=30s"], "").expect_ok();
+    }
     run(&["delete", "longtasks", "--all-namespaces", "--selector", LABEL, "--wait=false"], "").expect_ok();
     run(&["delete", "namespace", "--selector", LABEL, "--wait=false"], "").expect_ok();
     let name = format!("longtask-admission-{}", process::id());

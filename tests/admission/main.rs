@@ -11,5 +11,6 @@ mod manifests;
 mod merging;
 mod reading;
 mod refused;
+mod templates;
 mod unchanged;
 mod updates;

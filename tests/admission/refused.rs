@@ -383,7 +383,8 @@ fn a_wrong_manifest_is_refused_with_words_that_help() {
         task(&"a".repeat(53), ""),
         "metadata.name: Invalid value: must be at most 52 characters: the attempt's number is appended to name the pods",
     );
-    let no_template = ("no template", format!("{HEAD}spec: {{}}\n"), "spec.template: Required value");
+    let no_template =
+        ("no template", format!("{HEAD}spec: {{}}\n"), "write a pod template, or name a LongTaskTemplate");
     let no_spec = ("no spec", HEAD.to_owned(), "spec: Required value");
     let mut wrong = Vec::new();
     for (what, manifest, words) in manifests.chain([long_name, no_template, no_spec]) {

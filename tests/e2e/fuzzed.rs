@@ -153,6 +153,7 @@ fn generated(random: &mut Random, schema: &Value, percent: usize) -> Value {
     }
     match schema["type"].as_str() {
         Some("object") if schema["properties"].is_object() => object(random, schema, percent),
+        Some("object") if schema["x-kubernetes-preserve-unknown-fields"] == true => json!({ "a": [random.below(9)] }),
         Some("array") => array(random, schema),
         Some("boolean") => json!(random.happens(50)),
         Some("integer") => json!(integer(random, schema)),

@@ -36,6 +36,7 @@ mod stored;
 mod strays;
 mod support;
 mod suspend_cancel;
+mod templates;
 mod touched_pods;
 mod traces;
 mod waits;

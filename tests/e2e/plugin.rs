@@ -39,7 +39,7 @@ fn plugin(lab: &Lab, arguments: &[&str]) -> Command {
     command
 }
 
-async fn run(lab: &Lab, arguments: &[&str]) -> Output {
+pub(crate) async fn run(lab: &Lab, arguments: &[&str]) -> Output {
     let ended = timeout(Duration::from_mins(2), plugin(lab, arguments).output()).await;
     ended.expect("the plugin ends").expect("kubectl is installed")
 }

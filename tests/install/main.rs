@@ -11,3 +11,4 @@ mod lifecycle;
 mod one_namespace;
 mod rights;
 mod support;
+mod templates;

@@ -21,10 +21,10 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
     runtime::{conditions, wait::await_condition},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     process::Command,
     sync::{OnceCell, RwLock},
@@ -38,10 +38,13 @@ use super::{
     outage::has_local_cluster,
     record::{Record, Recorder, Sightings},
     relay::Relay,
-    task::Task,
+    task::{Change, Task, definition},
 };
 
-const DEFINITION: &str = include_str!("../../../crds/longtask.dev_longtasks.yaml");
+const DEFINITIONS: [&str; 2] = [
+    include_str!("../../../crds/longtask.dev_longtasks.yaml"),
+    include_str!("../../../crds/longtask.dev_longtasktemplates.yaml"),
+];
 const TOUR: &str = "make cluster-up starts one and says how to point KUBECONFIG at it";
 /// Limits are for a machine that does nothing else; one that also compiles is slower.
 pub(super) const PATIENCE: u32 = 3;
@@ -320,6 +323,44 @@ impl Lab {
         Task::create(self, manifest).await
     }
 
+    /// Writes a template whose tasks run the program with these arguments, in the place of the one of that name if there is one.
+    pub(crate) async fn write_template(&self, name: &str, arguments: &[&str], changes: Value) {
+        let template = json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": name },
+            "spec": definition(arguments, self).and(changes),
+        });
+        let params = PatchParams::apply("longtask-e2e").force();
+        self.templates().patch(name, &params, &Patch::Apply(&template)).await.expect("write the template");
+    }
+
+    pub(crate) async fn delete_template(&self, name: &str) {
+        self.templates().delete(name, &DeleteParams::default()).await.expect("delete the template");
+    }
+
+    /// The templates of the story, with all their fields.
+    pub(crate) fn templates(&self) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<longtask::api::template::LongTaskTemplate>(&());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// The tasks of the story, with all their fields.
+    pub(crate) fn raw_tasks(&self) -> Api<DynamicObject> {
+        let resource = ApiResource::erase::<longtask::api::task::LongTask>(&());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    /// Changes the definitions of the resources, for a story that has the cluster for itself.
+    pub(crate) async fn change_definitions(&self, change: impl Fn(&mut Value)) {
+        apply_definitions(&self.client, change).await;
+    }
+
+    /// Writes a manifest into a file, for kubectl.
+    pub(crate) fn file(&self, name: &str, manifest: &Value) -> String {
+        let path = self.folder.join(name);
+        fs::write(&path, manifest.to_string()).expect("write a manifest");
+        path.display().to_string()
+    }
+
     /// Creates a pod that no task owns.
     pub(crate) async fn create_pod(&self, pod: Value) {
         let pod: Pod = serde_json::from_value(pod).expect("a pod");
@@ -419,14 +460,22 @@ async fn connect() -> Client {
 async fn install_definition(client: &Client) {
     refuse_another_operator(client).await;
     remove_obstacles_of_killed_runs(client).await;
-    let definition: CustomResourceDefinition = serde_saphyr::from_str(DEFINITION).expect("the definition parses");
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = definition.name_any();
-    let params = PatchParams::apply("longtask-e2e").force();
-    definitions.patch(&name, &params, &Patch::Apply(&definition)).await.expect("apply the definition");
-    let established = await_condition(definitions, &name, conditions::is_crd_established());
-    let ended = timeout(Duration::from_secs(30), established).await.expect("the definition is established in time");
-    ended.expect("the definition is established");
+    apply_definitions(client, |_| {}).await;
+}
+
+async fn apply_definitions(client: &Client, change: impl Fn(&mut Value)) {
+    for definition in DEFINITIONS {
+        let mut definition: Value = serde_saphyr::from_str(definition).expect("the definition parses");
+        change(&mut definition);
+        let definition: CustomResourceDefinition = serde_json::from_value(definition).expect("a definition");
+        let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let name = definition.name_any();
+        let params = PatchParams::apply("longtask-e2e").force();
+        definitions.patch(&name, &params, &Patch::Apply(&definition)).await.expect("apply the definition");
+        let established = await_condition(definitions, &name, conditions::is_crd_established());
+        let ended = timeout(Duration::from_secs(30), established).await.expect("the definition is established in time");
+        ended.expect("the definition is established");
+    }
 }
 
 /// An operator over all namespaces would work on the tasks of these tests as well.

@@ -29,5 +29,5 @@ pub(crate) use random::Random;
 pub(crate) use record::{COPY_LABEL, PodExt, PodHistory, Sightings};
 pub(crate) use store::{Save, Store};
 pub(crate) use task::{
-    Change, PROGRAM, PROGRAM_OF_ROOT, PROGRAM_OF_USER_1000, Task, container, manifest, message_of, pod,
+    Change, PROGRAM, PROGRAM_OF_ROOT, PROGRAM_OF_USER_1000, Task, container, manifest, message_of, pod, thin,
 };

@@ -39,6 +39,23 @@ pub(crate) fn manifest(name: &str, arguments: &[&str]) -> Value {
     })
 }
 
+/// A task that names a template, and its input.
+pub(crate) fn thin(name: &str, template: &str, input: &Value) -> Value {
+    json!({
+        "apiVersion": "longtask.dev/v1alpha1",
+        "kind": "LongTask",
+        "metadata": { "name": name },
+        "spec": { "templateRef": { "name": template }, "input": input },
+    })
+}
+
+/// The spec of a template whose tasks run the program with these arguments, each with a journal of its own.
+pub(super) fn definition(arguments: &[&str], lab: &Lab) -> Value {
+    let mut spec = manifest("", arguments)["spec"].take();
+    add_journal(&mut spec["template"]["spec"], "$(LONGTASK_NAME)", lab);
+    spec
+}
+
 /// A container that runs the program.
 pub(crate) fn container(name: &str, arguments: &[&str]) -> Value {
     json!({ "name": name, "image": PROGRAM, "args": arguments })
@@ -88,7 +105,9 @@ impl<'a> Task<'a> {
     /// Creates it as a user would: the manifest goes to the API server as it is. Its main container gets a journal.
     pub(super) async fn create(lab: &'a Lab, mut manifest: Value) -> Self {
         let name = manifest["metadata"]["name"].as_str().expect("a manifest has a name").to_owned();
-        add_journal(&mut manifest["spec"]["template"]["spec"], &name, lab);
+        if let Some(template) = manifest["spec"].get_mut("template") {
+            add_journal(&mut template["spec"], &name, lab);
+        }
         let object: DynamicObject = serde_json::from_value(manifest).expect("a manifest is an object");
         let created = Self::api_of(lab).create(&PostParams::default(), &object).await;
         let uid = created.expect("the API server takes the manifest").metadata.uid.expect("stored objects have a UID");
