@@ -1,4 +1,4 @@
-//! What one look at a task costs, without the API server: plan, outcome, rendering, status merge.
+//! What one look at a task or a set costs, without the API server: plan, outcome, rendering, status merge.
 //!
 //! `cargo bench --bench micro`. The last group is a yardstick: a task read from JSON, as every watch event is.
 
@@ -8,11 +8,16 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::task::{LongTask, LongTaskStatus},
+    api::{
+        set::LongTaskSet,
+        task::{LongTask, LongTaskStatus},
+    },
+    set::plan::{Member, MemberPhase, ObservedSet, plan as plan_set},
     task::{
         plan::{Observed, Plan, PodFacts, Step, plan},
         render,
     },
+    types::Ranges,
 };
 use serde_json::{Value, json};
 
@@ -159,5 +164,48 @@ fn statuses(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, plans, pods, statuses);
+/// A set of 10,000 of which every other of the first 9000 has failed and is kept, and a thousand run; a hundred of those have
+/// just ended.
+fn sets(criterion: &mut Criterion) {
+    let failed: Ranges = (0..9000).filter(|index| index % 2 == 1).collect();
+    let succeeded = Ranges::below(9000).without(&failed);
+    let set: LongTaskSet = serde_json::from_value(json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskSet",
+        "metadata": { "name": "s", "namespace": "n", "uid": "set-uid", "generation": 1, "resourceVersion": "1" },
+        "spec": { "templateRef": { "name": "x" }, "count": 10_000, "maxParallel": 1000, "maxFailed": 10_000 },
+        "status": {
+            "observedGeneration": 1, "phase": "Running", "round": { "number": 1, "startTime": "2026-11-24T09:00:00Z" },
+            "total": 10_000, "next": 10_000, "active": 1000,
+            "succeeded": { "count": succeeded.len(), "indexes": succeeded }, "failed": { "count": failed.len(), "indexes": failed },
+        },
+    }))
+    .expect("a set");
+    let member = |index: u32, phase: MemberPhase| {
+        let member = Member {
+            index,
+            name: format!("s-{index}"),
+            uid: format!("u{index}"),
+            resource_version: "7".into(),
+            creation_time: at("09:00:00"),
+            is_being_deleted: false,
+            round: 1,
+            phase,
+            completion_time: Some(at("09:30:00")),
+            result: None,
+            failure: None,
+        };
+        Arc::new(member)
+    };
+    let kept = failed.iter().map(|index| member(index, MemberPhase::Failed));
+    let ended = (9000..9100).map(|index| member(index, MemberPhase::Succeeded));
+    let running = (9100..10_000).map(|index| member(index, MemberPhase::UnderWay));
+    let seen = ObservedSet::of(&set, kept.chain(ended).chain(running));
+    let mut group = criterion.benchmark_group("set::plan");
+    group.bench_function("10,000 members, a hundred have ended", |bencher| {
+        bencher.iter(|| plan_set(black_box(&seen), at("10:00:00")));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, plans, pods, statuses, sets);
 criterion_main!(benches);

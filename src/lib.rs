@@ -47,6 +47,7 @@ pub mod clock;
 pub mod kubectl;
 pub mod operator;
 pub mod runtime;
+pub mod set;
 pub mod start;
 pub mod task;
 pub mod telemetry;

@@ -3,7 +3,8 @@
 use crate::{
     cli::Settings,
     runtime::{self, Error, operator::Controllers},
-    task::controller::TaskController,
+    set::controller::{SetController, SetLinks},
+    task::controller::{Desk, ParentLinks, TaskController},
     telemetry::metrics::Registry,
 };
 
@@ -17,7 +18,21 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
 /// All controllers, with their metrics in this registry. A new kind adds its own.
 pub fn controllers(registry: &mut Registry) -> Controllers {
-    vec![Box::new(TaskController::new(registry))]
+    let tasks = TaskController::new(registry);
+    joined(registry, tasks)
+}
+
+/// Likewise, with a desk for the reports of agents in this process.
+pub fn controllers_with_desk(registry: &mut Registry, desk: Desk) -> Controllers {
+    let tasks = TaskController::with_desk(registry, desk);
+    joined(registry, tasks)
+}
+
+/// Kinds meet in objects, not in calls: here the controllers are told how to hear of each other's.
+fn joined(registry: &mut Registry, tasks: TaskController) -> Controllers {
+    let (sets, SetLinks { listener, parent_of, filled, touched }) = SetController::new(registry);
+    let tasks = tasks.with_parents(ParentLinks { parent_of, filled, touched, listener });
+    vec![Box::new(tasks), Box::new(sets)]
 }
 
 #[cfg(test)]

@@ -32,6 +32,14 @@ pub const INPUT: &str = "LONGTASK_INPUT";
 /// What stands before a key of the input in the name of the variable with its value, as in `LONGTASK_INPUT_file`. See
 /// [`input::variables`](crate::input::variables) for the keys that have one.
 pub const INPUT_PREFIX: &str = "LONGTASK_INPUT_";
+/// The name of the set that the task is a member of. Only members of a set get it, and the three below.
+pub const SET: &str = "LONGTASK_SET";
+/// The member's index, from 0.
+pub const INDEX: &str = "LONGTASK_INDEX";
+/// How many members there are.
+pub const COUNT: &str = "LONGTASK_COUNT";
+/// The member's index once more, under the name that it has in an Indexed Job.
+pub const JOB_COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// The file to report to. Only the main container gets it.
 pub const REPORT: &str = "LONGTASK_REPORT";
 /// The W3C trace context of the attempt.

@@ -1,4 +1,4 @@
--- The health of a LongTask for Argo CD; docs/compatibility.md says how it is installed. The string library is not
+-- The health of a LongTask or a LongTaskSet for Argo CD; docs/compatibility.md says how it is installed. The string library is not
 -- there for all versions of Argo CD, so it is not used.
 local status = obj.status or {}
 
@@ -41,7 +41,10 @@ local trouble = condition("Blocked") or condition("WriteRefused")
 if trouble then
   return health("Progressing", trouble.reason .. ": " .. trouble.message)
 end
-local message = (status.phase or "Pending") .. ", segment " .. (status.segment or 1)
+local message = status.phase or "Pending"
+if obj.kind ~= "LongTaskSet" then
+  message = message .. ", segment " .. (status.segment or 1)
+end
 if status.progress and status.progress.summary then
   message = message .. ", " .. status.progress.summary
 end

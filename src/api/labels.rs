@@ -35,6 +35,14 @@ pub const RENEWED_FOR: &str = "longtask.dev/renewed-for";
 pub const STARTED_BY: &str = "longtask.dev/started-by";
 /// Annotation of such a task: the digest of the template's name and the input, by which a repeat of the request is known.
 pub const INPUT_DIGEST: &str = "longtask.dev/input-digest";
+/// Label of a member of a set: the name of its LongTaskSet.
+pub const SET: &str = "longtask.dev/set";
+/// Label of a member of a set: its index.
+pub const INDEX: &str = "longtask.dev/index";
+/// Annotation of a member of a set: the UID of its LongTaskSet, which stays when the set goes and leaves it behind.
+pub const SET_UID: &str = "longtask.dev/set-uid";
+/// Annotation of a member of a set: how many members there are.
+pub const SET_COUNT: &str = "longtask.dev/set-count";
 
 /// Finalizer of a pod: held until the attempt's outcome is recorded in the task's status.
 pub const OUTCOME_FINALIZER: &str = "longtask.dev/outcome";

@@ -5,6 +5,8 @@
 
 pub mod crd;
 pub mod labels;
+pub mod parent;
+pub mod set;
 pub mod task;
 pub mod template;
 

@@ -53,6 +53,8 @@ pub enum CrdResource {
     Longtasks,
     /// The definition of LongTaskTemplate.
     Longtasktemplates,
+    /// The definition of LongTaskSet.
+    Longtasksets,
 }
 
 impl CrdResource {
@@ -61,6 +63,7 @@ impl CrdResource {
         match self {
             Self::Longtasks => "longtasks",
             Self::Longtasktemplates => "longtasktemplates",
+            Self::Longtasksets => "longtasksets",
         }
     }
 }

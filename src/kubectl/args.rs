@@ -10,6 +10,8 @@ use crate::types::GoDuration;
 pub(super) const NAME: &str = "kubectl-longtask";
 /// What stands for the name of a task in the usage.
 pub(super) const TASK: &str = "TASK";
+/// Likewise for that of a set.
+pub(super) const SET: &str = "SET";
 /// Likewise for that of a template.
 pub(super) const TEMPLATE: &str = "TEMPLATE";
 
@@ -68,6 +70,10 @@ pub(super) enum Verb {
     Logs(LogsArgs),
     /// Show the events of a task and its pods, the oldest first.
     Events(OneTask),
+    /// Print the results of a set's members, a JSON line each.
+    ///
+    /// Those that the set has recorded, and those of the members that are still there.
+    Results(SetName),
     /// List tasks by the work that they have done and lost, the one that ran longest first.
     Top(ListArgs),
     /// List the tasks that have failed or are held for a human, the oldest first.
@@ -98,7 +104,7 @@ pub(super) enum Verb {
     /// attempt is checked. The exit code is 0 if it was given a checkpoint that the interrupted attempt left, or if the
     /// program keeps its own checkpoints; else it is 1.
     Drill(DrillArgs),
-    /// Start a task from a LongTaskTemplate.
+    /// Start a task from a LongTaskTemplate, or with --count or --items a set of them.
     ///
     /// With --key, the same command can be repeated: the same key and input are the same task, for as long as that is there.
     /// While the API server gives no clear answer, it is asked for 30 seconds. The exit code is 2 when the template does not
@@ -130,7 +136,7 @@ pub(super) enum Verb {
 /// One task and how to print.
 #[derive(Debug, Args)]
 pub(super) struct OneTask {
-    /// The name of the task.
+    /// The name of the task; with status, lts/NAME is a set.
     #[arg(value_name = TASK)]
     pub(super) name: String,
 
@@ -139,10 +145,18 @@ pub(super) struct OneTask {
     pub(super) output: Option<Output>,
 }
 
+/// A set.
+#[derive(Debug, Args)]
+pub(super) struct SetName {
+    /// The name of the set.
+    #[arg(value_name = SET)]
+    pub(super) name: String,
+}
+
 /// Some tasks and how to print.
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
-    /// The names of the tasks.
+    /// The names of the tasks; lts/NAME is a set.
     #[arg(value_name = TASK, required = true)]
     pub(super) names: Vec<String>,
 
@@ -185,7 +199,19 @@ pub(super) struct StartArgs {
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<String>,
 
-    /// Wait until the task has ended; the exit code is 1 unless it has succeeded.
+    /// Start a set of so many tasks, each of which is told its index: a LongTaskSet.
+    #[arg(long, value_name = "N", conflicts_with = "items", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) count: Option<u32>,
+
+    /// Start a set with a task for each object of a JSON list, whose keys win over those of --input; or a file with it as @FILE.
+    #[arg(long, value_name = "JSON")]
+    pub(super) items: Option<String>,
+
+    /// How many tasks of the set may run at a time. Default: 10.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub(super) parallel: Option<i32>,
+
+    /// Wait until the task has ended, or the set; the exit code is 1 unless it has succeeded.
     #[arg(long)]
     pub(super) wait: bool,
 }

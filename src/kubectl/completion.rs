@@ -17,12 +17,12 @@ use kube::{ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::{
-    args::{ClusterArgs, NAME, Plugin, TASK, TEMPLATE},
+    args::{ClusterArgs, NAME, Plugin, SET, TASK, TEMPLATE},
     error::Error,
     session::Session,
 };
 use crate::{
-    api::{task::LongTask, template::LongTaskTemplate},
+    api::{set::LongTaskSet, task::LongTask, template::LongTaskTemplate},
     clock::Clock,
 };
 
@@ -73,10 +73,14 @@ fn with_names(command: clap::Command, names: &Names) -> clap::Command {
         verb.mut_args(|arg| {
             let asks_for =
                 |what: &str| arg.get_value_names().is_some_and(|of_value| of_value.iter().any(|name| *name == *what));
-            let names = match (asks_for(TASK), asks_for(TEMPLATE)) {
-                (true, _) => names.tasks.clone(),
-                (_, true) => names.templates.clone(),
-                (false, false) => return arg,
+            let names = if asks_for(TASK) {
+                names.tasks.clone()
+            } else if asks_for(TEMPLATE) {
+                names.templates.clone()
+            } else if asks_for(SET) {
+                names.sets.clone()
+            } else {
+                return arg;
             };
             let candidates = move || names.iter().map(CompletionCandidate::new).collect();
             arg.add(ArgValueCandidates::new(candidates))
@@ -89,6 +93,7 @@ fn with_names(command: clap::Command, names: &Names) -> clap::Command {
 struct Names {
     tasks: Vec<String>,
     templates: Vec<String>,
+    sets: Vec<String>,
 }
 
 /// The names that the words ask for. A cluster that does not answer has none to offer.
@@ -101,6 +106,9 @@ async fn names(words: &[OsString], clock: Clock) -> Names {
     let Ok(session) = Session::connect(cluster, clock).await else { return Names::default() };
     if matches.subcommand_name() == Some("start") {
         return Names { templates: names_of::<LongTaskTemplate>(&session).await, ..Names::default() };
+    }
+    if matches.subcommand_name() == Some("results") {
+        return Names { sets: names_of::<LongTaskSet>(&session).await, ..Names::default() };
     }
     Names { tasks: names_of::<LongTask>(&session).await, ..Names::default() }
 }
@@ -118,7 +126,11 @@ mod tests {
     use super::*;
 
     fn offered(words: &[&str]) -> Vec<String> {
-        let names = Names { tasks: vec!["import".into(), "export".into()], templates: vec!["transcode".into()] };
+        let names = Names {
+            tasks: vec!["import".into(), "export".into()],
+            templates: vec!["transcode".into()],
+            sets: vec!["night".into()],
+        };
         let candidates = candidates(words.iter().map(OsString::from).collect(), &names).expect("candidates");
         candidates.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
     }
@@ -129,6 +141,7 @@ mod tests {
         assert_eq!(offered(&["status", ""]), ["import", "export"]);
         assert_eq!(offered(&["suspend", "import", "ex"]), ["export"]);
         assert_eq!(offered(&["start", ""]), ["transcode"]);
+        assert_eq!(offered(&["results", ""]), ["night"]);
         assert_eq!(offered(&["status", "import", "--output", ""]), ["json"]);
         assert_eq!(offered(&["logs", "import", "--fo"]), ["--follow"]);
     }

@@ -1,32 +1,39 @@
-//! The verbs that change a task's spec: suspend, resume, cancel, restart.
+//! The verbs that change the spec of a task or a set: suspend, resume, cancel, restart.
 
 use kube::{
     ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     args::{From, Output, RestartArgs, Tasks},
+    change::{Change, FIELD_MANAGER},
     error::Error,
     session::Session,
+    sets,
 };
-use crate::api::task::{Checkpoint, LongTask, LongTaskStatus, Phase};
-
-/// Who changed a field, in `metadata.managedFields`.
-pub(super) const FIELD_MANAGER: &str = "kubectl-longtask";
+use crate::api::{
+    set::LongTaskSet,
+    task::{Checkpoint, LongTask, LongTaskStatus, Phase},
+};
 
 /// Pauses tasks.
 pub(super) async fn suspend(session: &Session, args: &Tasks) -> Result<String, Error> {
-    change(session, args, |task| {
-        if has_ended(task) {
-            return Err(ended(task, "there is nothing to suspend"));
-        }
-        if task.spec.suspend {
-            return Ok(Change::Nothing("is suspended already"));
-        }
-        Ok(Change::Spec(json!({ "suspend": true }), "suspended".to_owned()))
-    })
+    change(
+        session,
+        args,
+        |task| {
+            if has_ended(task) {
+                return Err(ended(task, "there is nothing to suspend"));
+            }
+            if task.spec.suspend {
+                return Ok(Change::Nothing("is suspended already"));
+            }
+            Ok(Change::Spec(json!({ "suspend": true }), "suspended".to_owned()))
+        },
+        sets::suspend,
+    )
     .await
 }
 
@@ -44,21 +51,26 @@ pub(super) async fn resume(session: &Session, args: &Tasks) -> Result<String, Er
             return Ok(Change::Nothing("is not suspended"));
         }
         Ok(Change::Spec(json!({ "suspend": false }), "resumed".to_owned()))
-    })
+    }, sets::resume)
     .await
 }
 
 /// Stops tasks for good.
 pub(super) async fn cancel(session: &Session, args: &Tasks) -> Result<String, Error> {
-    change(session, args, |task| {
-        if task.spec.cancel {
-            return Ok(Change::Nothing("is cancelled already"));
-        }
-        if has_ended(task) {
-            return Err(ended(task, "there is nothing to cancel"));
-        }
-        Ok(Change::Spec(json!({ "cancel": true }), "cancelled".to_owned()))
-    })
+    change(
+        session,
+        args,
+        |task| {
+            if task.spec.cancel {
+                return Ok(Change::Nothing("is cancelled already"));
+            }
+            if has_ended(task) {
+                return Err(ended(task, "there is nothing to cancel"));
+            }
+            Ok(Change::Spec(json!({ "cancel": true }), "cancelled".to_owned()))
+        },
+        sets::cancel,
+    )
     .await
 }
 
@@ -66,7 +78,8 @@ pub(super) async fn cancel(session: &Session, args: &Tasks) -> Result<String, Er
 pub(super) async fn restart(session: &Session, args: &RestartArgs) -> Result<String, Error> {
     // A token is any text that is not the one before. The time is one that tells something.
     let token = session.clock.now().to_string();
-    change(session, &args.tasks, |task| again(task, args.from, args.renew, &token)).await
+    let of_set = |set: &LongTaskSet| sets::restart(set, args.from == From::Latest, args.renew, &token);
+    change(session, &args.tasks, |task| again(task, args.from, args.renew, &token), of_set).await
 }
 
 fn again(task: &LongTask, from: From, renew: bool, token: &str) -> Result<Change, Error> {
@@ -117,23 +130,19 @@ fn beginning(name: &str, status: Option<&LongTaskStatus>, from: From) -> Result<
     }
 }
 
-/// What is to become of a task.
-enum Change {
-    /// A change of its spec, and what that is called when it is done.
-    Spec(Value, String),
-    /// It is so already.
-    Nothing(&'static str),
-}
-
-/// Changes one task after the other, and stops at the first that cannot be changed.
+/// Changes one task or set after the other, and stops at the first that cannot be changed.
 async fn change(
     session: &Session,
     args: &Tasks,
     decide: impl Fn(&LongTask) -> Result<Change, Error>,
+    decide_for_set: impl Fn(&LongTaskSet) -> Result<Change, Error>,
 ) -> Result<String, Error> {
     let mut said = String::new();
     for name in &args.names {
-        let done = change_one(session, name, args.output, &decide).await;
+        let done = match sets::set_in(name) {
+            Some(set) => sets::change(session, set, args.output, &decide_for_set).await,
+            None => change_one(session, name, args.output, &decide).await,
+        };
         match done {
             Ok(line) => said += &line,
             Err(error) => {
@@ -184,6 +193,8 @@ fn ended(task: &LongTask, so: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn task(status: &Value) -> LongTask {

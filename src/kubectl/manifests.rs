@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     args::{CreateArgs, DryRun, Format},
+    change::FIELD_MANAGER,
     error::Error,
-    lifecycle::FIELD_MANAGER,
     session::Session,
 };
 use crate::api::task::LongTask;

@@ -4,6 +4,7 @@
 //! I/O and without a clock.
 
 mod args;
+mod change;
 mod completion;
 mod convert;
 mod drill;
@@ -16,6 +17,7 @@ mod logs;
 mod man;
 mod manifests;
 mod session;
+mod sets;
 mod start;
 mod status;
 mod text;
@@ -87,6 +89,7 @@ async fn dispatch(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
         Verb::Status(args) => status::status(&session().await?, &args).await?,
         Verb::Logs(args) => return logs::logs(&session().await?, &args).await.map(|()| ExitCode::SUCCESS),
         Verb::Events(args) => events::events(&session().await?, &args).await?,
+        Verb::Results(args) => sets::results(&session().await?, &args).await?,
         Verb::Top(args) => list::top(&session().await?, &args).await?,
         Verb::DeadLetters(args) => list::dead_letters(&session().await?, &args).await?,
         Verb::Suspend(args) => lifecycle::suspend(&session().await?, &args).await?,

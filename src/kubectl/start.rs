@@ -11,7 +11,7 @@ use std::{
 use futures::StreamExt;
 use kube::{
     ResourceExt,
-    core::DynamicObject,
+    core::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -22,21 +22,23 @@ use tokio::time::{self, Instant};
 
 use super::{
     args::StartArgs,
+    change::FIELD_MANAGER,
     error::{Error, is_object_missing},
-    lifecycle::FIELD_MANAGER,
     print,
     session::Session,
+    sets,
 };
 use crate::{
     api::{
         labels,
+        set::LongTaskSet,
         task::{LongTask, Phase},
         template::LongTaskTemplate,
     },
     contract::input::Input,
     start::{
         answer::Answer,
-        create::create,
+        create::create_as,
         definition::unfit_for_keys,
         input::{self, Unfit},
         name::{Key, task_name},
@@ -56,10 +58,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Starts a task, and with `--wait` waits for its end.
 pub(super) async fn start(session: &Session, args: &StartArgs) -> Result<String, Error> {
     let input = input_of(args)?;
+    let items = items_of(args)?;
     let template = template(session, &args.template).await?;
-    check(&template, input.as_ref(), args.key.is_some())?;
+    let is_set = args.count.is_some() || items.is_some();
+    if !is_set && args.parallel.is_some() {
+        return Err(Error::WrongRequest("--parallel goes with --count or --items".to_owned()));
+    }
+    // What each item adds to the input is checked by the operator, before the first member.
+    check(&template, input.as_ref().filter(|_| items.is_none()), args.key.is_some() && !is_set, items.is_some())?;
     let key = args.key.clone().unwrap_or_else(random);
     let key = Key { entry: ENTRY, scope: "", key: &key };
+    if is_set {
+        return start_set(session, args, key, input, items).await;
+    }
     let invocation = Invocation {
         name: task_name(&session.namespace, &args.template, key),
         namespace: session.namespace.clone(),
@@ -69,13 +80,50 @@ pub(super) async fn start(session: &Session, args: &StartArgs) -> Result<String,
     };
     let task = thin(&args.template, invocation);
     let name = task.name_any();
-    let how = said(&name, create_patiently(session, &task).await)?;
+    let how = said(&name, create_patiently(session, &ApiResource::erase::<LongTask>(&()), &task).await)?;
     let line = format!("longtask.longtask.dev/{name} {how}\n");
     if !args.wait {
         return Ok(line);
     }
     print(&line)?;
     wait(session, &name).await
+}
+
+/// Starts a set, and with `--wait` waits for its end.
+async fn start_set(
+    session: &Session,
+    args: &StartArgs,
+    key: Key<'_>,
+    input: Option<Input>,
+    items: Option<Vec<Value>>,
+) -> Result<String, Error> {
+    let set = sets::of_start(&session.namespace, args, key, input, items);
+    let name = set.name_any();
+    let kind = ApiResource::erase::<LongTaskSet>(&());
+    let answer = create_patiently(session, &kind, &set).await;
+    let how = if answer == Answer::Started { "created" } else { said(&name, answer)? };
+    let line = format!("longtaskset.longtask.dev/{name} {how}\n");
+    if !args.wait {
+        return Ok(line);
+    }
+    print(&line)?;
+    sets::wait(session, &name).await
+}
+
+/// The items that the arguments describe, if they do.
+fn items_of(args: &StartArgs) -> Result<Option<Vec<Value>>, Error> {
+    let Some(given) = &args.items else { return Ok(None) };
+    let text = match given.strip_prefix('@') {
+        Some(file) => fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })?,
+        None => given.as_bytes().to_vec(),
+    };
+    // A list is read as an input that has it under one key.
+    let wrong = |problem: String| Error::WrongRequest(format!("--items: {problem}"));
+    let mut read = input::parse(&text).map_err(|invalid| wrong(invalid.to_string()))?;
+    match read.remove("value") {
+        Some(Value::Array(items)) if read.is_empty() && items.iter().all(Value::is_object) => Ok(Some(items)),
+        _ => Err(wrong("write a list of objects, such as [{\"file\": \"a.mp4\"}]".to_owned())),
+    }
 }
 
 /// The input that the arguments describe, if they describe one.
@@ -130,9 +178,12 @@ async fn template(session: &Session, name: &str) -> Result<LongTaskTemplate, Err
 }
 
 /// Whether the template can be started so. A wrong input is the caller's fault, an unfit template is not.
-fn check(template: &LongTaskTemplate, input: Option<&Input>, has_key: bool) -> Result<(), Error> {
+fn check(template: &LongTaskTemplate, input: Option<&Input>, has_key: bool, has_items: bool) -> Result<(), Error> {
     if let Some(unfit) = unfit_for_keys(template).filter(|_| has_key) {
         return Err(Error::NotNow(unfit));
+    }
+    if has_items {
+        return Ok(());
     }
     let pod = pod_template(template).and_then(|pod| pod.spec);
     match input::check(input, template.spec.input_schema.as_ref(), pod.as_ref()) {
@@ -144,11 +195,11 @@ fn check(template: &LongTaskTemplate, input: Option<&Input>, has_key: bool) -> R
 
 /// Creates the task. As long as nobody knows whether it was created, or an earlier one of that name is going, the same create
 /// is sent again.
-async fn create_patiently(session: &Session, task: &DynamicObject) -> Answer {
+async fn create_patiently(session: &Session, kind: &ApiResource, task: &DynamicObject) -> Answer {
     let since = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let answer = create(&session.client, task, FIELD_MANAGER).await;
+        let answer = create_as(&session.client, kind, task, FIELD_MANAGER).await;
         let is_clear = !matches!(answer, Answer::Unknown(_) | Answer::BeingDeleted);
         if is_clear || since.elapsed() >= PATIENCE {
             return answer;
@@ -262,19 +313,31 @@ mod tests {
     }
 
     #[test]
+    fn items_are_a_list_of_objects() {
+        let items = |text: &str| items_of(&arguments(&["--items", text]));
+        assert_eq!(items(r#"[{"f": 1}, {"f": 2}]"#).expect("items"), Some(vec![json!({ "f": 1 }), json!({ "f": 2 })]));
+        assert_eq!(items_of(&arguments(&[])).expect("none"), None);
+        for wrong in [r#"{"f": 1}"#, "[1]", "[", r#"{"value": [{}], "b": 1}"#] {
+            assert_eq!(items(wrong).expect_err("no list of objects").exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
     fn what_is_the_callers_fault_has_an_exit_code_of_its_own() {
         let wrong = |error: Error| error.exit_code();
         let asks = template(json!({ "inputSchema": { "required": ["file"] } }));
         assert_eq!(wrong(input_of(&arguments(&["--input", "{"])).expect_err("no JSON")), 2);
-        assert_eq!(wrong(check(&asks, None, false).expect_err("no file")), 2);
+        assert_eq!(wrong(check(&asks, None, false, false).expect_err("no file")), 2);
         assert_eq!(wrong(said("x-1", Answer::KeyReused).expect_err("another input")), 2);
         assert_eq!(
-            wrong(check(&template(json!({ "inputSchema": { "type": 1 } })), None, false).expect_err("no schema")),
+            wrong(
+                check(&template(json!({ "inputSchema": { "type": 1 } })), None, false, false).expect_err("no schema")
+            ),
             1
         );
         let short = template(json!({ "ttlAfterFinished": "5m" }));
-        assert_eq!(wrong(check(&short, None, true).expect_err("a short window")), 1);
-        assert!(check(&short, None, false).is_ok(), "without a key there is no window");
+        assert_eq!(wrong(check(&short, None, true, false).expect_err("a short window")), 1);
+        assert!(check(&short, None, false, false).is_ok(), "without a key there is no window");
         for answer in [
             Answer::NameTaken,
             Answer::BeingDeleted,

@@ -1,14 +1,18 @@
-//! `status`: where a task stands.
+//! `status`: where a task or a set stands.
 
 use super::{
     args::{OneTask, Output},
     error::Error,
     session::Session,
+    sets,
     text::status::StatusView,
 };
 
 /// Where the task stands.
 pub(super) async fn status(session: &Session, args: &OneTask) -> Result<String, Error> {
+    if let Some(set) = sets::set_in(&args.name) {
+        return sets::status(session, set, args.output).await;
+    }
     let task = session.task(&args.name).await?;
     let now = session.clock.now();
     let standing = StatusView::of(&task, now);

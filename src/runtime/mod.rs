@@ -4,6 +4,8 @@ pub(crate) mod call;
 pub mod client;
 pub(crate) mod error;
 pub(crate) mod events;
+pub mod fanout;
+pub(crate) mod filled;
 pub(crate) mod key;
 pub mod leader;
 mod metrics;

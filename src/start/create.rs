@@ -13,9 +13,13 @@ use crate::api::{labels, task::LongTask};
 ///
 /// `manager` is who writes it, in `metadata.managedFields`.
 pub async fn create(client: &Client, task: &DynamicObject, manager: &str) -> Answer {
+    create_as(client, &ApiResource::erase::<LongTask>(&()), task, manager).await
+}
+
+/// Likewise, an object of another kind that starts tasks, such as a set.
+pub async fn create_as(client: &Client, kind: &ApiResource, task: &DynamicObject, manager: &str) -> Answer {
     let namespace = task.namespace().unwrap_or_default();
-    let tasks: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<LongTask>(&()));
+    let tasks: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, kind);
     let params = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
     let Err(error) = tasks.create(&params, task).await else { return Answer::Started };
     let status = match &error {

@@ -92,6 +92,37 @@ pub fn check(input: Option<&Input>, schema: Option<&Value>, pod: Option<&PodSpec
     Ok(check_references(input, pod)?)
 }
 
+/// Checks many inputs against one template.
+#[derive(Debug)]
+pub struct Checker {
+    validator: Option<Validator>,
+    pod: Option<PodSpec>,
+}
+
+impl Checker {
+    /// What checks inputs for a template, of which these are the `schema` and the `pod`.
+    ///
+    /// # Errors
+    /// When the schema cannot be checked against.
+    pub fn new(schema: Option<&Value>, pod: Option<PodSpec>) -> Result<Self, InvalidSchema> {
+        Ok(Self { validator: schema.map(validator).transpose()?, pod })
+    }
+
+    /// Whether an input can be given to the template, as [`check`] tells it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, input: Option<&Input>) -> Result<(), InvalidInput> {
+        if let Some(input) = input {
+            check_size(input)?;
+        }
+        if let Some(validator) = &self.validator {
+            check_schema(validator, input.cloned().unwrap_or_default())?;
+        }
+        check_references(input, self.pod.as_ref())
+    }
+}
+
 /// Whether a run can begin with an input: its size, and what `pod`, the task's own by now, refers to.
 ///
 /// # Errors

@@ -8,6 +8,8 @@ use crate::contract::input::{self, Input};
 
 /// The longest part of a template's name in the name of a task, in bytes.
 const LONGEST_PART: usize = 31;
+/// Likewise of a set, whose members have an index behind it.
+const LONGEST_PART_OF_SET: usize = 25;
 /// How many characters stand behind it, of five bits each.
 const CHARACTERS: usize = 20;
 /// base32hex, in lower case.
@@ -27,8 +29,17 @@ pub struct Key<'a> {
 /// The name of the task that a key makes from a template: the same key, the same name. At most 52 characters, which is what
 /// a task's name may have.
 pub fn task_name(namespace: &str, template: &str, key: Key<'_>) -> String {
+    named(namespace, template, key, LONGEST_PART)
+}
+
+/// Likewise, the name of a set. At most 46 characters, which is what a set's name may have.
+pub fn set_name(namespace: &str, template: &str, key: Key<'_>) -> String {
+    named(namespace, template, key, LONGEST_PART_OF_SET)
+}
+
+fn named(namespace: &str, template: &str, key: Key<'_>, longest: usize) -> String {
     let digest = digest_of(&["longtask/start/1", namespace, template, key.entry, key.scope, key.key]);
-    let part = &template[..template.floor_char_boundary(LONGEST_PART)];
+    let part = &template[..template.floor_char_boundary(longest)];
     let part = part.trim_end_matches(|last: char| !last.is_ascii_alphanumeric());
     format!("{part}-{}", base32(&digest))
 }
@@ -113,6 +124,8 @@ mod tests {
             assert!(name.len() <= 52 && digest.len() == 20, "{name}");
             assert!(part.ends_with(|last: char| last.is_ascii_alphanumeric()), "{name}");
             assert!(digest.bytes().all(|character| ALPHABET.contains(&character)), "{name}");
+            let key = Key { entry: "kubectl", scope: "", key: "k" };
+            assert!(set_name("shop", template, key).len() <= 46, "{template}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Values that more than one kind of object needs: durations, numbers, sizes of memory, moments, conditions.
+//! Values that more than one kind of object needs: durations, numbers, sizes of memory, sets of indexes, moments, conditions.
 //!
 //! They know no kind, and of this crate nothing but the contract, whose values are among them.
 
@@ -7,10 +7,12 @@ mod conditions;
 pub(crate) mod decimal;
 pub(crate) mod duration;
 mod memory;
+mod ranges;
 
 pub use conditions::{find_condition, is_condition_true, mark_false, mark_true};
 pub use decimal::Decimal;
 pub use memory::{MemorySize, NotAMemorySize};
+pub use ranges::{NotRanges, Ranges};
 
 pub use crate::contract::types::{GoDuration, time};
 pub(crate) use crate::contract::types::{counted, truncate};

@@ -30,6 +30,7 @@ mod raises;
 mod refused;
 mod reports;
 mod restart;
+mod sets;
 mod sidecars;
 mod slice;
 mod stored;

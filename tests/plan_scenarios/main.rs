@@ -15,6 +15,7 @@ mod kstatus;
 mod life;
 mod limits;
 mod live;
+mod members;
 mod outcomes;
 mod pauses;
 mod pods;

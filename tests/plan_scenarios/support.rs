@@ -7,8 +7,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
-    api::task::{
-        AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
+    api::{
+        parent::Parent,
+        task::{
+            AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
+        },
     },
     contract::report::{Report, Via},
     task::{
@@ -50,6 +53,7 @@ pub(crate) fn given() -> Given {
         live: Live::default(),
         claims: Vec::new(),
         template: GivenTemplate::Missing,
+        parent: None,
     }
 }
 
@@ -89,9 +93,15 @@ pub(crate) struct Given {
     live: Live,
     claims: Vec<ClaimFacts>,
     template: GivenTemplate,
+    parent: Option<Parent>,
 }
 
 impl Given {
+    /// It is a member of a set, of which it sees this.
+    pub(crate) fn in_set(self, parent: Parent) -> Self {
+        Self { parent: Some(parent), ..self }
+    }
+
     /// Its template exists, in this edition.
     pub(crate) fn template(self, generation: i64, spec: Value) -> Self {
         Self { template: GivenTemplate::There { spec, generation }, ..self }
@@ -126,7 +136,7 @@ impl Given {
     /// What is read of the template, and with it of the task.
     fn template_seen(&self, task: &LongTask) -> Template {
         match &self.template {
-            _ if !needs_template(task) => Template::NotAsked,
+            _ if !needs_template(task, self.parent) => Template::NotAsked,
             GivenTemplate::Missing => Template::Missing,
             GivenTemplate::Off => Template::Off,
             GivenTemplate::There { spec, generation } => {
@@ -390,6 +400,7 @@ impl Given {
         seen.live = self.live.clone();
         seen.claims.clone_from(&self.claims);
         seen.template = self.template_seen(&task);
+        seen.parent = self.parent;
         plan(&seen, now)
     }
 

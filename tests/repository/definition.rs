@@ -77,9 +77,51 @@ fn the_committed_definitions_are_the_generated_ones() {
     }
 }
 
+fn set_definition() -> Value {
+    serde_json::to_value(crd::set_definition().expect("the definition")).expect("JSON")
+}
+
+#[test]
+fn a_set_is_explained_has_no_null_and_prints_its_columns() {
+    let definition = set_definition();
+    let version = &definition["spec"]["versions"][0];
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let is_mute = |path: &str, schema: &Value| {
+        let is_standard = path.split('.').next().is_some_and(|root| ["apiVersion", "kind", "metadata"].contains(&root));
+        let is_plain_element = path.ends_with("[]");
+        let has_words = schema["description"].as_str().is_some_and(|words| words.split_whitespace().count() >= 2);
+        !has_words && !is_standard && !is_plain_element
+    };
+    assert_eq!(paths_where(schema, is_mute), [""; 0]);
+    assert_eq!(paths_where(schema, |_, schema| schema.get("nullable").is_some()), [""; 0]);
+    let is_unsigned = |_: &str, schema: &Value| schema["format"].as_str().is_some_and(|f| f.starts_with("uint"));
+    assert_eq!(paths_where(schema, is_unsigned), [""; 0]);
+    let columns: Vec<_> = version["additionalPrinterColumns"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|column| {
+            format!("{} {}", column["name"].as_str().unwrap_or_default(), column["priority"].as_i64().unwrap_or(0))
+        })
+        .collect();
+    assert_eq!(
+        columns,
+        ["Phase 0", "Progress 0", "Active 0", "Failed 0", "Age 0", "Template 1", "Parallel 1", "ETA 1", "Reason 1"]
+    );
+    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }, { "jsonPath": ".spec.templateRef.name" }]);
+    assert_eq!(version["selectableFields"], selectable);
+    assert_eq!(definition["spec"]["names"]["shortNames"], json!(["lts"]));
+    let defaults: Vec<_> =
+        ["batch", "maxParallel", "tolerateFailed", "taskHistoryLimit", "suspend", "cancel", "managedBy"]
+            .iter()
+            .map(|field| schema["properties"]["spec"]["properties"][field]["default"].clone())
+            .collect();
+    assert_eq!(json!(defaults), json!([1, 10, 0, 10, false, false, "longtask.dev/operator"]));
+}
+
 #[test]
 fn a_plain_kubectl_apply_can_carry_each_definition() {
-    for definition in [definition(), template_definition()] {
+    for definition in [definition(), template_definition(), set_definition()] {
         let size = definition.to_string().len();
         assert!(size < LARGEST_ANNOTATION, "{size} bytes as JSON");
     }

@@ -91,7 +91,11 @@ fn the_contract_names_every_variable_that_a_program_gets() {
     let task: LongTask = serde_json::from_value(json!({
         "apiVersion": "longtask.dev/v1alpha1",
         "kind": "LongTask",
-        "metadata": { "name": "task", "namespace": "default" },
+        "metadata": {
+            "name": "task", "namespace": "default",
+            "labels": { "longtask.dev/set": "s", "longtask.dev/index": "7" },
+            "annotations": { "longtask.dev/set-uid": "u", "longtask.dev/set-count": "9" },
+        },
         "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } }, "input": { "key": 1 } },
     }))
     .expect("a task");
@@ -128,7 +132,11 @@ fn the_contract_names_every_variable_that_a_program_gets() {
     let contract = fs::read_to_string("docs/task-contract.md").expect("the contract");
     let rows = contract.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     let names = rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').replace("<key>", "key"));
-    let documented: BTreeSet<_> = names.filter(|name| name.starts_with("LONGTASK_") || name == "TRACEPARENT").collect();
+    let documented: BTreeSet<_> = names
+        .filter(|name| {
+            name.starts_with("LONGTASK_") || ["TRACEPARENT", "JOB_COMPLETION_INDEX"].contains(&name.as_str())
+        })
+        .collect();
     assert_eq!(documented, given);
 }
 

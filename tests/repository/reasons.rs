@@ -3,9 +3,14 @@
 use std::{env, fmt::Display, fs};
 
 use longtask::{
-    api::task::{
-        AttemptReason, ConditionReason, ConditionType, FailureReason, Limit, Outcome, Phase, PhaseReason, StopReason,
+    api::{
+        set::{SetConditionReason, SetConditionType, SetFailureReason, SetPhase, SetStopReason},
+        task::{
+            AttemptReason, ConditionReason, ConditionType, FailureReason, Limit, Outcome, Phase, PhaseReason,
+            StopReason,
+        },
     },
+    set::plan::SetEventReason,
     task::plan::EventReason,
 };
 use strum::{EnumMessage, IntoEnumIterator};
@@ -53,6 +58,19 @@ fn page() -> String {
             "`status.reason` of the phase Failed, and the reason of the condition Failed.",
         ),
         list::<EventReason>("Events", "The reasons of events on a task."),
+        list::<SetPhase>("Phases of a set", "`status.phase` of a LongTaskSet."),
+        list::<SetConditionType>("Conditions of a set", "`status.conditions` of a LongTaskSet."),
+        list::<SetConditionReason>(
+            "Reasons of a set's condition",
+            "`status.conditions[].reason` of a LongTaskSet, and its `status.reason` while it is Blocked. `Blocked` can have the API \
+             server's own words as well, and `Failed`, `Finished` and `Stalled` have a reason to fail.",
+        ),
+        list::<SetFailureReason>("Reasons of a set to fail", "`status.reason` of the phase Failed of a LongTaskSet."),
+        list::<SetStopReason>(
+            "Reasons of a set to stop",
+            "`status.stop.reason` of a LongTaskSet: why all members were asked to stop.",
+        ),
+        list::<SetEventReason>("Events of a set", "The reasons of events on a LongTaskSet."),
     ];
     [HEAD.to_owned()].into_iter().chain(sections).collect::<Vec<_>>().join("\n")
 }

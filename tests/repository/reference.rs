@@ -2,10 +2,12 @@
 
 use std::{env, fs};
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use longtask::api::crd;
 use serde_json::Value;
 
 const COMMITTED: &str = "docs/api-reference.md";
+const COMMITTED_OF_SETS: &str = "docs/api-reference-sets.md";
 
 const HEAD: &str = "\
 <!-- Generated from the definition by `make generate`; do not edit. -->
@@ -18,23 +20,34 @@ A duration is written as in Go, in whole hours, minutes and seconds: `90s`, `15m
 that is absent has its default; null means the same.
 ";
 
+const HEAD_OF_SETS: &str = "\
+<!-- Generated from the definition by `make generate`; do not edit. -->
+# API reference of LongTaskSet
+
+`LongTaskSet`, group `longtask.dev`, version `v1alpha1`. `kubectl explain longtaskset.spec --recursive` shows the same fields
+in a terminal. [How to run a template many times](sets.md) has examples.
+";
+
 #[test]
-fn the_committed_reference_is_the_generated_one() {
-    let generated = reference();
-    if env::var_os("UPDATE_REFERENCE").is_some() {
-        fs::write(COMMITTED, &generated).expect("writable");
+fn the_committed_references_are_the_generated_ones() {
+    for (file, generated) in [
+        (COMMITTED, reference(HEAD, &crd::definition().expect("the definition")) + "\n" + &template()),
+        (COMMITTED_OF_SETS, reference(HEAD_OF_SETS, &crd::set_definition().expect("the definition"))),
+    ] {
+        if env::var_os("UPDATE_REFERENCE").is_some() {
+            fs::write(file, &generated).expect("writable");
+        }
+        let committed = fs::read_to_string(file).unwrap_or_default();
+        assert!(committed == generated, "{file} is out of date: run make generate");
     }
-    let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
-    assert!(committed == generated, "{COMMITTED} is out of date: run make generate");
 }
 
-fn reference() -> String {
-    let mut definition = serde_json::to_value(crd::definition().expect("the definition")).expect("JSON");
+fn reference(head: &str, definition: &CustomResourceDefinition) -> String {
+    let mut definition = serde_json::to_value(definition).expect("JSON");
     let version = definition["spec"]["versions"][0].take();
     let properties = &version["schema"]["openAPIV3Schema"]["properties"];
-    let parts =
-        [section("spec", &properties["spec"]), columns(&version), section("status", &properties["status"]), template()];
-    [HEAD.to_owned()].into_iter().chain(parts).collect::<Vec<_>>().join("\n")
+    let parts = [section("spec", &properties["spec"]), columns(&version), section("status", &properties["status"])];
+    [head.to_owned()].into_iter().chain(parts).collect::<Vec<_>>().join("\n")
 }
 
 /// What a template has beside the fields of a task.

@@ -30,6 +30,7 @@ mod reports;
 mod restoring;
 mod saves;
 mod server;
+mod sets;
 mod simulation;
 mod store;
 mod templates;
@@ -45,6 +46,7 @@ use std::{
 };
 
 use defects::Defect;
+use sets::{SetDefect, simulate_set};
 use simulation::{simulate, simulate_thin, simulate_without_agents};
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -137,5 +139,36 @@ fn a_seed_replays_identically() {
     for seed in 0..20 {
         assert_eq!(simulate(seed, None).trace, simulate(seed, None).trace, "seed {seed}");
         assert_eq!(simulate_thin(seed, None).trace, simulate_thin(seed, None).trace, "thin seed {seed}");
+    }
+}
+
+#[test]
+fn no_seed_of_a_set_breaks_an_invariant() {
+    let (first, number) = (from_environment("FIRST_SEED", 0), from_environment("SEEDS", 100));
+    let broken = first_seed(first..first + number, |seed| {
+        let run = simulate_set(seed, None);
+        run.violation.map(|violation| (violation, run.trace))
+    });
+    if let Some((seed, (violation, trace))) = broken {
+        panic!("seed {seed}: {violation}\n{}", trace.join("\n"));
+    }
+}
+
+#[test]
+fn every_defect_of_a_set_is_found() {
+    let mut unfound = Vec::new();
+    for defect in SetDefect::ALL {
+        match first_seed(0..2000, |seed| simulate_set(seed, Some(defect)).violation) {
+            Some((seed, violation)) => println!("{defect:?} is found by seed {seed}: {violation:.100}"),
+            None => unfound.push(defect),
+        }
+    }
+    assert!(unfound.is_empty(), "not found by 2000 seeds: {unfound:?}");
+}
+
+#[test]
+fn a_seed_of_a_set_replays_identically() {
+    for seed in 0..10 {
+        assert_eq!(simulate_set(seed, None).trace, simulate_set(seed, None).trace, "seed {seed}");
     }
 }

@@ -57,26 +57,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{- /* What the operator may do with tasks and their pods, in each namespace that it watches. */ -}}
+{{- /* What the operator may do with sets, tasks and their pods, in each namespace that it watches. */ -}}
 {{- define "longtask.rules" -}}
 - apiGroups: [longtask.dev]
   resources: [longtasks]
-  verbs: [get, list, watch, delete{{ if .Values.operator.fillIn }}, update{{ end }}]
+  verbs: [get, list, watch, create, delete{{ if .Values.operator.fillIn }}, update{{ end }}]
+- apiGroups: [longtask.dev]
+  resources: [longtasksets]
+  verbs: [get, list, watch, delete]
+- apiGroups: [longtask.dev]
+  resources: [longtasksets/status]
+  verbs: [update]
 - apiGroups: [longtask.dev]
   resources: [longtasktemplates]
   verbs: [get, list, watch]
-{{- if .Values.operator.fillIn }}
 # For policies that ask for them: nothing is behind these names.
 - apiGroups: [longtask.dev]
   resources: [longtasktemplates/start, longtasks/definition]
   verbs: [create]
-{{- end }}
 - apiGroups: [longtask.dev]
   resources: [longtasks/status]
   verbs: [update]
 # For owner references that block deletion, on clusters with the admission plugin OwnerReferencesPermissionEnforcement.
 - apiGroups: [longtask.dev]
-  resources: [longtasks/finalizers]
+  resources: [longtasks/finalizers, longtasksets/finalizers]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]

@@ -162,12 +162,16 @@ pub enum ConditionReason {
     Saved,
     /// By the user's `spec.suspend`.
     SuspendedByUser,
+    /// By the `spec.suspend` of the set that the task is a member of.
+    SuspendedBySet,
     /// By the failure policy, for a human.
     Held,
     /// The program is done.
     Completed,
     /// The user cancelled the task.
     Cancelled,
+    /// The set that the task is a member of stopped it.
+    StoppedBySet,
     /// The run, or the attempt's main container, has started.
     Started,
     /// The user let the task go on.
@@ -259,9 +263,9 @@ impl ConditionReason {
             | Self::TooManyFiles
             | Self::NotReadable
             | Self::SaveFailed => &[Type::SaveFailing],
-            Self::SuspendedByUser | Self::Held => &[Type::Suspended],
+            Self::SuspendedByUser | Self::SuspendedBySet | Self::Held => &[Type::Suspended],
             Self::Completed => &[Type::Complete, Type::Finished],
-            Self::Cancelled => &[Type::Finished],
+            Self::Cancelled | Self::StoppedBySet => &[Type::Finished],
             Self::Started | Self::Resumed | Self::Released | Self::Restarted | Self::EditWaits | Self::EditApplied => {
                 &[Type::Reconciling]
             }

@@ -12,12 +12,12 @@ pub use failure_policy::{
     Action, ConditionStatus, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator, PodConditionPattern, Rule,
 };
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
-pub(super) use spec::INPUT_STAYS;
 pub use spec::{
     AgentSpec, Backoff, Budgets, CheckpointPolicy, CheckpointSource, CheckpointStore, ClaimRetention,
     ClaimRetentionPolicy, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting, ReportingMode, Restart,
     RestartFrom, Retry, SecretRef, Segment, TemplateRef,
 };
+pub(super) use spec::{INPUT_STAYS, NEW_TOKEN};
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
     RecordedReport, RequestedStop, RuleCounter, Run, Totals,

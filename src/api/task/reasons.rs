@@ -327,6 +327,12 @@ pub enum PhaseReason {
     WaitingForOldPod,
     /// Pending: a pod of an earlier task of the same name has not ended.
     WaitingForOldTask,
+    /// Pending: it is not the turn of this member of a set, or its set is not there any more.
+    InactiveInSet,
+    /// Suspended: by the set that the task is a member of.
+    SuspendedBySet,
+    /// Cancelled: by the set that the task is a member of.
+    StoppedBySet,
 }
 
 /// A reason in one word: from one of the closed lists, or the cluster's own.

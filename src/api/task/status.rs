@@ -234,6 +234,10 @@ pub struct Run {
     /// The digest of the input that the run began with. No attempt starts with another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_digest: Option<String>,
+
+    /// The last round of its set that the task has taken part in. Only members of a set have one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub round: i64,
 }
 
 impl Run {

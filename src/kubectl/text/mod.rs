@@ -11,5 +11,6 @@ pub(super) mod dead_letters;
 pub(super) mod drill;
 pub(super) mod events;
 pub(super) mod log;
+pub(super) mod sets;
 pub(super) mod status;
 pub(super) mod top;

@@ -9,7 +9,8 @@ use kube::{
 };
 
 use super::{
-    late_creates::LateCreates, metrics::TaskMetrics, pod_index::PodIndex, reports::LiveReports, spans::Sampler,
+    late_creates::LateCreates, metrics::TaskMetrics, parents::Parents, pod_index::PodIndex, reports::LiveReports,
+    spans::Sampler,
 };
 use crate::{
     api::{task::LongTask, template::LongTaskTemplate},
@@ -42,6 +43,7 @@ pub(super) struct Context {
     pub(super) events: Events,
     pub(super) traces: Traces,
     pub(super) sampler: Sampler,
+    pub(super) parents: Parents,
     /// Whether tasks that name a template are filled in.
     pub(super) fills_in: bool,
     client: Client,
@@ -55,6 +57,7 @@ impl Context {
         metrics: TaskMetrics,
         pods: PodIndex,
         live: LiveReports,
+        parents: Parents,
         events: Events,
     ) -> Self {
         Self {
@@ -69,6 +72,7 @@ impl Context {
             events,
             traces: operator.traces.clone(),
             sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
+            parents,
             fills_in: operator.settings.fill_in,
             client: operator.client.clone(),
             leadership,

@@ -9,6 +9,7 @@ mod late_creates;
 mod metrics;
 mod observe;
 mod orphans;
+mod parents;
 mod pod_index;
 mod publish;
 mod reconcile;
@@ -36,8 +37,12 @@ use kube::{
 use tokio::{join, select, sync::mpsc};
 use tracing::warn;
 
-pub use self::reports::{Desk, PodIdentity, Verdict};
-use self::{context::Context, metrics::TaskMetrics, pod_index::PodIndex, watches::Guarded};
+use self::{context::Context, metrics::TaskMetrics, parents::Links, pod_index::PodIndex};
+pub use self::{
+    parents::{ParentLinks, ParentOf},
+    reports::{Desk, PodIdentity, Verdict},
+    watches::Guarded,
+};
 use crate::{
     api::{task::LongTask, template::LongTaskTemplate},
     cli::Settings,
@@ -49,17 +54,25 @@ use crate::{
 pub struct TaskController {
     metrics: TaskMetrics,
     desk: Option<Desk>,
+    links: Links,
 }
 
 impl TaskController {
     /// A controller that counts into metrics of this registry.
     pub fn new(registry: &mut Registry) -> Self {
-        Self { metrics: TaskMetrics::register(registry), desk: None }
+        Self { metrics: TaskMetrics::register(registry), desk: None, links: Links::default() }
     }
 
     /// Likewise, with a desk for the reports of agents in this process. It takes none over the network then.
     pub fn with_desk(registry: &mut Registry, desk: Desk) -> Self {
         Self { desk: Some(desk), ..Self::new(registry) }
+    }
+
+    /// Likewise, of tasks that can be parts of objects of a kind.
+    #[must_use]
+    pub fn with_parents(mut self, links: ParentLinks) -> Self {
+        self.links.add(links);
+        self
     }
 }
 
@@ -89,20 +102,30 @@ impl KindController for TaskController {
 }
 
 async fn run(controller: TaskController, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
-    let TaskController { metrics, desk } = controller;
+    let TaskController { metrics, desk, links } = controller;
+    let (parents, touched_parents, listeners) = links.split();
     let index = PodIndex::new();
     let (events, publisher) = events::queue(&operator);
     status_metrics::init_series(&metrics);
-    let (tasks, touched_tasks) = watches::watched_tasks(&operator);
+    let (tasks, touched_tasks) = watches::watched_tasks(&operator, listeners);
     let (live, reported, taking_reports) =
         reports::set_up(&operator, &metrics, index.clone(), tasks.clone(), desk).await;
-    let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), index.clone(), live.clone(), events));
+    let context = Arc::new(Context::new(
+        &operator,
+        leadership,
+        metrics.clone(),
+        index.clone(),
+        live.clone(),
+        parents.clone(),
+        events,
+    ));
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
     let queue_depth = context.queue_depth.clone();
     let touched_pods = stream::select(watches::watched_pods(&operator, index.clone()), reported);
+    let touched_pods = stream::select(touched_pods, touched_parents);
     let touched_otherwise = if operator.settings.fill_in {
-        stream::select(touched_pods, watches::watched_templates(&operator, tasks.clone())).left_stream()
+        stream::select(touched_pods, watches::watched_templates(&operator, tasks.clone(), parents)).left_stream()
     } else {
         touched_pods.right_stream()
     }

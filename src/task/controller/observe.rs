@@ -47,6 +47,7 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
         current,
         claims,
         template: Template::NotAsked,
+        parent: context.parents.of(task).await,
     })
 }
 
@@ -63,7 +64,8 @@ pub(super) enum Fresh {
 /// Reads a task that is to be filled in, and its template. From the API server: the caches lag behind an edit of a moment ago,
 /// and lack what `kubectl apply` leaves behind, without which a write of the task would look like a change of every field.
 pub(super) async fn refresh(context: &Context, task: &LongTask) -> Result<Fresh, Error> {
-    if !needs_template(task) {
+    let parent = context.parents.of(task).await;
+    if !needs_template(task, parent) {
         return Ok(Fresh::AsRead(Template::NotAsked));
     }
     if !context.fills_in {
@@ -74,7 +76,7 @@ pub(super) async fn refresh(context: &Context, task: &LongTask) -> Result<Fresh,
     let Some(live) = live.filter(|live| live.metadata.uid == task.metadata.uid) else { return Ok(Fresh::Gone) };
     let mut now: LongTask = call("read task", async { as_task(&live) }).await?;
     strip_unread_fields(&mut now);
-    let template = match now.spec.template_ref.as_ref().filter(|_| needs_template(&now)) {
+    let template = match now.spec.template_ref.as_ref().filter(|_| needs_template(&now, parent)) {
         None => Template::NotAsked,
         Some(named) => match call("read template", context.templates_api(&key.namespace).get_opt(&named.name)).await? {
             None => Template::Missing,

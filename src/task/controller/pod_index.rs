@@ -160,6 +160,8 @@ impl Indexer {
             concerned.extend(before.into_keys().filter(|task| !known.pods.contains_key(task)));
         }
         self.index.is_filled.send_replace(true);
+        // In a fixed order, so that a simulation can be repeated.
+        concerned.sort_unstable();
         concerned
     }
 

@@ -15,16 +15,19 @@ use kube::{
 };
 use tracing::warn;
 
-use super::pod_index::{Indexer, PodIndex};
+use super::{
+    parents::Parents,
+    pod_index::{Indexer, PodIndex},
+};
 use crate::{
     api::{labels, task::LongTask, template::LongTaskTemplate},
-    runtime::{OperatorContext, key::ObjectKey},
+    runtime::{OperatorContext, fanout::Fanout, key::ObjectKey},
     task::plan::needs_template,
     telemetry::health::Heartbeat,
 };
 
 /// A task as it is watched: one that cannot be read must not stop the watch of all others.
-pub(super) type Guarded = DeserializeGuard<LongTask>;
+pub type Guarded = DeserializeGuard<LongTask>;
 
 /// What `kubectl apply` leaves behind: the whole task once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -32,6 +35,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The store of tasks, and each task that was touched: added, changed or deleted.
 pub(super) fn watched_tasks(
     operator: &OperatorContext,
+    mut listeners: Fanout<Guarded>,
 ) -> (Store<Guarded>, impl Stream<Item = Result<Guarded, watcher::Error>> + Send + use<>) {
     let heartbeat = operator.health.observe("watch of tasks", None);
     let (reader, writer) = reflector::store();
@@ -40,6 +44,11 @@ pub(super) fn watched_tasks(
         .inspect(move |event| report_watch_health(&heartbeat, event))
         .modify(strip_unread_fields)
         .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(event) = event {
+                listeners.tell(event);
+            }
+        })
         .touched_objects();
     (reader, touched)
 }
@@ -70,6 +79,7 @@ pub(super) fn watched_pods(
 pub(super) fn watched_templates(
     operator: &OperatorContext,
     tasks: Store<Guarded>,
+    parents: Parents,
 ) -> impl Stream<Item = ObjectRef<Guarded>> + Send + use<> {
     let heartbeat = operator.health.observe("watch of templates", None);
     let mut listed = HashSet::new();
@@ -92,17 +102,17 @@ pub(super) fn watched_templates(
                 watcher::Event::Apply(template) => HashSet::from([ObjectKey::of(&template)]),
                 watcher::Event::Delete(_) => HashSet::new(),
             };
-            stream::iter(waiting_for(&tasks, &there))
+            stream::iter(waiting_for(&tasks, &parents, &there))
         })
 }
 
 /// The tasks that may wait for one of these templates.
-fn waiting_for(tasks: &Store<Guarded>, templates: &HashSet<ObjectKey>) -> Vec<ObjectRef<Guarded>> {
+fn waiting_for(tasks: &Store<Guarded>, parents: &Parents, templates: &HashSet<ObjectKey>) -> Vec<ObjectRef<Guarded>> {
     if templates.is_empty() {
         return Vec::new();
     }
     let waits = |task: &LongTask| {
-        let reference = task.spec.template_ref.as_ref().filter(|_| needs_template(task));
+        let reference = task.spec.template_ref.as_ref().filter(|_| needs_template(task, parents.of_now(task)));
         let namespace = || task.namespace().unwrap_or_default();
         reference
             .is_some_and(|named| templates.contains(&ObjectKey { namespace: namespace(), name: named.name.clone() }))

@@ -8,7 +8,7 @@ use super::{
     edits, heartbeat, limits, live_report,
     observed::{Cause, MainContainer, PodFacts},
     outcome::last_word_due,
-    overdue,
+    overdue, parent,
     steps::{EventReason, PodRef, Step},
     stored_checkpoint, waits,
 };
@@ -176,10 +176,10 @@ fn reason_to_stop(draft: &Draft<'_>, attempt: &CurrentAttempt, pod: &PodFacts) -
         let must_stop = has_ended_before_deletion(pod, ended) || others_asked;
         return must_stop.then_some(StopReason::MainEnded);
     }
-    if draft.spec.cancel {
+    if parent::cancels(draft) {
         return Some(StopReason::Cancel);
     }
-    if draft.spec.suspend {
+    if parent::suspends(draft) {
         return Some(StopReason::Suspend);
     }
     if let Some(started_at) = started_at(attempt, pod) {

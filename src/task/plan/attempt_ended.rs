@@ -16,6 +16,7 @@ use super::{
     next::Next,
     observed::{Cause, PodFacts},
     outcome::{self, Ending},
+    parent,
     progress::{self, Gain, Merging},
     save_failing,
     steps::{EventReason, PodRef, Why},
@@ -116,7 +117,7 @@ impl<'a> Verdict<'a> {
         let rule = failure_policy::matching_rule(ending, pod.as_deref(), draft.spec);
         let charge = class.map(|class| Charge::of(class, rule, draft));
         let then = success(ending)
-            .or_else(|| draft.spec.cancel.then_some(Then::Moot))
+            .or_else(|| parent::cancels(draft).then_some(Then::Moot))
             .or_else(|| decree(ended, rule))
             .or_else(|| nothing_can_be_read(ended, rule, draft))
             .or_else(|| end_by_limit(ending, draft))

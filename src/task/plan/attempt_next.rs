@@ -1,6 +1,8 @@
 //! What comes next when no attempt runs: the questions, in their order. They only read the draft.
 
-use super::{draft::Draft, fill_in, finish::limit_message, input, limits, next::Next, observed::PodFacts, outcome};
+use super::{
+    draft::Draft, fill_in, finish::limit_message, input, limits, next::Next, observed::PodFacts, outcome, parent,
+};
 use crate::{
     api::task::{Phase, PhaseReason},
     types::counted,
@@ -16,6 +18,7 @@ pub(super) fn decide(draft: &Draft<'_>) -> Next {
         // A pause needs no further attempt: only time is asked for before it.
         .or_else(|| is_held(draft))
         .or_else(|| is_suspended(draft))
+        .or_else(|| has_no_turn(draft))
         .or_else(|| is_out_of_tries(draft))
         .or_else(|| has_old_pod(draft))
         .or_else(|| input::is_changed(draft))
@@ -25,7 +28,8 @@ pub(super) fn decide(draft: &Draft<'_>) -> Next {
 
 /// What comes next when an attempt is decided, and its pod does not exist.
 pub(super) fn decide_create(draft: &Draft<'_>) -> Next {
-    has_old_pod(draft)
+    has_no_turn(draft)
+        .or_else(|| has_old_pod(draft))
         .or_else(|| input::is_changed(draft))
         .or_else(|| must_wait(draft).map(Next::CreateAt))
         .unwrap_or(Next::Create)
@@ -33,8 +37,8 @@ pub(super) fn decide_create(draft: &Draft<'_>) -> Next {
 
 /// Whether an attempt whose pod does not exist is not wanted any more.
 pub(super) fn is_unwanted(draft: &Draft<'_>) -> bool {
-    draft.spec.cancel
-        || draft.spec.suspend
+    parent::cancels(draft)
+        || parent::suspends(draft)
         || limits::time_limit_reached(&draft.spec.limits, &draft.status, draft.now).is_some()
 }
 
@@ -50,7 +54,7 @@ fn has_ended(draft: &Draft<'_>) -> Option<Next> {
 }
 
 fn is_cancelled(draft: &Draft<'_>) -> Option<Next> {
-    draft.spec.cancel.then_some(Next::Cancel)
+    parent::cancels(draft).then_some(Next::Cancel)
 }
 
 fn is_out_of_time(draft: &Draft<'_>) -> Option<Next> {
@@ -63,7 +67,11 @@ fn is_held(draft: &Draft<'_>) -> Option<Next> {
 }
 
 fn is_suspended(draft: &Draft<'_>) -> Option<Next> {
-    draft.spec.suspend.then_some(Next::Suspend)
+    parent::suspends(draft).then_some(Next::Suspend)
+}
+
+fn has_no_turn(draft: &Draft<'_>) -> Option<Next> {
+    parent::keeps_waiting(draft).then_some(Next::AwaitTurn)
 }
 
 fn is_out_of_tries(draft: &Draft<'_>) -> Option<Next> {

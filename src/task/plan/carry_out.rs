@@ -20,6 +20,7 @@ pub(super) fn carry_out(draft: &mut Draft<'_>, next: &Next) {
         Next::Block(cause) => attempt_create::cannot_start(draft, cause),
         Next::StayHeld => suspension::stay_held(draft),
         Next::Suspend => suspension::suspend(draft),
+        Next::AwaitTurn => suspension::await_turn(draft),
         Next::WaitForPod(pod, reason) => wait_for_pod(draft, pod, *reason),
         Next::WaitUntil(_) => {
             old_pods_have_ended(draft);

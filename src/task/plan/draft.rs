@@ -156,7 +156,8 @@ impl<'a> Draft<'a> {
     }
 
     /// The finished plan. Its status is left out when it is the recorded one and no pod is created.
-    pub(super) fn finish(mut self, wake: Wake) -> Plan {
+    /// Whatever is written says that the task takes part in this round of its set, if there is one.
+    pub(super) fn finish(mut self, wake: Wake, round: Option<i64>) -> Plan {
         let generation = self.seen.generation();
         self.status.observed_generation = generation;
         for condition in &mut self.status.conditions {
@@ -164,13 +165,11 @@ impl<'a> Draft<'a> {
         }
         let creates = self.steps.iter().any(|step| matches!(step, Step::CreatePod(_)));
         let changed = self.seen.task.status.as_ref() != Some(&self.status);
-        Plan {
-            status: (changed || creates || self.is_guarded).then_some(self.status),
-            steps: self.steps,
-            events: self.events,
-            wake,
-            why: self.why,
+        let is_written = changed || creates || self.is_guarded;
+        if let Some(round) = round.filter(|_| is_written) {
+            self.status.run.round = round;
         }
+        Plan { status: is_written.then_some(self.status), steps: self.steps, events: self.events, wake, why: self.why }
     }
 }
 

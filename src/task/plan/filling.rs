@@ -4,11 +4,13 @@ use jiff::Timestamp;
 
 use super::{
     observed::{Cause, Observed, Template, TemplateReading},
+    round::is_new_round,
     steps::{EventReason, EventType, Plan, Step, TaskEvent, Wake},
 };
 use crate::{
     api::{
         labels,
+        parent::Parent,
         task::{ConditionReason, LongTask, LongTaskStatus, Phase, TemplateRef},
     },
     start::{
@@ -36,13 +38,14 @@ pub(super) enum Filling {
 
 /// Whether a task is to be filled in, as far as the task itself tells: then it and its template are read from the API server,
 /// since no cache can say what is to be copied where.
-pub fn is_due(task: &LongTask) -> bool {
+pub fn is_due(task: &LongTask, parent: Option<Parent>) -> bool {
     let spec = &task.spec;
-    if !spec.is_managed_by_us() || spec.cancel || task.metadata.deletion_timestamp.is_some() {
+    let is_stopped = parent.is_some_and(|parent| parent.stop);
+    if !spec.is_managed_by_us() || spec.cancel || is_stopped || task.metadata.deletion_timestamp.is_some() {
         return false;
     }
     let is_over = has_ended(task) && new_token(task).is_none();
-    (spec.is_thin() && !is_over) || token_to_renew_for(task).is_some()
+    (spec.is_thin() && !is_over) || renewal(task, parent).is_some()
 }
 
 fn has_ended(task: &LongTask) -> bool {
@@ -54,6 +57,20 @@ fn new_token(task: &LongTask) -> Option<&str> {
     let token = task.spec.restart.as_ref()?.token.as_str();
     let recorded = task.status.as_ref().filter(|status| status.run.number > 0)?;
     (recorded.run.restart_token.as_deref() != Some(token)).then_some(token)
+}
+
+/// What the template as it is now is asked for by, if it is, and not done yet: a restart token, or a round of the task's set.
+fn renewal(task: &LongTask, parent: Option<Parent>) -> Option<String> {
+    token_to_renew_for(task).map(ToOwned::to_owned).or_else(|| round_to_renew_for(task, parent?))
+}
+
+/// Likewise, a round of the set that the task is a member of.
+fn round_to_renew_for(task: &LongTask, parent: Parent) -> Option<String> {
+    task.spec.template_ref.as_ref()?;
+    let round = format!("round/{}", parent.round);
+    let is_asked = parent.renew && is_new_round(task, parent);
+    let done = task.metadata.annotations.as_ref().and_then(|all| all.get(labels::RENEWED_FOR));
+    (is_asked && done != Some(&round)).then_some(round)
 }
 
 /// The restart token that asks for the template as it is now, if it is obeyed, and not done yet.
@@ -71,7 +88,7 @@ pub(super) fn ask(seen: &Observed<'_>, now: Timestamp) -> Filling {
     // Who may not run any more needs no definition.
     let is_out_of_time = spec.limits.deadline.is_some_and(|deadline| deadline <= now);
     match &spec.template_ref {
-        Some(reference) if !is_out_of_time && is_due(seen.task) => fill_in(seen, reference),
+        Some(reference) if !is_out_of_time && is_due(seen.task, seen.parent) => fill_in(seen, reference),
         _ => Filling::NotNeeded,
     }
 }
@@ -112,7 +129,7 @@ fn fill_in(seen: &Observed<'_>, reference: &TemplateRef) -> Filling {
             return blocked(ConditionReason::InvalidSchema, message);
         }
     }
-    let filled = definition::fill_in(task, template, token_to_renew_for(seen.task));
+    let filled = definition::fill_in(task, template, renewal(seen.task, seen.parent).as_deref());
     let step = Step::FillIn(Box::new(filled));
     if let Some(refused) = seen.refused_steps.iter().find(|refused| refused.step.is_same_request(&step)) {
         let message = format!("{FILL_IN_REFUSED}: {}", refused.words.message);

@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use super::{
     claims,
     draft::Draft,
+    parent,
     steps::{EventReason, Step},
 };
 use crate::{
-    api::task::{ConditionReason, ConditionType, FailureReason, Limit, LongTaskStatus, Phase, Reason},
+    api::task::{ConditionReason, ConditionType, FailureReason, Limit, LongTaskStatus, Phase, PhaseReason, Reason},
     types::{counted, is_condition_true, time::after, truncate},
 };
 
@@ -47,8 +48,14 @@ pub(super) fn succeed(draft: &mut Draft<'_>) {
     draft.event(EventReason::Succeeded, &note);
 }
 
-/// The user has cancelled the task.
+/// The user has cancelled the task, or its set stops it.
 pub(super) fn cancel(draft: &mut Draft<'_>) {
+    if !draft.spec.cancel && parent::stops(draft) {
+        end(draft, Phase::Cancelled, ConditionReason::StoppedBySet, "stopped by its set");
+        draft.set_phase_because(Phase::Cancelled, PhaseReason::StoppedBySet);
+        draft.event(EventReason::Cancelled, "Stopped by its set; the last checkpoint stays in status.");
+        return;
+    }
     end(draft, Phase::Cancelled, ConditionReason::Cancelled, "cancelled by the user");
     draft.event(EventReason::Cancelled, "Cancelled; the last checkpoint stays in status.");
 }
@@ -77,7 +84,9 @@ pub(super) fn delete_when_expired(draft: &mut Draft<'_>) {
 
 /// When a task that has ended is deleted, if the user wants it to be.
 pub(super) fn expires_at(draft: &Draft<'_>) -> Option<Timestamp> {
-    let phase = draft.status.phase.filter(|_| draft.status.live_attempt().is_none())?;
+    // A set keeps its members as its own limits say.
+    let is_asked = draft.status.live_attempt().is_none() && draft.seen.parent.is_none();
+    let phase = draft.status.phase.filter(|_| is_asked)?;
     let (ttl, ended_at) = draft.spec.ttl_after(phase).zip(draft.status.completion_time)?;
     Some(after(ended_at, ttl.as_secs()))
 }

@@ -24,6 +24,7 @@ mod filling;
 mod finish;
 mod heartbeat;
 mod input;
+mod join_round;
 mod kubelet;
 mod last_words;
 mod limits;
@@ -34,6 +35,7 @@ mod next;
 mod observed;
 mod outcome;
 mod overdue;
+mod parent;
 mod pod_cleanup;
 mod pod_conditions;
 mod pod_facts;
@@ -41,6 +43,7 @@ mod progress;
 mod refused;
 mod reports_missing;
 mod restart;
+mod round;
 mod save_failing;
 mod start;
 mod steps;
@@ -89,6 +92,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     failure_policy::warn_of_rules_that_never_match(&mut draft);
     modifiers::take_back(&mut draft);
     restart::apply_restart_token(&mut draft);
+    join_round::join_round(&mut draft);
     let decided = match standing(&draft) {
         Standing::Free => None,
         Standing::Unwanted => {
@@ -118,7 +122,8 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     pod_cleanup::clean_up(&mut draft);
     refused::show(&mut draft);
     let wake = moments::wake(&draft, &next);
-    draft.finish(wake)
+    let round = parent::round_to_note(&draft);
+    draft.finish(wake, round)
 }
 
 /// Where the latest attempt stands.

@@ -33,7 +33,7 @@ fn of_next(draft: &Draft<'_>, next: &Next) -> Vec<Option<Timestamp>> {
     match next {
         Next::KeepUp(pod) => attempt_active::moments(draft, pod),
         Next::Rest | Next::Succeed | Next::Cancel | Next::Fail(..) => Vec::new(),
-        Next::Block(_) | Next::StayHeld | Next::Suspend => vec![limit()],
+        Next::Block(_) | Next::StayHeld | Next::Suspend | Next::AwaitTurn => vec![limit()],
         Next::WaitForPod(..) | Next::ShowRefusal(Refusal::NameOfTerminatingPod) => vec![Some(after(draft.now, SOON))],
         Next::WaitUntil(time) | Next::CreateAt(time) => vec![Some(*time), limit()],
         Next::ShowRefusal(_) => vec![draft.status.next_attempt_time, limit()],

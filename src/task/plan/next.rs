@@ -26,6 +26,8 @@ pub(super) enum Next {
     StayHeld,
     /// The user has suspended the task.
     Suspend,
+    /// It is not the turn of this member of a set.
+    AwaitTurn,
     /// A pod that is not part of this history must be gone first.
     WaitForPod(Arc<PodFacts>, PhaseReason),
     /// The next attempt starts then.
@@ -51,6 +53,7 @@ impl fmt::Display for Next {
             Self::Block(cause) => write!(f, "show that it cannot start: {}", cause.reason),
             Self::StayHeld => f.write_str("stay held"),
             Self::Suspend => f.write_str("suspend"),
+            Self::AwaitTurn => f.write_str("wait for its turn"),
             Self::WaitForPod(pod, reason) => write!(f, "wait for pod {}: {reason}", pod.name),
             Self::WaitUntil(time) => write!(f, "wait until {time}"),
             Self::CreateAt(time) => write!(f, "create again at {time}"),

@@ -8,6 +8,7 @@ use kube::core::DynamicObject;
 use super::steps::Step;
 use crate::{
     api::{
+        parent::Parent,
         task::{ConditionReason, LongTask, LongTaskStatus, Reason},
         template::LongTaskTemplate,
     },
@@ -45,6 +46,8 @@ pub struct Observed<'a> {
     pub claims: Vec<ClaimFacts>,
     /// The template of a task that is to be filled in. [`Self::task`] is then as the API server has it now.
     pub template: Template,
+    /// What the task sees of the object that it is a part of; none for one that is part of nothing.
+    pub parent: Option<Parent>,
 }
 
 /// The LongTaskTemplate of a task that is to be filled in.
@@ -452,6 +455,7 @@ impl<'a> Observed<'a> {
             live: Live::default(),
             claims: Vec::new(),
             template: Template::NotAsked,
+            parent: None,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn apply_restart_token(draft: &mut Draft<'_>) {
 }
 
 /// Lets a held task go on in the same run, from where the user says.
-fn release(draft: &mut Draft<'_>, restart: &Restart) {
+pub(super) fn release(draft: &mut Draft<'_>, restart: &Restart) {
     let Some(kept) = checkpoints_kept(&draft.status, restart) else { return block_unknown(draft, restart) };
     if restart.from != RestartFrom::Latest {
         let mut kept = kept.into_iter();
@@ -50,7 +50,7 @@ fn release(draft: &mut Draft<'_>, restart: &Restart) {
     suspension::release(draft, &from);
 }
 
-fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
+pub(super) fn begin_again(draft: &mut Draft<'_>, restart: &Restart) {
     let Some(kept) = checkpoints_kept(&draft.status, restart) else { return block_unknown(draft, restart) };
     let from = beginning(kept.first());
     let before = std::mem::take(&mut draft.status);
@@ -122,6 +122,7 @@ fn next_run(before: LongTaskStatus, kept: Vec<Checkpoint>, now: jiff::Timestamp,
             suspended_seconds: 0,
             high_water: None,
             input_digest: None,
+            round: before.run.round,
         },
         segment: 1,
         current_attempt: before.current_attempt.map(over),

@@ -6,7 +6,10 @@ use serde_json::json;
 use super::{stored::save_of, trace::traceparent};
 pub(super) use crate::contract::env::{CHECKPOINT_DIR, SAVED};
 use crate::{
-    api::task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    api::{
+        labels,
+        task::{Checkpoint, CurrentAttempt, LongTask, LongTaskStatus},
+    },
     contract::{agent, env, input},
 };
 
@@ -31,9 +34,15 @@ pub(super) fn for_every_container(
         variable(env::ATTEMPT, attempt.number.to_string()),
         variable(env::SEGMENT_SECONDS, segment.duration.as_secs().to_string()),
         variable(env::GRACE_SECONDS, segment.grace_period.as_secs().to_string()),
-        variable(env::IDEMPOTENCY_PREFIX, format!("{uid}/{}", status.run.beginnings())),
+        variable(env::IDEMPOTENCY_PREFIX, prefix(task, uid, status)),
         variable(env::TRACEPARENT, traceparent(uid, run, attempt.number)),
     ];
+    if let Some(Membership { set, index, count, .. }) = Membership::of(task) {
+        variables.push(variable(env::SET, set));
+        variables.push(variable(env::INDEX, index));
+        variables.push(variable(env::COUNT, count));
+        variables.push(variable(env::JOB_COMPLETION_INDEX, index));
+    }
     if let Some(given) = &task.spec.input {
         variables.push(variable(env::INPUT, input::compact(given)));
         variables.extend(input::variables(given).into_iter().map(|(name, value)| variable(&name, value)));
@@ -43,6 +52,34 @@ pub(super) fn for_every_container(
         variables.push(variable(env::CHECKPOINT_SEQUENCE, checkpoint.sequence.to_string()));
     }
     variables
+}
+
+/// What a member of a set is told of it. It stays with the member when its set goes and leaves it behind.
+struct Membership<'a> {
+    set: &'a str,
+    set_uid: &'a str,
+    index: &'a str,
+    count: &'a str,
+}
+
+impl<'a> Membership<'a> {
+    fn of(task: &'a LongTask) -> Option<Self> {
+        let (marks, notes) = (task.metadata.labels.as_ref()?, task.metadata.annotations.as_ref()?);
+        Some(Self {
+            set: marks.get(labels::SET)?,
+            set_uid: notes.get(labels::SET_UID)?,
+            index: marks.get(labels::INDEX)?,
+            count: notes.get(labels::SET_COUNT)?,
+        })
+    }
+}
+
+/// The prefix of idempotency keys. A member of a set has the same in every round, and when it is made again.
+fn prefix(task: &LongTask, uid: &str, status: &LongTaskStatus) -> String {
+    match Membership::of(task) {
+        Some(Membership { set_uid, index, .. }) => format!("{set_uid}/{index}"),
+        None => format!("{uid}/{}", status.run.beginnings()),
+    }
 }
 
 /// The variable that only the main container gets: where to report. Its termination message; with an agent, that one's file.

@@ -41,9 +41,10 @@ use super::{
     task::{Change, Task, definition},
 };
 
-const DEFINITIONS: [&str; 2] = [
+const DEFINITIONS: [&str; 3] = [
     include_str!("../../../crds/longtask.dev_longtasks.yaml"),
     include_str!("../../../crds/longtask.dev_longtasktemplates.yaml"),
+    include_str!("../../../crds/longtask.dev_longtasksets.yaml"),
 ];
 const TOUR: &str = "make cluster-up starts one and says how to point KUBECONFIG at it";
 /// Limits are for a machine that does nothing else; one that also compiles is slower.
@@ -192,6 +193,9 @@ impl Lab {
 
     /// With the operator at work, or nobody would release the pods.
     async fn stop_all_pods(&self) {
+        // Sets first: they would make their members again.
+        let sets: Api<longtask::api::set::LongTaskSet> = self.api();
+        sets.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("delete all sets");
         let tasks: Api<longtask::api::task::LongTask> = self.api();
         tasks.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("delete all tasks");
         let released = |seen: &Sightings| seen.held_pods().is_empty().then_some(());

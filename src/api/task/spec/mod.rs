@@ -16,8 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use self::restart::INPUT_STAYS;
-use self::restart::NEW_TOKEN;
+pub(crate) use self::restart::{INPUT_STAYS, NEW_TOKEN};
 pub use self::{
     checkpoint::{CheckpointPolicy, CheckpointSource, CheckpointStore, SecretRef},
     claims::{ClaimRetention, ClaimRetentionPolicy},

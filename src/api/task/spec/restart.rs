@@ -62,7 +62,7 @@ pub enum RestartFrom {
 }
 
 /// Whether an update brings a new restart token.
-pub(super) const NEW_TOKEN: &str =
+pub(crate) const NEW_TOKEN: &str =
     "(has(self.restart) && (!has(oldSelf.restart) || self.restart.token != oldSelf.restart.token))";
 
 /// Whether an update leaves the input as it was, or begins another run of a task that has ended. Of the object as a whole.

@@ -21,6 +21,7 @@ use crate::{
     task::{
         controller::{
             metrics::TaskMetrics,
+            parents::Parents,
             pod_index::PodIndex,
             reports::{LiveReports, ReportsFrom},
         },
@@ -55,7 +56,7 @@ impl Server {
         let (events, _publisher) = events::queue(&operator);
         let live = LiveReports::new(ReportsFrom::default());
         let metrics = TaskMetrics::register(&mut Registry::new());
-        Context::new(&operator, leadership, metrics, PodIndex::new(), live, events)
+        Context::new(&operator, leadership, metrics, PodIndex::new(), live, Parents::default(), events)
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {

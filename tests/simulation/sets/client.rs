@@ -1,0 +1,360 @@
+//! An operator's process, and its connection to the API server with all that can happen on the way.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    num::{NonZeroU16, NonZeroU32},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::body::{self, Body};
+use futures::{FutureExt, Stream, future, stream};
+use http::{Request, Response};
+use kube::Client;
+use longtask::{
+    cli::{LogFormat, LogSettings, Scope, Settings},
+    operator::controllers,
+    runtime::{OperatorContext, RuntimeMetrics, operator::Replica},
+    telemetry::{health::Health, metrics::Registry, traces::Traces},
+};
+use serde_json::{Value, json};
+use tokio::{
+    select,
+    sync::{Notify, oneshot},
+    time,
+};
+use tower::service_fn;
+
+use super::{
+    server::Kind,
+    world::{SetDefect, Shared, World},
+};
+use crate::server::{Answer, failure};
+
+/// A request, read.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    slot: usize,
+    process: u32,
+    pub(super) method: String,
+    pub(super) kind: Option<Kind>,
+    pub(super) name: String,
+    pub(super) body: Value,
+    query: String,
+    wants_metadata: bool,
+}
+
+/// Starts the process of a slot.
+pub(super) fn start(shared: &Shared, slot: usize) {
+    let (process, killed, clock) = {
+        let mut world = shared.lock();
+        if world.slots[slot].is_alive {
+            return;
+        }
+        let killed = Arc::<Notify>::default();
+        let place = &mut world.slots[slot];
+        (place.process, place.is_alive, place.killed) = (place.process + 1, true, Arc::clone(&killed));
+        let process = place.process;
+        world.tell("operator", format!("{slot} starts process {process}"));
+        (process, killed, world.clock())
+    };
+    let settings = Settings {
+        scope: Scope::Namespace("n".into()),
+        context: None,
+        api_qps: None,
+        concurrency: NonZeroU16::new(32).expect("not zero"),
+        task_metrics: 0,
+        fill_in: false,
+        reports: None,
+        agent_image: None,
+        live_writes: NonZeroU32::MIN,
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        admin_listen: None,
+        log: LogSettings { format: LogFormat::Text, filter: "off".into() },
+        traces: None,
+        lease: None,
+    };
+    let mut registry = Registry::new();
+    let operator = OperatorContext {
+        client: client(shared, slot, process),
+        settings,
+        metrics: RuntimeMetrics::register(&mut registry),
+        traces: Traces::off(),
+        health: Health::new(),
+        clock,
+    };
+    let controllers = controllers(&mut registry);
+    let replica = Replica { operator, lease_client: client(shared, slot, process), controllers };
+    let world = shared.clone();
+    tokio::spawn(async move {
+        let never = future::pending().boxed().shared();
+        select! {
+            biased;
+            () = killed.notified() => return,
+            _ = replica.work(never) => {}
+        }
+        let mut world = world.lock();
+        if world.is_running(slot, process) {
+            world.crash(slot, "by itself");
+        }
+    });
+}
+
+fn client(world: &Shared, slot: usize, process: u32) -> Client {
+    let world = world.clone();
+    let service = service_fn(move |request| {
+        let world = world.clone();
+        async move { answer(world, slot, process, request).await }
+    });
+    Client::new(service, "n")
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    Lost,
+    NoAnswer,
+    Refused(u16),
+    CrashAfter,
+}
+
+async fn answer(
+    world: Shared,
+    slot: usize,
+    process: u32,
+    request: Request<kube::client::Body>,
+) -> Result<Response<Body>, io::Error> {
+    let call = read(slot, process, request).await;
+    let fate = {
+        let mut world = world.lock();
+        world.is_running(slot, process).then(|| fate(&mut world, &call))
+    };
+    let Some((trouble, there, back)) = fate else { return future::pending().await };
+    if call.query.contains("watch=true") {
+        time::sleep(Duration::from_millis(there)).await;
+        return Ok(watch(world, call));
+    }
+    let (send, receive) = oneshot::channel();
+    let network = world.clone();
+    // On its own: a request that is under way arrives even when nobody waits for its answer any more.
+    tokio::spawn(async move {
+        time::sleep(Duration::from_millis(there)).await;
+        let answer = match trouble {
+            Trouble::Lost => None,
+            Trouble::Refused(code) => Some(failure(code, "", "it has been drawn")),
+            Trouble::None | Trouble::NoAnswer | Trouble::CrashAfter => {
+                let mut world = network.lock();
+                let answer = world.serve(&call);
+                if call.method != "GET" && call.kind.is_some() {
+                    let (method, name, kind) = (&call.method, &call.name, call.kind);
+                    let status = short(&call.body["status"]);
+                    let code = answer.0;
+                    world.tell("apiserver", format!("op-{slot}.{process} {method} {kind:?} {name} {status}-> {code}"));
+                }
+                Some(answer)
+            }
+        };
+        if trouble == Trouble::CrashAfter {
+            let mut world = network.lock();
+            if world.is_running(slot, process) {
+                world.crash(slot, "after a write");
+            }
+        }
+        time::sleep(Duration::from_millis(back)).await;
+        let result = match (trouble, answer) {
+            (Trouble::NoAnswer, _) | (_, None) => {
+                time::sleep(Duration::from_secs(30)).await;
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            (_, Some(answer)) => Ok(response(&answer)),
+        };
+        // Nobody may wait any more.
+        let _ = send.send(result);
+    });
+    match receive.await {
+        Ok(result) if world.lock().is_running(slot, process) => result,
+        _ => future::pending().await,
+    }
+}
+
+fn short(status: &Value) -> String {
+    if status.is_null() {
+        return String::new();
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    let lists = ["succeeded", "failed", "waiting"].map(|list| text(&status[list]["indexes"]));
+    format!(
+        "{} {} round {}{} next {} {} ",
+        text(&status["phase"]),
+        text(&status["reason"]),
+        status["round"]["number"],
+        status["run"]["round"],
+        status["next"],
+        lists.join("/")
+    )
+}
+
+fn fate(world: &mut World, call: &Call) -> (Trouble, u64, u64) {
+    let is_bad = !world.is_peace && world.weather.requests > 0;
+    let mut travel = || match world.dice.between(0, 99) {
+        0..3 if is_bad => world.dice.between(1000, 8000),
+        _ => world.dice.between(1, 15),
+    };
+    let (there, back) = (travel(), travel());
+    let is_write = call.method != "GET";
+    let trouble = if world.is_peace {
+        Trouble::None
+    } else if is_write && world.dice.happens(world.weather.crashes) {
+        Trouble::CrashAfter
+    } else if world.dice.happens(world.weather.requests) {
+        world.dice.one_of(&[
+            Trouble::Lost,
+            Trouble::NoAnswer,
+            Trouble::Refused(500),
+            Trouble::Refused(429),
+            Trouble::Refused(503),
+        ])
+    } else {
+        Trouble::None
+    };
+    (trouble, there, back)
+}
+
+async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -> Call {
+    let (head, body) = request.into_parts();
+    let bytes = body::to_bytes(Body::new(body), usize::MAX).await.expect("a body in memory");
+    let accept = head.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let path: Vec<_> = head.uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    let namespaces = path.iter().position(|part| *part == "namespaces").expect("it works in a namespace");
+    let rest = &path[namespaces + 2..];
+    let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
+    let kind = match rest[0] {
+        "longtasksets" => Some(Kind::Set),
+        "longtasktemplates" => Some(Kind::Template),
+        "longtasks" => Some(Kind::Task),
+        "pods" => Some(Kind::Pod),
+        "events" => None,
+        other => panic!("the operator asks for no {other}"),
+    };
+    Call {
+        slot,
+        process,
+        method: head.method.to_string(),
+        kind,
+        name: rest.get(1).map(ToString::to_string).unwrap_or_default(),
+        body,
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        wants_metadata: accept.contains("PartialObjectMetadata"),
+    }
+}
+
+fn response((code, object): &Answer) -> Response<Body> {
+    let response = Response::builder().status(*code).header(http::header::CONTENT_TYPE, "application/json");
+    response.body(Body::from(object.to_string())).expect("a response")
+}
+
+/// A watch under way.
+struct Watch {
+    world: Shared,
+    call: Call,
+    kind: Kind,
+    /// The version up to which everything was told.
+    told: u64,
+    closes_at: u64,
+    is_over: bool,
+}
+
+enum Next {
+    Tell { line: Value, at: u64, is_last: bool },
+    WaitUntil(u64),
+    Close,
+}
+
+fn watch(world: Shared, call: Call) -> Response<Body> {
+    let now = world.lock().now();
+    let number = |parameter: &str| {
+        let found = call.query.split('&').find_map(|pair| pair.strip_prefix(parameter)?.strip_prefix('='));
+        found.and_then(|number| number.parse::<u64>().ok())
+    };
+    let told = number("resourceVersion").expect("the operator lists before it watches");
+    let closes_at = now + number("timeoutSeconds").unwrap_or(290) * 1000;
+    let kind = call.kind.expect("events are not watched");
+    let watch = Watch { world, call, kind, told, closes_at, is_over: false };
+    Response::new(Body::from_stream(lines(watch)))
+}
+
+fn lines(watch: Watch) -> impl Stream<Item = Result<String, io::Error>> {
+    stream::unfold(watch, |mut watch| async move {
+        if watch.is_over {
+            return None;
+        }
+        loop {
+            let changed = Arc::clone(&watch.world.lock().changed);
+            let mut changed = pin!(changed.notified());
+            // From here on, whatever happens is heard of.
+            changed.as_mut().enable();
+            match next(&mut watch) {
+                Next::Tell { line, at, is_last } => {
+                    let at = watch.world.lock().instant(at);
+                    time::sleep_until(at).await;
+                    watch.is_over = is_last;
+                    return Some((Ok(format!("{line}\n")), watch));
+                }
+                Next::WaitUntil(at) => {
+                    let at = watch.world.lock().instant(at);
+                    // Either way there may be something to tell.
+                    let _ = time::timeout_at(at, changed).await;
+                }
+                Next::Close => return None,
+            }
+        }
+    })
+}
+
+fn next(watch: &mut Watch) -> Next {
+    let mut guard = watch.world.lock();
+    let world = &mut *guard;
+    let now = world.now();
+    if !world.is_running(watch.call.slot, watch.call.process) {
+        return Next::WaitUntil(u64::MAX / 2_000_000);
+    }
+    if now >= watch.closes_at {
+        return Next::Close;
+    }
+    if watch.told < world.store.oldest {
+        let (_, status) = failure(410, "Expired", "too old resource version");
+        return Next::Tell { line: json!({ "type": "ERROR", "object": status }), at: now, is_last: true };
+    }
+    let Some(change) = world.store.change_after(watch.kind, watch.told).cloned() else {
+        return Next::WaitUntil(watch.closes_at);
+    };
+    let (is_late, breaks) = if world.is_peace {
+        (false, false)
+    } else {
+        (world.dice.happens(world.weather.watches), world.dice.happens(world.weather.watches / 5))
+    };
+    if breaks {
+        return Next::Close;
+    }
+    watch.told = change.version;
+    let delay = if is_late { world.dice.between(100, 15_000) } else { world.dice.between(0, 20) };
+    let mut object = (*change.object).clone();
+    if world.defect == Some(SetDefect::BelievesALowerRound) && watch.kind == Kind::Task {
+        // To a task that has taken part in no round no reading of its set is old.
+        if let Some(run) = object["status"]["run"].as_object_mut() {
+            run.remove("round");
+        }
+    }
+    if watch.call.wants_metadata {
+        object =
+            json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"] });
+    }
+    Next::Tell {
+        line: json!({ "type": change.type_, "object": object }),
+        at: now.max(change.at + delay),
+        is_last: false,
+    }
+}
