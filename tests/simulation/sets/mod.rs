@@ -3,6 +3,9 @@
 //! A world of its own, beside the one of a single task: here there are a set, its template, its members and their pods; programs do
 //! nothing but end. What can go wrong is what concerns sets: requests that are lost, answered late or not at all, watches that are
 //! late or break, operators that crash after any write, users who delete members, restart them by hand, and change the set.
+//!
+//! A seed draws the same weather each time, but does not replay to the letter: with several tasks, the order of what happens in
+//! the same millisecond is that of hash maps inside kube's controller.
 
 mod client;
 mod judge;
