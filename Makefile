@@ -235,7 +235,7 @@ e2e: $(TOOL) $(SERVERS)/bin/moto_server ## run the tests on the cluster that KUB
 	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
-	cargo test --locked --test admission --test e2e -- --skip alone:: --test-threads=$(or $(E2E_THREADS),12)
+	cargo test --locked --test admission --test e2e -- --skip alone:: --test-threads=$(or $(E2E_THREADS),10)
 	cargo test --locked --test e2e -- alone:: --test-threads=1
 
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile

@@ -1,6 +1,6 @@
 //! How long a slice lasts, and what cuts it.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use longtask::api::task::{Limit, Outcome, Phase};
 use serde_json::{Value, json};
@@ -14,6 +14,10 @@ fn segments_of(seconds: i64) -> Value {
     json!({ "spec": { "segment": { "duration": format!("{seconds}s") } } })
 }
 
+/// The pod's own deadline is up to 2 s behind the slice, and a kubelet that has much to do looks up to 2 s later. The init
+/// container of 10 s would show.
+const SLICE_OF_8: RangeInclusive<f64> = 6.0..=12.0;
+
 #[tokio::test]
 async fn a_slice_lasts_its_duration_from_the_containers_start() {
     story(async |lab| {
@@ -26,10 +30,10 @@ async fn a_slice_lasts_its_duration_from_the_containers_start() {
             assert_eq!(status.recent_attempts[0].outcome, Outcome::TimeLimit, "{status:#?}");
             let slice = task.journal().time_between(1, "start", "term").as_secs_f64();
             println!("{}: SIGTERM came {slice:.2}s after the program's start", task.name);
-            assert!((6.0..=10.0).contains(&slice), "{}: {slice:.2}s", task.name);
+            assert!(SLICE_OF_8.contains(&slice), "{}: {slice:.2}s", task.name);
             let (start, end) = task.pods()[0].times_of("main");
-            let lasted = end.as_second() - start.as_second();
-            assert!((6..=10).contains(&lasted), "{}: {lasted}s by the kubelet's times", task.name);
+            let lasted = end.duration_since(start).as_secs_f64();
+            assert!(SLICE_OF_8.contains(&lasted), "{}: {lasted}s by the kubelet's times", task.name);
         }
     })
     .await;
