@@ -170,7 +170,12 @@ impl Facts {
 
 fn phase_of(task: &LongTask) -> MemberPhase {
     let Some(status) = &task.status else { return MemberPhase::New };
+    let asked = task.spec.restart.as_ref().map(|restart| &restart.token);
     match status.phase {
+        // Its user has just restarted it: it is about to go on, and must not be deleted for what it had done.
+        Some(Phase::Succeeded) if asked.is_some() && asked != status.run.restart_token.as_ref() => {
+            MemberPhase::UnderWay
+        }
         Some(Phase::Succeeded) => MemberPhase::Succeeded,
         Some(Phase::Failed) => MemberPhase::Failed,
         Some(Phase::Cancelled) => MemberPhase::Cancelled,
@@ -199,5 +204,26 @@ impl<'a> ObservedSet<'a> {
     /// The generation of the set's specification.
     pub fn generation(&self) -> i64 {
         self.set.metadata.generation.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_its_user_has_restarted_is_under_way_before_the_operator_has_looked() {
+        let phase = |asked: &str| {
+            let task: LongTask = serde_json::from_value(json!({
+                "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": "s-0" },
+                "spec": { "templateRef": { "name": "t" }, "restart": { "token": asked } },
+                "status": { "phase": "Succeeded", "run": { "number": 2, "restartToken": "known" } },
+            }))
+            .expect("a task");
+            phase_of(&task)
+        };
+        assert_eq!((phase("known"), phase("new")), (MemberPhase::Succeeded, MemberPhase::UnderWay));
     }
 }

@@ -55,6 +55,11 @@ async fn live(shared: &Shared) {
     run(shared, peace_at, |_| false).await;
     shared.lock().make_peace();
     run(shared, peace_at + LONGEST_END, World::is_over).await;
+    if shared.lock().has_failed() {
+        // A program had failed before, and the operator heard of it in the round of the peace. The user asks once more.
+        shared.lock().give_token();
+        run(shared, peace_at + 2 * LONGEST_END, World::is_over).await;
+    }
     if !shared.lock().is_over() {
         return shared.lock().accuse("the set does not end".to_owned());
     }

@@ -389,7 +389,7 @@ impl World {
         self.status().is_some_and(|status| status.succeeded.indexes.contains(u32::try_from(index).expect("small")))
     }
 
-    fn give_token(&mut self) {
+    pub(super) fn give_token(&mut self) {
         self.tokens += 1;
         let token = self.tokens.to_string();
         self.edit(&format!("gives token {token}"), |spec| {
@@ -412,6 +412,11 @@ impl World {
         self.is_peace = true;
         self.edit("resumes", |spec| spec["suspend"] = json!(false));
         self.give_token();
+    }
+
+    /// Whether the round of the last token has ended, and members failed in it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.is_over() && self.status().is_some_and(|status| status.failed.count > 0)
     }
 
     /// Whether the set has ended in the round of the last token.
