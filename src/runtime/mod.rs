@@ -13,6 +13,7 @@ pub(crate) mod mutation_cache;
 pub mod operator;
 pub(crate) mod queue_depth;
 mod served;
+pub(crate) mod watch;
 
 use std::io;
 

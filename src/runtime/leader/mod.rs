@@ -25,9 +25,14 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{call::within, error::Error};
+use super::{
+    call::{CALL_LIMIT, within},
+    error::Error,
+};
 use crate::{cli::LeaseSettings, clock::Clock};
 
+/// How long before the end of the lease the last create may be under way.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
 /// The smallest step that a `MicroTime` shows.
 const TICK: Duration = Duration::from_micros(1);
 
@@ -102,6 +107,18 @@ impl Leadership {
             Claim::HeldUntil(expiry) => expiry.saturating_duration_since(Instant::now()),
             Claim::Lost(_) | Claim::Released => Duration::ZERO,
         }
+    }
+
+    /// Awaits a create, which must be over before another replica could be leading.
+    ///
+    /// # Errors
+    /// As [`call`](super::call::call), and when the lease ends too soon to begin.
+    pub(crate) async fn create<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        let left = self.remaining().saturating_sub(LEASE_MARGIN);
+        if left.is_zero() {
+            return Err(Error::NotLeading { what: what.to_owned() });
+        }
+        within(CALL_LIMIT.min(left), what, call).await
     }
 
     /// Waits until leadership is lost, and tells why. Never ends while it is held, nor once it is released.

@@ -1,6 +1,6 @@
 //! What every reconcile has at hand.
 
-use std::{collections::HashMap, sync::Mutex, time::Duration};
+use std::{collections::HashMap, sync::Mutex};
 
 use kube::{
     Api, Client,
@@ -15,19 +15,10 @@ use crate::{
     api::{set::LongTaskSet, task::LongTask},
     clock::Clock,
     runtime::{
-        OperatorContext,
-        call::{CALL_LIMIT, within},
-        error::{Backoffs, Error},
-        events::Events,
-        filled::Filled,
-        key::ObjectKey,
-        leader::Leadership,
+        OperatorContext, error::Backoffs, events::Events, filled::Filled, key::ObjectKey, leader::Leadership,
         queue_depth::QueueDepth,
     },
 };
-
-/// How long before the end of the lease the last create may be under way.
-const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 /// What every reconcile has at hand.
 pub(super) struct Context {
@@ -43,7 +34,7 @@ pub(super) struct Context {
     pub(super) queue_depth: QueueDepth,
     pub(super) events: Events,
     client: Client,
-    leadership: Leadership,
+    pub(super) leadership: Leadership,
 }
 
 impl Context {
@@ -83,15 +74,6 @@ impl Context {
     /// Tasks with all the fields that they have, whether our types know them or not.
     pub(super) fn whole_tasks_api(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<LongTask>(&()))
-    }
-
-    /// Awaits a create, which must be over before another replica could be leading.
-    pub(super) async fn create<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        let left = self.leadership.remaining().saturating_sub(LEASE_MARGIN);
-        if left.is_zero() {
-            return Err(Error::NotLeading { what: what.to_owned() });
-        }
-        within(CALL_LIMIT.min(left), what, call).await
     }
 
     /// Forgets a set that is gone.

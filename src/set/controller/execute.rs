@@ -13,7 +13,7 @@ use kube::{
 };
 use tracing::{debug, info};
 
-use super::{context::Context, publish::publish, refusal, watches::strip_unread_fields};
+use super::{context::Context, publish::publish, refusal};
 use crate::{
     api::{
         labels,
@@ -21,7 +21,7 @@ use crate::{
         task::LongTask,
         template::LongTaskTemplate,
     },
-    runtime::{call::call, error::Error, key::ObjectKey},
+    runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
     set::plan::{SetPlan, SetStep, SetWake, member, member_name},
 };
 
@@ -179,7 +179,7 @@ async fn create(
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let lists = context.sets.members.lists();
     let api = context.whole_tasks_api(&key.namespace);
-    let error = match context.create("create member", api.create(&params, &task)).await {
+    let error = match context.leadership.create("create member", api.create(&params, &task)).await {
         Ok(created) => {
             if let Some(created) = as_task(&created) {
                 context.sets.members.learn(&created, lists);

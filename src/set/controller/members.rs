@@ -7,11 +7,13 @@ use std::{
 };
 
 use kube::{Resource, ResourceExt, core::DeserializeGuard, runtime::watcher::Event};
-use tokio::sync::watch;
 
 use crate::{
     api::{set::LongTaskSet, task::LongTask},
-    runtime::key::{ObjectKey, version},
+    runtime::{
+        filled::Filled,
+        key::{ObjectKey, version},
+    },
     set::plan::{Facts, Member, MemberPhase},
     types::Ranges,
 };
@@ -23,7 +25,7 @@ pub type WatchedTask = DeserializeGuard<LongTask>;
 #[derive(Clone, Debug)]
 pub(super) struct MemberIndex {
     known: Arc<RwLock<Known>>,
-    is_filled: watch::Sender<bool>,
+    is_filled: Filled,
 }
 
 #[derive(Debug, Default)]
@@ -89,13 +91,12 @@ impl Tables {
 
 impl MemberIndex {
     pub(super) fn new() -> Self {
-        Self { known: Arc::default(), is_filled: watch::Sender::new(false) }
+        Self { known: Arc::default(), is_filled: Filled::default() }
     }
 
     /// Waits until the first list is complete.
     pub(super) async fn filled(&self) {
-        // An error would mean that the sender is gone, and this is it.
-        let _ = self.is_filled.subscribe().wait_for(|is_filled| *is_filled).await;
+        self.is_filled.wait().await;
     }
 
     /// The members of the set of this UID.
@@ -161,7 +162,7 @@ impl MemberIndex {
                 let mut concerned: Vec<_> = after.chain(before.tasks.values()).map(|place| place.set.clone()).collect();
                 concerned.sort();
                 concerned.dedup();
-                self.is_filled.send_replace(true);
+                self.is_filled.reached();
                 concerned
             }
             Event::Apply(task) => {

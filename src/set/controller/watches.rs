@@ -10,20 +10,20 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tracing::warn;
 
 use super::links::{Sets, WatchedSet};
 use crate::{
     api::template::LongTaskTemplate,
-    runtime::{OperatorContext, filled::Filled, key::ObjectKey},
-    telemetry::health::Heartbeat,
+    runtime::{
+        OperatorContext,
+        filled::Filled,
+        key::ObjectKey,
+        watch::{report_watch_health, strip_unread_fields},
+    },
 };
 
 /// A template as it is watched.
 pub(super) type WatchedTemplate = DeserializeGuard<LongTaskTemplate>;
-
-/// What `kubectl apply` leaves behind: the whole object once more.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Fills the store of sets; tells each set that was touched. Members hear of what is different for them.
 pub(super) fn watched_sets(
@@ -87,20 +87,4 @@ fn sets_of(sets: &Store<WatchedSet>, template: &WatchedTemplate) -> Vec<ObjectRe
         is_named && set.namespace().unwrap_or_default() == key.namespace
     });
     of_it.map(|set| ObjectKey::of(&**set).to_ref()).collect()
-}
-
-/// Strips fields that are never read, to save memory.
-pub(super) fn strip_unread_fields(object: &mut impl ResourceExt) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove(LAST_APPLIED);
-}
-
-fn report_watch_health<T>(heartbeat: &Heartbeat, event: &Result<T, watcher::Error>) {
-    match event {
-        Ok(_) => heartbeat.beat(),
-        Err(error) => {
-            heartbeat.failed(error);
-            warn!(%error, "a watch broke and will be resumed");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What every reconcile has at hand.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{
@@ -16,19 +16,11 @@ use crate::{
     api::{task::LongTask, template::LongTaskTemplate},
     clock::Clock,
     runtime::{
-        OperatorContext,
-        call::{CALL_LIMIT, within},
-        error::{Backoffs, Error},
-        events::Events,
-        leader::Leadership,
-        mutation_cache::MutationCache,
+        OperatorContext, error::Backoffs, events::Events, leader::Leadership, mutation_cache::MutationCache,
         queue_depth::QueueDepth,
     },
     telemetry::traces::Traces,
 };
-
-/// How long before the end of the lease the last create may be under way.
-const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 /// What every reconcile has at hand.
 pub(super) struct Context {
@@ -47,7 +39,7 @@ pub(super) struct Context {
     /// Whether tasks that name a template are filled in.
     pub(super) fills_in: bool,
     client: Client,
-    leadership: Leadership,
+    pub(super) leadership: Leadership,
 }
 
 impl Context {
@@ -98,14 +90,5 @@ impl Context {
 
     pub(super) fn claims_api(&self, namespace: &str) -> Api<PersistentVolumeClaim> {
         Api::namespaced(self.client.clone(), namespace)
-    }
-
-    /// Awaits a create, which must be over before another replica could be leading.
-    pub(super) async fn create<T>(&self, what: &str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        let left = self.leadership.remaining().saturating_sub(LEASE_MARGIN);
-        if left.is_zero() {
-            return Err(Error::NotLeading { what: what.to_owned() });
-        }
-        within(CALL_LIMIT.min(left), what, call).await
     }
 }

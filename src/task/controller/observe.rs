@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use kube::{ResourceExt, core::DynamicObject};
 
-use super::{context::Context, watches::strip_unread_fields};
+use super::context::Context;
 use crate::{
     api::{
         labels,
         task::{ClaimRetention, CurrentAttempt, LongTask, LongTaskStatus, Phase},
     },
-    runtime::{call::call, error::Error, key::ObjectKey},
+    runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
     task::{
         plan::{ClaimFacts, CurrentPod, Observed, PodFacts, Template, TemplateReading, needs_template},
         render::claim_names,

@@ -11,11 +11,13 @@ use std::{
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt, runtime::watcher::Event};
-use tokio::sync::watch;
 
 use crate::{
     api::{labels, task::LongTask},
-    runtime::key::{ObjectKey, version},
+    runtime::{
+        filled::Filled,
+        key::{ObjectKey, version},
+    },
     task::plan::PodFacts,
 };
 
@@ -23,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct PodIndex {
     known: Arc<RwLock<Known>>,
-    is_filled: watch::Sender<bool>,
+    is_filled: Filled,
 }
 
 #[derive(Debug, Default)]
@@ -55,13 +57,12 @@ pub(super) struct Indexer {
 
 impl PodIndex {
     pub(super) fn new() -> Self {
-        Self { known: Arc::default(), is_filled: watch::Sender::new(false) }
+        Self { known: Arc::default(), is_filled: Filled::default() }
     }
 
     /// Waits until the first list is complete.
     pub(super) async fn filled(&self) {
-        // An error would mean that the sender is gone, and this is it.
-        let _ = self.is_filled.subscribe().wait_for(|is_filled| *is_filled).await;
+        self.is_filled.wait().await;
     }
 
     /// The pods of a task, in the order of their attempts.
@@ -159,7 +160,7 @@ impl Indexer {
             let before = mem::replace(&mut known.pods, listed);
             concerned.extend(before.into_keys().filter(|task| !known.pods.contains_key(task)));
         }
-        self.index.is_filled.send_replace(true);
+        self.index.is_filled.reached();
         // In a fixed order, so that a simulation can be repeated.
         concerned.sort_unstable();
         concerned

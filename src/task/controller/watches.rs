@@ -13,7 +13,6 @@ use kube::{
         watcher,
     },
 };
-use tracing::warn;
 
 use super::{
     parents::Parents,
@@ -21,16 +20,17 @@ use super::{
 };
 use crate::{
     api::{labels, task::LongTask, template::LongTaskTemplate},
-    runtime::{OperatorContext, fanout::Fanout, key::ObjectKey},
+    runtime::{
+        OperatorContext,
+        fanout::Fanout,
+        key::ObjectKey,
+        watch::{report_watch_health, strip_unread_fields},
+    },
     task::plan::needs_template,
-    telemetry::health::Heartbeat,
 };
 
 /// A task as it is watched: one that cannot be read must not stop the watch of all others.
 pub type Guarded = DeserializeGuard<LongTask>;
-
-/// What `kubectl apply` leaves behind: the whole task once more.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The store of tasks, and each task that was touched: added, changed or deleted.
 pub(super) fn watched_tasks(
@@ -51,12 +51,6 @@ pub(super) fn watched_tasks(
         })
         .touched_objects();
     (reader, touched)
-}
-
-/// Strips fields that are never read, to save memory.
-pub(super) fn strip_unread_fields(task: &mut impl ResourceExt) {
-    task.managed_fields_mut().clear();
-    task.annotations_mut().remove(LAST_APPLIED);
 }
 
 /// Fills the index from a watch of our pods; tells the tasks that each change concerns.
@@ -120,14 +114,4 @@ fn waiting_for(tasks: &Store<Guarded>, parents: &Parents, templates: &HashSet<Ob
     let tasks = tasks.state();
     let waiting = tasks.iter().filter(|task| task.0.as_ref().is_ok_and(waits));
     waiting.map(|task| ObjectKey::of(&**task).to_ref()).collect()
-}
-
-fn report_watch_health<T>(heartbeat: &Heartbeat, event: &Result<T, watcher::Error>) {
-    match event {
-        Ok(_) => heartbeat.beat(),
-        Err(error) => {
-            heartbeat.failed(error);
-            warn!(%error, "a watch broke and will be resumed");
-        }
-    }
 }

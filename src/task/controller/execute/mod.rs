@@ -19,14 +19,13 @@ use super::{
     publish::publish,
     refusal::{self, Taken},
     spans, status_metrics, stored_metrics,
-    watches::strip_unread_fields,
 };
 use crate::{
     api::{
         labels,
         task::{LongTask, LongTaskStatus, Transition},
     },
-    runtime::{call::call, error::Error, key::ObjectKey},
+    runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
     task::plan::{ClaimRef, Plan, PodRef, Refusal, RefusedStep, Step, TaskEvent, Wake},
 };
 
@@ -228,7 +227,7 @@ async fn changed(
 async fn create_pod(context: &Context, key: &ObjectKey, task: &LongTask, pod: &Pod) -> Result<Taken, Error> {
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
     let lists = context.pods.lists();
-    match context.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await {
+    match context.leadership.create("create pod", context.pods_api(&key.namespace).create(&params, pod)).await {
         Ok(pod) => {
             context.pods.learn_created(&pod, lists);
             Ok(Taken::Done)
@@ -245,7 +244,7 @@ async fn create_claim(
     claim: &PersistentVolumeClaim,
 ) -> Result<Taken, Error> {
     let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
-    match context.create("create claim", context.claims_api(&key.namespace).create(&params, claim)).await {
+    match context.leadership.create("create claim", context.claims_api(&key.namespace).create(&params, claim)).await {
         Ok(_) => Ok(Taken::Done),
         Err(error @ Error::NotLeading { .. }) => Err(error),
         Err(error) => refusal::judge_claim_create(context, key, task, &claim.name_any(), error).await,

@@ -1,0 +1,26 @@
+//! What every watch needs, of whichever kind.
+
+use kube::{ResourceExt, runtime::watcher};
+use tracing::warn;
+
+use crate::telemetry::health::Heartbeat;
+
+/// What `kubectl apply` leaves behind: the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Strips fields that are never read, to save memory.
+pub(crate) fn strip_unread_fields(object: &mut impl ResourceExt) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove(LAST_APPLIED);
+}
+
+/// Tells the health whether the watch goes well, and the log when it does not.
+pub(crate) fn report_watch_health<T>(heartbeat: &Heartbeat, event: &Result<T, watcher::Error>) {
+    match event {
+        Ok(_) => heartbeat.beat(),
+        Err(error) => {
+            heartbeat.failed(error);
+            warn!(%error, "a watch broke and will be resumed");
+        }
+    }
+}
