@@ -218,7 +218,7 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 # cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
 STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation stories:unit e2e:stories,images,simulation,deny chart:e2e
 
-.PHONY: test ci stories e2e chart images demo demo-train
+.PHONY: test ci stories e2e chart images demo demo-train demo-set
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -267,10 +267,12 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	@$(TOOL) load bench/argo/image.yaml
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
 	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
-	cargo bench --locked --bench cluster -- start --runs $(RUNS) --count $(or $(COUNT),300)
+	cargo bench --locked --bench cluster -- start start-thin --runs $(RUNS) --count $(or $(COUNT),300)
 	cargo bench --locked --bench cluster -- chains chains-live chains-argo killed --runs $(RUNS) --count $(or $(COUNT),250)
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- reports --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- sets sets-job sets-argo --runs $(RUNS) --count $(or $(COUNT),10000)
+	cargo bench --locked --bench cluster -- sets-killed --runs $(RUNS) --count $(or $(COUNT),500)
 	cargo bench --locked --bench cluster -- lag pod-start --runs $(RUNS)
 	cargo bench --locked --bench cluster -- report
 
@@ -291,3 +293,8 @@ demo-train: $(TOOL) ## train a network with checkpoints of 50 MB in a store, kil
 	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/train/image.yaml examples/train/store/image.yaml
 	@examples/train/demo.sh
+
+demo-set: $(TOOL) ## survey each block of the Unicode standard as a member of a set: two fail, and go on with a mended image
+	@tests/stages.sh cluster-up image
+	@$(TOOL) load deploy/image.yaml examples/survey/image-1.0.yaml examples/survey/image-1.1.yaml
+	@examples/survey/demo.sh

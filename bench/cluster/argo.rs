@@ -121,3 +121,28 @@ pub(crate) fn tried_again(name: &str, container: &Value, volumes: &Value) -> Val
         },
     })
 }
+
+/// A workflow with a step for each item of a list, whose pods run that long, so many at a time.
+pub(crate) fn fan_out(name: &str, run: &str, count: usize, parallel: usize) -> Value {
+    let items: Vec<_> = (0..count).collect();
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": { "name": name },
+        "spec": {
+            "entrypoint": "all",
+            "parallelism": parallel,
+            "podGC": { "strategy": "OnPodCompletion", "deleteDelayDuration": "0s" },
+            "templates": [
+                { "name": "all", "steps": [[{
+                    "name": "one", "template": "one", "withParam": json!(items).to_string(),
+                    "arguments": { "parameters": [{ "name": "item", "value": "{{item}}" }] },
+                }]] },
+                {
+                    "name": "one",
+                    "inputs": { "parameters": [{ "name": "item" }] },
+                    "metadata": { "annotations": { "bench.longtask.dev/run": run } },
+                    "container": load::container(),
+                },
+            ],
+        },
+    })
+}

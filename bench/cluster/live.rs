@@ -70,7 +70,8 @@ async fn population(
     Ok(())
 }
 
-async fn start(rig: &Rig) -> Result<(Running, Duration)> {
+/// Starts the operator; says how long it took to be ready.
+pub(crate) async fn start(rig: &Rig) -> Result<(Running, Duration)> {
     let began = Instant::now();
     let operator = rig.start_operator()?;
     until("the operator is ready", Duration::from_mins(5), async || Ok(operator::is_ready())).await?;
@@ -78,16 +79,27 @@ async fn start(rig: &Rig) -> Result<(Running, Duration)> {
 }
 
 /// Whether all that a start has to look at is done.
-async fn is_quiet(operator: &Running) -> Result<bool> {
+pub(crate) async fn is_quiet(operator: &Running) -> Result<bool> {
     let before = operator.process().cpu()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(operator.process().cpu()?.saturating_sub(before) < Duration::from_millis(100))
 }
 
+/// What of a task is created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// All.
+    Whole,
+    /// The name of its template, from which it is filled in.
+    Thin,
+}
+
 /// From the create of a task to that of its pod, on a cluster that has little to do.
-pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
+pub(crate) async fn start_of_a_task(rig: &Rig, count: usize, what: Started) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    let template = serde_json::from_value(load::template_of("start", "1s"))?;
+    load.template_api().create(&kube::api::PostParams::default(), &template).await?;
     let (operator, _) = start(rig).await?;
     // A controller manager uses all it can get in its first seconds.
     until("it is quiet", Duration::from_mins(2), async || Ok(is_quiet(&manager).await? && is_quiet(&operator).await?))
@@ -96,7 +108,10 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
     let mut asked = Vec::new();
     for number in 0..count {
         let task_name = format!("start-{number}");
-        let object = serde_json::from_value(load::task(&task_name, "1s"))?;
+        let object = serde_json::from_value(match what {
+            Started::Whole => load::task(&task_name, "1s"),
+            Started::Thin => load::thin_task(&task_name, "start"),
+        })?;
         asked.push((task_name, Instant::now()));
         load.api().create(&kube::api::PostParams::default(), &object).await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -116,7 +131,8 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize) -> Result<()> {
         name("create of the task to its pod p50, ms", percentile(&took, 0.5)),
         name("create of the task to its pod p99, ms", percentile(&took, 0.99)),
     ];
-    Run::of("start", "LongTask", figures).record()?;
+    let scenario = if what == Started::Thin { "start-thin" } else { "start" };
+    Run::of(scenario, "LongTask", figures).record()?;
     drop((manager, operator));
     Ok(())
 }

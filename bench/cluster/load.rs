@@ -31,6 +31,7 @@ pub(crate) struct Load {
 #[derive(Clone, Copy)]
 enum Ended {
     Field(&'static str),
+    Successes(usize),
     Label(&'static str),
 }
 
@@ -57,6 +58,17 @@ impl Load {
         .await
     }
 
+    pub(crate) async fn of_sets(client: &Client, namespace: &str) -> Result<Self> {
+        let kind = GroupVersionKind::gvk("longtask.dev", "v1alpha1", "LongTaskSet");
+        Self::open(client, namespace, ApiResource::from_gvk(&kind), Ended::Field("status.phase=Succeeded")).await
+    }
+
+    /// Jobs that have ended well when so many of their pods have.
+    pub(crate) async fn of_indexed_jobs(client: &Client, namespace: &str, count: usize) -> Result<Self> {
+        let kind = GroupVersionKind::gvk("batch", "v1", "Job");
+        Self::open(client, namespace, ApiResource::from_gvk(&kind), Ended::Successes(count)).await
+    }
+
     async fn open(client: &Client, namespace: &str, resource: ApiResource, ended: Ended) -> Result<Self> {
         super::rig::delete_namespace(client, namespace).await?;
         let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
@@ -66,6 +78,11 @@ impl Load {
 
     pub(crate) fn api(&self) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource)
+    }
+
+    pub(crate) fn template_api(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("longtask.dev", "v1alpha1", "LongTaskTemplate");
+        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind))
     }
 
     /// Creates that many, as fast as the API server takes them. Names are numbered.
@@ -88,6 +105,7 @@ impl Load {
         let wait = async {
             let config = match self.ended {
                 Ended::Field(selector) => watcher::Config::default().fields(selector),
+                Ended::Successes(count) => watcher::Config::default().fields(&format!("status.successful={count}")),
                 Ended::Label(selector) => watcher::Config::default().labels(selector),
             };
             let api: Api<PartialObjectMeta<DynamicObject>> =
@@ -151,6 +169,40 @@ pub(crate) fn job(name: &str, run: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
         "spec": { "template": template(&json!({ "bench.longtask.dev/run": run }), Some("Never")) },
+    })
+}
+
+/// A Job of so many pods that run that long, each with an index, so many at a time.
+pub(crate) fn indexed_job(name: &str, run: &str, count: usize, parallel: usize) -> Value {
+    let mut job = job(name, run);
+    job["spec"]["completionMode"] = json!("Indexed");
+    job["spec"]["completions"] = json!(count);
+    job["spec"]["parallelism"] = json!(parallel);
+    job
+}
+
+/// The definition of tasks whose pods run that long.
+pub(crate) fn template_of(name: &str, run: &str) -> Value {
+    let pod = template(&json!({ "bench.longtask.dev/run": run }), None);
+    json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": name },
+        "spec": { "segment": { "duration": "1h" }, "template": pod },
+    })
+}
+
+/// A task of the template of that name.
+pub(crate) fn thin_task(name: &str, template: &str) -> Value {
+    json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask", "metadata": { "name": name },
+        "spec": { "templateRef": { "name": template } },
+    })
+}
+
+/// So many tasks of the template of that name, so many at a time.
+pub(crate) fn set(name: &str, count: usize, parallel: usize) -> Value {
+    json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskSet", "metadata": { "name": name },
+        "spec": { "templateRef": { "name": name }, "count": count, "maxParallel": parallel },
     })
 }
 

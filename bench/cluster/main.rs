@@ -20,11 +20,12 @@ mod queued;
 mod report;
 mod reports;
 mod rig;
+mod sets;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
-use crate::chains::Chains;
+use crate::{chains::Chains, live::Started};
 
 /// What is asked of the benchmark.
 #[derive(Parser)]
@@ -69,8 +70,18 @@ enum Scenario {
     Waiting,
     /// From a task to its pod.
     Start,
+    /// The same, where the task names a template only.
+    StartThin,
     /// Programs that report while they run.
     Reports,
+    /// One set of many members.
+    Sets,
+    /// The same, while the operator is killed every 5 s.
+    SetsKilled,
+    /// The same as an Indexed Job.
+    SetsJob,
+    /// The same as a workflow of Argo with a step for each item of a list.
+    SetsArgo,
     /// From a line in the report file to the status, on the real kubelet: at most 100 programs.
     Lag,
     /// From a pod to its program with and without an agent, on the real kubelet: at most 50 of each.
@@ -137,8 +148,13 @@ async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Resul
         Scenario::Killed => chains::tasks(&rig, count, run, Chains::Killed).await,
         Scenario::Live => live::live(&rig, count, runs).await,
         Scenario::Waiting => live::waiting(&rig, count, runs).await,
-        Scenario::Start => live::start_of_a_task(&rig, count).await,
+        Scenario::Start => live::start_of_a_task(&rig, count, Started::Whole).await,
+        Scenario::StartThin => live::start_of_a_task(&rig, count, Started::Thin).await,
         Scenario::Reports => reports::reports(&rig, count, live_writes).await,
+        Scenario::Sets => sets::set(&rig, count).await,
+        Scenario::SetsKilled => sets::killed(&rig, count).await,
+        Scenario::SetsJob => sets::job(&rig, count).await,
+        Scenario::SetsArgo => sets::workflow(&rig, count).await,
         Scenario::Evicted | Scenario::Lag | Scenario::PodStart | Scenario::Report => {
             unreachable!("they need no rig")
         }

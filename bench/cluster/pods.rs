@@ -54,6 +54,11 @@ impl Sightings {
         self.came.get(&(task.to_owned(), 1)).copied()
     }
 
+    /// Tasks that had a pod.
+    pub(crate) fn tasks(&self) -> usize {
+        self.came.keys().map(|(task, _)| task).collect::<HashSet<_>>().len()
+    }
+
     pub(crate) fn attempts(&self) -> usize {
         self.came.len()
     }

@@ -28,7 +28,7 @@ struct Target {
     tasks: f64,
 }
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 26] = [
     Target {
         what: "hand-over, operator's share, p50",
         scenario: "chains",
@@ -126,6 +126,78 @@ const TARGETS: [Target; 17] = [
         tasks: 10_000.0,
     },
     Target {
+        what: "create of a task that names a template to that of its pod, p99",
+        scenario: "start-thin",
+        figure: "create of the task to its pod p99, ms",
+        at_most: 300.0,
+        unit: "ms",
+        tasks: 0.0,
+    },
+    Target {
+        what: "a set of 500 members, the operator killed every 5 s: members that ran twice",
+        scenario: "sets-killed",
+        figure: "members that ran more than once",
+        at_most: 0.0,
+        unit: "",
+        tasks: 500.0,
+    },
+    Target {
+        what: "the same: members that never ran",
+        scenario: "sets-killed",
+        figure: "members that never ran",
+        at_most: 0.0,
+        unit: "",
+        tasks: 500.0,
+    },
+    Target {
+        what: "a set of 10,000 members of 1 s, 500 at a time",
+        scenario: "sets",
+        figure: "seconds",
+        at_most: 480.0,
+        unit: "s",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: API writes of the operator per member, events aside",
+        scenario: "sets",
+        figure: "operator writes per member, events aside",
+        at_most: 8.5,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: writes of the set's status per second",
+        scenario: "sets",
+        figure: "status of the set: writes per second",
+        at_most: 10.0,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: bytes of them per second",
+        scenario: "sets",
+        figure: "status of the set: kB per second",
+        at_most: 330.0,
+        unit: "kB",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: memory above idle",
+        scenario: "sets",
+        figure: "controller memory above idle, MiB",
+        at_most: 64.0,
+        unit: "MiB",
+        tasks: 10_000.0,
+    },
+    Target {
+        what: "the same: tasks at a time, as a share of 500 + kept + those of 30 s",
+        scenario: "sets",
+        figure: "tasks there at a time, as a share of what may be",
+        at_most: 1.0,
+        unit: "",
+        tasks: 10_000.0,
+    },
+    Target {
         what: "from a reported line to the status, interval of 5 s, 100 programs, p99",
         scenario: "lag",
         figure: "line to status p99, s",
@@ -185,7 +257,7 @@ impl Comparison {
     }
 }
 
-const COMPARISONS: [Comparison; 10] = [
+const COMPARISONS: [Comparison; 12] = [
     Comparison {
         title: "Queued before the controller starts: objects done per second",
         scenario: "queued",
@@ -206,6 +278,20 @@ const COMPARISONS: [Comparison; 10] = [
         ours: "LongTask",
         figure: "API server and etcd cpu per segment, ms",
         plot: Some("segment-cpu"),
+    },
+    Comparison {
+        title: "10,000 members, 500 at a time: seconds until all are done",
+        scenario: "sets",
+        ours: "LongTask",
+        figure: "seconds",
+        plot: Some("sets"),
+    },
+    Comparison {
+        title: "The same: processor time of API server and etcd, s",
+        scenario: "sets",
+        ours: "LongTask",
+        figure: "API server and etcd cpu, s",
+        plot: None,
     },
     Comparison {
         title: "Two minutes of work, evicted four times: seconds until it is done",

@@ -171,6 +171,8 @@ impl Local {
     async fn install_definition(&self) -> Result<()> {
         let templates = include_str!("../../crds/longtask.dev_longtasktemplates.yaml");
         define(&self.client, "longtasktemplates.longtask.dev", templates).await?;
+        let sets = include_str!("../../crds/longtask.dev_longtasksets.yaml");
+        define(&self.client, "longtasksets.longtask.dev", sets).await?;
         let text = include_str!("../../crds/longtask.dev_longtasks.yaml");
         define(&self.client, "longtasks.longtask.dev", text).await
     }

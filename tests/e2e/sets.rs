@@ -1,6 +1,6 @@
 //! Sets: many tasks of one template, and what users do with them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, env, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -213,6 +213,95 @@ async fn each_member_is_counted_once_although_the_operator_is_killed_again_and_a
             (24, "0-23".into(), 0)
         );
         wait(60, "all but two members are deleted", async || members(lab, "killed").await.len() == 2).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_that_failed_go_on_on_the_mended_template_while_the_others_run_undisturbed() {
+    story(async |lab| {
+        let once = json!({ "spec": { "retry": { "budgets": { "failures": 0 } } } });
+        let arguments = ["--steps=60", "--step-time=500ms", "$(LONGTASK_INPUT_rule)"];
+        create::<LongTaskTemplate>(lab, template("mixed", &arguments).and(once)).await;
+        let items = json!([{ "rule": "step=2: exit 1" }, { "rule": "end: checkpoint" }, { "rule": "end: checkpoint" }]);
+        let spec = json!({ "templateRef": { "name": "mixed" }, "items": items, "taskHistoryLimit": 100 });
+        create::<LongTaskSet>(lab, set("mixed", &spec)).await;
+        until(lab, "mixed", "one has failed", 60, |status| status.failed.count == 1).await;
+
+        let mended = template("mixed", &["--steps=60", "--step-time=100ms", "end: checkpoint"]);
+        let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
+        let templates = lab.api::<LongTaskTemplate>();
+        templates.patch("mixed", &PatchParams::default(), &patch).await.expect("the template is mended");
+        change(lab, "mixed", json!({ "restart": { "token": "again", "renew": true } })).await;
+        let done = ends_as(lab, "mixed", SetPhase::Succeeded, 120).await;
+        assert_eq!((done.round.number, done.succeeded.count), (2, 3));
+        let attempts: Vec<_> = members(lab, "mixed").await.values().map(|task| status_of(task).totals.attempts).collect();
+        assert_eq!(attempts, [2, 1, 1], "the two that ran were not disturbed");
+    })
+    .await;
+}
+
+/// With how many failures the rest of a set is stopped. `LONGTASK_E2E_FAILURES` says otherwise.
+fn most_failures() -> i64 {
+    env::var("LONGTASK_E2E_FAILURES").ok().and_then(|most| most.parse().ok()).unwrap_or(10)
+}
+
+#[tokio::test]
+async fn too_many_failures_of_a_thousand_stop_the_rest_and_the_next_round_takes_it() {
+    story(async |lab| {
+        const PARALLEL: i64 = 4;
+        let most = most_failures();
+        let patience = 60 + most.unsigned_abs();
+        let once = json!({ "spec": { "retry": { "budgets": { "failures": 0 } } } });
+        create::<LongTaskTemplate>(lab, template("broken", &["--steps=1", "step: exit 1"]).and(once)).await;
+        let spec = json!({
+            "templateRef": { "name": "broken" }, "count": 1000, "maxParallel": PARALLEL, "maxFailed": most,
+            "taskHistoryLimit": 0,
+        });
+        create::<LongTaskSet>(lab, set("thousand", &spec)).await;
+        let failed = ends_as(lab, "thousand", SetPhase::Failed, patience).await;
+        assert_eq!(failed.reason, "TooManyFailed");
+        assert!(failed.next <= most + PARALLEL, "{} were started", failed.next);
+        let left = i64::try_from(members(lab, "thousand").await.len()).expect("few");
+        assert!(left <= failed.next, "{left} tasks are left");
+        println!("{} started, {} failed, {left} tasks left", failed.next, failed.failed.count);
+
+        let mended = template("broken", &["--steps=1", "--step-time=100ms"]);
+        let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
+        let templates = lab.api::<LongTaskTemplate>();
+        templates.patch("broken", &PatchParams::default(), &patch).await.expect("the template is mended");
+        change(lab, "thousand", json!({ "restart": { "token": "again", "renew": true } })).await;
+        let goes_on = |status: &LongTaskSetStatus| status.succeeded.count >= failed.next + 2;
+        let rest = until(lab, "thousand", "it takes the rest", 2 * patience, goes_on).await;
+        assert_eq!((rest.round.number, rest.failed.count), (2, 0));
+        change(lab, "thousand", json!({ "cancel": true })).await;
+        ends_as(lab, "thousand", SetPhase::Cancelled, 60).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_that_somebody_deletes_is_made_again_with_the_same_prefix() {
+    story(async |lab| {
+        create::<LongTaskTemplate>(lab, template("slow", &["--steps=600", "--step-time=1s"])).await;
+        create::<LongTaskSet>(lab, set("again", &json!({ "templateRef": { "name": "slow" }, "count": 1 }))).await;
+        let prefix_of_another = async |known: &str| {
+            let pods = lab.api::<Pod>().list(&ListParams::default()).await.expect("list pods");
+            let pod = pods.into_iter().find(|pod| pod.metadata.uid.as_deref() != Some(known))?;
+            let variables = pod.spec?.containers.into_iter().flat_map(|container| container.env.unwrap_or_default());
+            let mut named = variables.filter(|variable| variable.name == "LONGTASK_IDEMPOTENCY_PREFIX");
+            Some((pod.metadata.uid?, named.next()?.value?))
+        };
+        wait(60, "it has a pod", async || prefix_of_another("").await.is_some()).await;
+        let (first, prefix) = prefix_of_another("").await.expect("a pod");
+        lab.api::<LongTask>().delete("again-0", &DeleteParams::default()).await.expect("the member is deleted");
+        wait(60, "another pod", async || prefix_of_another(&first).await.is_some()).await;
+        let (_, same) = prefix_of_another(&first).await.expect("another pod");
+        assert_eq!(same, prefix);
+        let uid = lab.api::<LongTaskSet>().get("again").await.expect("the set").uid().expect("a UID");
+        assert_eq!(prefix, format!("{uid}/0"));
+        change(lab, "again", json!({ "cancel": true })).await;
+        ends_as(lab, "again", SetPhase::Cancelled, 40).await;
     })
     .await;
 }
