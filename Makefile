@@ -186,7 +186,7 @@ release-check: ## check that this commit can be released as VERSION=x.y.z; RELEA
 
 .PHONY: simulation soak
 simulation: ## run the real controllers against a simulated cluster, on virtual time: 1500 seeds, or SEEDS=
-	SEEDS=$(or $(SEEDS),1500) nice cargo test --locked --profile simulation --test simulation
+	SEEDS=$(or $(SEEDS),1500) tests/idle.sh cargo test --locked --profile simulation --test simulation
 
 soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
 	SEEDS=$(or $(SEEDS),20000) cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
@@ -214,9 +214,9 @@ endif
 IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
 	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
-# What each stage of `make test` waits for. The simulation takes only what the others leave (`nice`). The stories on the
-# cluster have limits of time, and wait for all that keeps the cores busy: beside the simulation some of them failed.
-STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation stories:unit e2e:stories,images,simulation,deny chart:e2e
+# What each stage of `make test` waits for. The stories on the cluster have limits of time, and wait for all that keeps the
+# cores busy, except for the simulation, which takes only what the others leave.
+STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation stories:unit e2e:stories,images,deny chart:e2e
 
 .PHONY: test ci stories e2e chart images demo demo-train demo-set
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
