@@ -232,8 +232,7 @@ impl SetWrites {
         let resource = kube::api::ApiResource::erase::<LongTaskSet>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
         let watching = tokio::spawn(async move {
-            let mut sets =
-                std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+            let mut sets = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
             while let Some(set) = sets.next().await {
                 match set {
                     Ok(set) => {
