@@ -103,6 +103,9 @@ impl World {
     }
 }
 
+/// Whether the pod's program runs, or may yet. A pod that is being deleted gets no node any more: the API server refuses the
+/// binding.
 fn is_alive(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Pending" | "Running"))
+    let gets_no_node = pod["metadata"]["deletionTimestamp"].is_string() && pod["spec"]["nodeName"].is_null();
+    matches!(pod["status"]["phase"].as_str(), Some("Pending" | "Running")) && !gets_no_node
 }
