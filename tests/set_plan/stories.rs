@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use longtask::{
-    api::set::{RequestedSetStop, SetConditionType, SetPhase, SetStopReason},
-    set::plan::{BadInput, Cause, Member, MemberPhase as M, SetEventReason as Told, SetStep, SetWake, TemplateSeen},
+    api::{
+        set::{RequestedSetStop, SetConditionType, SetPhase, SetStopReason},
+        task::LongTask,
+    },
+    set::plan::{
+        BadInput, Cause, Facts, Member, MemberPhase as M, SetEventReason as Told, SetStep, SetWake, TemplateSeen,
+    },
 };
 use serde_json::json;
 
@@ -241,7 +246,7 @@ fn succeeded(index: u32) -> Member {
         name: format!("s-{index}"),
         uid: format!("u{index}"),
         resource_version: "7".into(),
-        creation_time: t("09:00:00"),
+        last_create_time: t("09:00:00"),
         is_being_deleted: false,
         round: 1,
         phase: M::Succeeded,
@@ -265,10 +270,36 @@ fn counted_successes_are_deleted_but_for_the_last_ones() {
 fn a_success_keeps_its_name_for_as_long_as_a_create_of_it_can_arrive() {
     let young =
         given(20).spec(json!({ "maxParallel": 1, "taskHistoryLimit": 0 })).lists(2, "0", "", "").member(1, M::UnderWay);
-    let young = young.exactly(Member { creation_time: t("10:00:00"), ..succeeded(0) });
+    let young = young.exactly(Member { last_create_time: t("10:00:00"), ..succeeded(0) });
     let planned = young.clone().at("10:00:29");
     assert_eq!((planned.deletes().len(), planned.wakes_at()), (0, Some(t("10:00:30"))));
     assert_eq!(young.at("10:00:30").deletes(), ["s-0"]);
+}
+
+#[test]
+fn the_create_of_its_last_pod_counts_like_that_of_the_member() {
+    let member = |status: serde_json::Value| {
+        let task: LongTask = serde_json::from_value(json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+            "metadata": {
+                "name": "s-3", "uid": "u3", "creationTimestamp": "2026-11-24T09:00:00Z",
+                "labels": { "longtask.dev/set": "s", "longtask.dev/index": "3" },
+                "ownerReferences": [{
+                    "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskSet", "name": "s", "uid": "set-uid", "controller": true,
+                }],
+            },
+            "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } } },
+            "status": status,
+        }))
+        .expect("a task");
+        Facts::of(&task).expect("a member").member
+    };
+    assert_eq!(member(json!({})).last_create_time, t("09:00:00"));
+    let attempt = json!({
+        "number": 2, "segment": 1, "state": "Running", "podName": "s-3-2", "generation": 1,
+        "creationTime": "2026-11-24T09:30:00Z",
+    });
+    assert_eq!(member(json!({ "currentAttempt": attempt })).last_create_time, t("09:30:00"));
 }
 
 #[test]

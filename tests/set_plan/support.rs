@@ -95,7 +95,7 @@ impl Given {
             name: format!("s-{index}"),
             uid: format!("u{index}"),
             resource_version: "7".into(),
-            creation_time: t("09:00:00"),
+            last_create_time: t("09:00:00"),
             is_being_deleted: false,
             round,
             phase,
@@ -194,7 +194,7 @@ impl Given {
             match step {
                 SetStep::Create(index) => {
                     after = after.member(*index, MemberPhase::New);
-                    let created = Member { creation_time: t(time), ..Member::clone(&after.members[index]) };
+                    let created = Member { last_create_time: t(time), ..Member::clone(&after.members[index]) };
                     after = after.exactly(created);
                 }
                 SetStep::Delete { name, .. } => {

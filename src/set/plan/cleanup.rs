@@ -13,8 +13,8 @@ use crate::types::time::after;
 
 /// How many members are deleted in one pass.
 const MOST_DELETES: usize = 100;
-/// How long a member keeps its name after its creation, in seconds: a create of it that lands late must meet the name, else a
-/// success would run again.
+/// How long a member stays after its creation and that of its last pod, in seconds: a create that lands late must meet the name
+/// of what is there, else a success would run again.
 const NAME_HELD: i64 = 30;
 
 /// Deletes members whose success is counted, beyond those that are kept; and those that came to be when their index had been
@@ -23,7 +23,7 @@ pub(super) fn delete_counted(draft: &mut Draft<'_>) {
     let mut free = MOST_DELETES;
     let mut later: Option<Timestamp> = None;
     for member in to_delete(draft) {
-        let free_at = after(member.creation_time, NAME_HELD);
+        let free_at = after(member.last_create_time, NAME_HELD);
         if free_at > draft.now {
             later = Some(later.map_or(free_at, |known| known.min(free_at)));
         } else if free == 0 {

@@ -89,8 +89,8 @@ pub struct Member {
     pub uid: String,
     /// The version of the reading: what is deleted is what was read.
     pub resource_version: String,
-    /// When it was created.
-    pub creation_time: Timestamp,
+    /// When it was created, or when its last pod was decided on: the later one. A create of either may still be on its way.
+    pub last_create_time: Timestamp,
     /// Whether somebody deleted it.
     pub is_being_deleted: bool,
     /// The last round that it took part in; 0 for one that has not begun.
@@ -154,7 +154,7 @@ impl Facts {
             name: task.name_any(),
             uid: task.uid().unwrap_or_default(),
             resource_version: task.resource_version().unwrap_or_default(),
-            creation_time: task.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default(),
+            last_create_time: last_create_time(task),
             is_being_deleted: task.metadata.deletion_timestamp.is_some(),
             round: status.map_or(0, |status| status.run.round),
             phase,
@@ -166,6 +166,12 @@ impl Facts {
         };
         Some(Self { set_uid: owner.uid.clone(), member })
     }
+}
+
+fn last_create_time(task: &LongTask) -> Timestamp {
+    let of_task = task.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let attempt = task.status.as_ref().and_then(|status| status.current_attempt.as_ref());
+    of_task.max(attempt.map(|attempt| attempt.creation_time)).unwrap_or_default()
 }
 
 fn phase_of(task: &LongTask) -> MemberPhase {

@@ -19,17 +19,21 @@ fn ends(status: &LongTaskStatus) -> Vec<(Outcome, &str)> {
     status.recent_attempts.iter().rev().map(|attempt| (attempt.outcome, attempt.reason.as_str())).collect()
 }
 
+/// The program and its agent run on without it, and the status with them.
 #[tokio::test]
-async fn a_kubelet_that_starts_again_costs_nothing() {
+async fn a_kubelet_that_is_away_for_longer_than_a_program_may_be_silent_costs_nothing() {
     story_of_an_outage(async |lab| {
-        let task = lab.submit(manifest("unaware", &["--steps=8", "--step-time=1s"])).await;
+        let missed = 2 + i64::try_from(length_of_a_cut().as_secs()).expect("not so long");
+        let steps = format!("--steps={}", missed + 4);
+        let task = lab.submit(manifest("unaware", &[&steps, "--step-time=1s"]).and(watched())).await;
         task.journal().until_step(2, Duration::from_secs(20)).await;
         let kubelet = stop("kubelet");
-        task.journal().until_step(4, Duration::from_secs(10)).await;
+        task.journal().until_step(missed, length_of_a_cut()).await;
+        assert_undisturbed(&task);
         kubelet.now().await;
-        let status = task.ends_as(Phase::Succeeded, 30).await;
+        let status = task.ends_as(Phase::Succeeded, 60).await;
         assert_eq!(ends(&status), [(Outcome::Completed, "")]);
-        assert_eq!(task.journal().steps(), (1..=8).collect::<Vec<_>>());
+        assert_eq!(task.journal().steps(), (1..=missed + 4).collect::<Vec<_>>());
     })
     .await;
 }
