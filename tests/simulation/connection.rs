@@ -356,7 +356,8 @@ impl World {
         let policy = against.as_ref().map(|(policy, _)| *policy);
         let answer = against.map_or_else(|| self.carry_out(call), |(_, answer)| answer);
         if call.is_write() && call.kind != Some(Kind::Lease) {
-            self.judge_write(if policy.is_none() { answer.0 } else { 403 });
+            let object = format!("{:?} {}", call.kind, call.name);
+            self.judge_write(object, if policy.is_none() { answer.0 } else { 403 });
             self.note_answer(call, policy);
         }
         answer

@@ -22,8 +22,8 @@ use crate::{
 
 /// The most bytes of a status beside its result, I9.
 const LARGEST_STATUS: usize = 10_000;
-/// So many writes in a row that change nothing are too many, I8. Some are right: a plan that creates a pod writes the
-/// status even when it has not changed, and a step whose answer got lost is taken again.
+/// So many writes of one object in a row that change nothing are too many, I8. Some are right: a plan that creates a pod writes
+/// the status even when it has not changed, and a step whose answer got lost is taken again.
 const TOO_MANY_IDLE_WRITES: u32 = 15;
 
 /// What has been seen, by the UID of the task.
@@ -32,7 +32,8 @@ pub(crate) struct Judge {
     records: BTreeMap<String, Record>,
     /// Pods that somebody vouched for when their attempt was counted: their node may come back afterwards.
     vouched_for: BTreeSet<String>,
-    idle_writes: u32,
+    /// By object.
+    idle_writes: BTreeMap<String, u32>,
     news: u64,
     pub(crate) refusals: Refusals,
     pub(crate) reports: Reports,
@@ -53,13 +54,17 @@ struct Record {
 }
 
 impl World {
-    /// A write of an operator was answered.
-    pub(crate) fn judge_write(&mut self, code: u16) {
+    /// A write of an operator on this object was answered.
+    pub(crate) fn judge_write(&mut self, object: String, code: u16) {
         self.judge.writes += 1;
         let is_idle = code < 300 && self.judge.news == self.store.news;
-        self.judge.idle_writes = if is_idle { self.judge.idle_writes + 1 } else { 0 };
         self.judge.news = self.store.news;
-        if self.judge.idle_writes > TOO_MANY_IDLE_WRITES {
+        if !is_idle {
+            return self.judge.idle_writes.clear();
+        }
+        let idle_writes = self.judge.idle_writes.entry(object).or_default();
+        *idle_writes += 1;
+        if *idle_writes > TOO_MANY_IDLE_WRITES {
             self.accuse(format!("I8: {TOO_MANY_IDLE_WRITES} writes in a row changed nothing"));
         }
     }
