@@ -11,6 +11,7 @@ mod manifests;
 mod merging;
 mod reading;
 mod refused;
+mod sets;
 mod templates;
 mod unchanged;
 mod updates;

@@ -5,27 +5,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A whole manifest of a task, with the file that it is in.
+/// A whole manifest of ours, with the file that it is in.
 pub(crate) struct Manifest {
     pub(crate) file: String,
     pub(crate) text: String,
 }
 
-/// Every manifest of a task in the examples' files and in the pages' blocks of YAML.
+/// Every manifest of a task, a template or a set in the examples' files and in the pages' blocks of YAML.
 pub(crate) fn all() -> Vec<Manifest> {
     let pages = files("docs", "md").into_iter().chain(files("examples", "md")).chain([PathBuf::from("README.md")]);
     let in_blocks = pages.flat_map(|page| {
         let text = read(&page);
         let blocks: Vec<_> = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-        blocks.into_iter().flat_map(|block| tasks(&page, block)).collect::<Vec<_>>()
+        blocks.into_iter().flat_map(|block| ours(&page, block)).collect::<Vec<_>>()
     });
-    let of_examples = files("examples", "yaml").into_iter().flat_map(|file| tasks(&file, &read(&file)));
+    let of_examples = files("examples", "yaml").into_iter().flat_map(|file| ours(&file, &read(&file)));
     of_examples.chain(in_blocks).collect()
 }
 
-/// The documents of a text that are tasks.
-fn tasks(file: &Path, text: &str) -> Vec<Manifest> {
-    let documents = text.split("\n---\n").filter(|document| document.contains("\nkind: LongTask\n"));
+/// The documents of a text that are of our kinds.
+fn ours(file: &Path, text: &str) -> Vec<Manifest> {
+    let kinds = ["LongTask", "LongTaskTemplate", "LongTaskSet"].map(|kind| format!("\nkind: {kind}\n"));
+    let documents = text.split("\n---\n").filter(|document| kinds.iter().any(|kind| document.contains(kind)));
     documents.map(|document| Manifest { file: file.display().to_string(), text: document.to_owned() }).collect()
 }
 

@@ -80,3 +80,39 @@ pub(super) fn words(draft: &Draft<'_>, bad: &BadInput) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is wrong with items of so many letters each.
+    fn wrong(letters: impl IntoIterator<Item = usize>) -> Option<BadInput> {
+        let items: Vec<Value> = letters.into_iter().map(|letters| json!({ "f": "x".repeat(letters) })).collect();
+        let spec = serde_json::from_value(json!({ "templateRef": { "name": "t" }, "items": items })).expect("a spec");
+        let template = serde_json::from_value(json!({
+            "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": "t" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "main" }] } } },
+        }));
+        check(&spec, &template.expect("a template"))
+    }
+
+    #[test]
+    fn items_of_128_kib_together_fit_and_one_byte_more_does_not() {
+        // Beside its letters an item has eight bytes, and its comma.
+        let full = 16 * 1024 - 9;
+        assert_eq!(wrong([full; 8]), None);
+        let Some(BadInput::Input(None, said)) = wrong([full, full, full, full, full, full, full, full + 1]) else {
+            panic!("more than 128 KiB fit")
+        };
+        assert!(said.starts_with("spec.items has 131073 bytes as compact JSON; 131072 are allowed"), "{said}");
+        assert_eq!(wrong(vec![4; 10_000]), None, "so many small ones");
+    }
+
+    #[test]
+    fn an_item_of_16_kib_fits_and_one_byte_more_does_not() {
+        assert_eq!(wrong([1, 16 * 1024 - 8]), None);
+        assert!(matches!(wrong([1, 16 * 1024 - 7]), Some(BadInput::Input(Some(1), _))));
+    }
+}
