@@ -80,8 +80,8 @@ const AFTER_RUN: &str = "\
 HTTP endpoints, all on --listen:
   /livez    200 while the program works; 503 once a watch has been failing for 5 minutes. A reason to restart it
   /readyz   200 when it works or stands by for the lease; 503 with a line that names what it waits for
-  /metrics  Prometheus text format, names begin with longtask_; /metrics/tasks has figures of single tasks, see
-            --task-metrics
+  /metrics  Prometheus text format, names begin with longtask_; /metrics/tasks has figures of single tasks and sets,
+            see --task-metrics
 
 Exit codes:
   0  stopped on request: reconciles in flight were finished (at most 10s) and the lease was released
@@ -215,9 +215,9 @@ pub struct RunArgs {
     #[arg(long, env = "LONGTASK_OPERATOR_CONCURRENCY", value_name = "N", default_value = "32")]
     pub(super) concurrency: NonZeroU16,
 
-    /// Show figures of at most this many tasks, by name, on /metrics/tasks. 0: none.
+    /// Show figures of at most this many tasks, and of as many sets, by name, on /metrics/tasks. 0: none.
     ///
-    /// Each task has twelve series. Tasks that have not ended come first.
+    /// Each task has twelve series, each set four. Those that have not ended come first.
     #[arg(long, env = "LONGTASK_OPERATOR_TASK_METRICS", value_name = "N", default_value = "0")]
     pub(super) task_metrics: u16,
 

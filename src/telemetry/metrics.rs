@@ -21,7 +21,7 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 #[derive(Debug)]
 pub struct Registry {
     metrics: registry::Registry,
-    pages: Vec<(&'static str, Page)>,
+    pages: Vec<(&'static str, Vec<Page>)>,
 }
 
 impl Default for Registry {
@@ -50,15 +50,18 @@ impl Registry {
         metric
     }
 
-    /// Adds a page that is served at `path`, beside `/metrics`.
+    /// Adds a page that is served at `path`, beside `/metrics`. One that is there already gets a further part.
     pub fn page(&mut self, path: &'static str) -> Page {
         let page = Page::default();
-        self.pages.push((path, page.clone()));
+        match self.pages.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, parts)) => parts.push(page.clone()),
+            None => self.pages.push((path, vec![page.clone()])),
+        }
         page
     }
 
-    /// The pages beside `/metrics`, by their paths.
-    pub(super) fn pages(&self) -> impl Iterator<Item = &(&'static str, Page)> {
+    /// The pages beside `/metrics`, by their paths, each with its parts.
+    pub(super) fn pages(&self) -> impl Iterator<Item = &(&'static str, Vec<Page>)> {
         self.pages.iter()
     }
 
@@ -73,7 +76,8 @@ impl Registry {
     }
 }
 
-/// A text of [`CONTENT_TYPE`] that is written now and then, and served as it was written last. Clones share it.
+/// A text of [`CONTENT_TYPE`], or a part of one, that is written now and then, and served as it was written last. Clones share
+/// it.
 #[derive(Clone, Debug, Default)]
 pub struct Page(Arc<Mutex<String>>);
 

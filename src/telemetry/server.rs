@@ -51,8 +51,8 @@ pub async fn serve(
 
 fn routes(health: Health, registry: Arc<Registry>) -> Router {
     let mut router = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(health);
-    for (path, page) in registry.pages() {
-        router = router.route(path, get(text_of).with_state(page.clone()));
+    for (path, parts) in registry.pages() {
+        router = router.route(path, get(text_of).with_state(parts.clone()));
     }
     router.route("/metrics", get(all_metrics).with_state(registry))
 }
@@ -77,8 +77,9 @@ async fn all_metrics(State(registry): State<Arc<Registry>>) -> impl IntoResponse
         .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-async fn text_of(State(page): State<Page>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], page.read())
+async fn text_of(State(parts): State<Vec<Page>>) -> impl IntoResponse {
+    let text: String = parts.iter().map(Page::read).collect();
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
 #[cfg(test)]
@@ -96,6 +97,7 @@ mod tests {
     async fn answer(health: &Health, path: &str) -> (u16, String) {
         let mut registry = Registry::new();
         registry.page("/metrics/tasks").write("longtask_task_segment 3\n".to_owned());
+        registry.page("/metrics/tasks").write("longtask_set_active 5\n".to_owned());
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let response = routes(health.clone(), Arc::new(registry)).oneshot(request).await.expect("an answer");
         let status = response.status().as_u16();
@@ -131,8 +133,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_served_as_it_was_written() {
-        assert_eq!(answer(&Health::new(), "/metrics/tasks").await, (200, "longtask_task_segment 3\n".to_owned()));
+    async fn a_page_is_served_with_its_parts_as_they_were_written() {
+        let text = "longtask_task_segment 3\nlongtask_set_active 5\n".to_owned();
+        assert_eq!(answer(&Health::new(), "/metrics/tasks").await, (200, text));
         assert_eq!(answer(&Health::new(), "/metrics/queues").await.0, 404);
     }
 

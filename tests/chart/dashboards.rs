@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 
 use super::{
-    metrics::{all_metrics, all_task_figures, assert_known},
+    metrics::{all_figures, all_metrics, assert_known},
     support::{named, objects, rendered},
 };
 
@@ -20,7 +20,7 @@ fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + 
 
 #[test]
 fn every_panel_asks_for_metrics_that_there_are() {
-    let known = all_metrics() + &all_task_figures();
+    let known = all_metrics() + &all_figures();
     for name in ["fleet", "task"] {
         let dashboard = dashboard(name);
         let panels: Vec<_> = list(&dashboard, "panels").filter(|panel| panel["type"] != "row").collect();

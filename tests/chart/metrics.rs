@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use longtask::task::controller::task_metrics::{self, TaskFigures};
+use longtask::{
+    set::controller::set_figures::{self, SetFigures},
+    task::controller::task_metrics::{self, TaskFigures},
+};
 
 use super::support::stderr;
 
@@ -16,8 +19,8 @@ pub(crate) fn all_metrics() -> String {
     fs::read_to_string("tests/chart/snapshots/metrics.txt").expect("a snapshot")
 }
 
-/// Every figure of a task, with a value.
-pub(crate) fn all_task_figures() -> String {
+/// Every figure of a task and of a set, with a value.
+pub(crate) fn all_figures() -> String {
     let task = TaskFigures {
         completed: Some(1),
         total: Some(2),
@@ -26,7 +29,7 @@ pub(crate) fn all_task_figures() -> String {
         last_report: Some(5),
         ..TaskFigures::default()
     };
-    task_metrics::encode(&[task]).expect("text")
+    task_metrics::encode(&[task]).expect("text") + &set_figures::encode(&[SetFigures::default()]).expect("text")
 }
 
 /// The names of our metrics in an expression.
@@ -58,7 +61,7 @@ fn the_metrics_follow_the_conventions_of_prometheus() {
         .stdin
         .take()
         .expect("its input")
-        .write_all((all_metrics() + &all_task_figures()).as_bytes())
+        .write_all((all_metrics() + &all_figures()).as_bytes())
         .expect("write to promtool");
     let output = linter.wait_with_output().expect("promtool ends");
     assert!(output.status.success(), "{}", stderr(&output));
@@ -66,7 +69,7 @@ fn the_metrics_follow_the_conventions_of_prometheus() {
 
 /// Each metric's name and type, as served.
 fn served() -> BTreeSet<(String, String)> {
-    let text = all_metrics() + &all_task_figures();
+    let text = all_metrics() + &all_figures();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }

@@ -2,14 +2,21 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Stdio, time::Duration};
 
-use longtask::api::task::Phase;
+use longtask::api::{
+    set::{LongTaskSet, SetPhase},
+    task::Phase,
+    template::LongTaskTemplate,
+};
 use serde_json::{Value, json};
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
 };
 
-use super::support::{Change, Lab, Store, http_get, manifest, story_of_reports};
+use super::{
+    sets,
+    support::{Change, Lab, Store, http_get, manifest, story_of_reports},
+};
 
 /// Two scrapes after a round of the operator, which counts its tasks every half minute.
 const SHOWN: Duration = Duration::from_mins(1);
@@ -33,6 +40,10 @@ async fn every_panel_of_the_dashboards_has_data() {
         let mut arguments = vec!["--steps=1000", "--step-time=1s"];
         arguments.extend(fails.iter().map(String::as_str));
         let task = lab.submit(manifest("shown", &arguments).and(change.clone())).await;
+        // One member after the other, so that some are counted whenever a panel is asked.
+        sets::create::<LongTaskTemplate>(lab, sets::template("part", &["--steps=2", "--step-time=1s"])).await;
+        let parts = json!({ "templateRef": { "name": "part" }, "count": 1000, "maxParallel": 1 });
+        sets::create::<LongTaskSet>(lab, sets::set("parts", &parts)).await;
         let store = Store::start(lab).await;
         let keeps = json!({ "spec": { "checkpoint": { "store": store.settings() } } });
         let files = ["--report=files", "--resume=files", "--steps=1000", "--step-time=1s"];
@@ -51,6 +62,8 @@ async fn every_panel_of_the_dashboards_has_data() {
                 prometheus.answers(&panel, &query).await;
             }
         }
+        sets::change(lab, "parts", json!({ "cancel": true })).await;
+        sets::ends_as(lab, "parts", SetPhase::Cancelled, 60).await;
         for task in [task, stored] {
             task.change(json!({ "cancel": true })).await;
             task.ends_as(Phase::Cancelled, 30).await;

@@ -21,25 +21,25 @@ use super::support::{Change, Lab, manifest, story};
 const PATIENCE: u32 = 3;
 
 /// A template of the program with these arguments.
-fn template(name: &str, arguments: &[&str]) -> Value {
+pub(super) fn template(name: &str, arguments: &[&str]) -> Value {
     let task = manifest(name, arguments);
     json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": name }, "spec": task["spec"],
     })
 }
 
-fn set(name: &str, spec: &Value) -> Value {
+pub(super) fn set(name: &str, spec: &Value) -> Value {
     json!({ "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskSet", "metadata": { "name": name }, "spec": spec })
 }
 
-async fn create<K: kube::Resource<DynamicType = ()>>(lab: &Lab, manifest: Value) {
+pub(super) async fn create<K: kube::Resource<DynamicType = ()>>(lab: &Lab, manifest: Value) {
     let api: Api<DynamicObject> =
         Api::namespaced_with(lab.client.clone(), &lab.namespace, &ApiResource::erase::<K>(&()));
     let object: DynamicObject = serde_json::from_value(manifest).expect("an object");
     api.create(&PostParams::default(), &object).await.expect("the API server takes the manifest");
 }
 
-async fn change(lab: &Lab, name: &str, spec: Value) {
+pub(super) async fn change(lab: &Lab, name: &str, spec: Value) {
     let patch = Patch::Merge(json!({ "spec": spec }));
     lab.api::<LongTaskSet>()
         .patch(name, &PatchParams::default(), &patch)
@@ -66,7 +66,7 @@ async fn until(
     }
 }
 
-async fn ends_as(lab: &Lab, name: &str, phase: SetPhase, seconds: u64) -> LongTaskSetStatus {
+pub(super) async fn ends_as(lab: &Lab, name: &str, phase: SetPhase, seconds: u64) -> LongTaskSetStatus {
     let status =
         until(lab, name, "it has ended", seconds, |status| status.phase.is_some_and(SetPhase::is_terminal)).await;
     assert_eq!(status.phase, Some(phase), "{status:#?}");

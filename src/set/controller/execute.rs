@@ -117,12 +117,9 @@ fn learn_written(context: &Context, key: &ObjectKey, set: &LongTaskSet, mut stor
     strip_unread_fields(&mut stored);
     let bytes = serde_json::to_vec(&stored).map_or(0, |written| written.len());
     context.pace.wrote(key, bytes);
-    let count = |of: fn(&LongTaskSetStatus) -> i64| {
-        let [before, after] = [set, &stored].map(|set| set.status.as_ref().map_or(0, of));
-        u64::try_from(after.saturating_sub(before)).unwrap_or(0)
-    };
-    context.metrics.count("Succeeded", count(|status| status.succeeded.count));
-    context.metrics.count("Failed", count(|status| status.failed.count));
+    if let Some(after) = &stored.status {
+        context.metrics.record(set.status.as_ref(), after);
+    }
     let stored = Arc::new(stored);
     context.sets.written.keep(key.clone(), Arc::clone(&stored));
     stored

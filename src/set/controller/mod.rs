@@ -14,6 +14,7 @@ mod pace;
 mod publish;
 mod reconcile;
 mod refusal;
+pub mod set_figures;
 mod sweep;
 mod watches;
 

@@ -56,7 +56,7 @@ impl TaskMetrics {
             ),
             runs_ended: registry.register(
                 "runs_ended",
-                "Runs that ended, by terminal phase and reason of failure",
+                "Runs that ended, by terminal phase, reason of failure, and what the task is a part of",
                 Family::default(),
             ),
             checkpoints_recorded: registry.register(
@@ -137,7 +137,7 @@ impl TaskMetrics {
         self.reconciles.get_or_create(&ResultLabels { result: "ok" }).inc();
         self.reconcile_duration.observe(1.0);
         self.attempts_ended.get_or_create(&AttemptLabels { outcome: "Failed", reason: "Error" }).inc();
-        self.runs_ended.get_or_create(&RunLabels { phase: "Failed", reason: "NoProgress" }).inc();
+        self.runs_ended.get_or_create(&RunLabels { phase: "Failed", reason: "NoProgress", parent: "none" }).inc();
         self.phase_duration.get_or_create(&PhaseLabels { phase: "Running" }).observe(1.0);
         self.tasks.get_or_create(&PhaseLabels { phase: "Running" }).set(1);
         self.tasks_with_condition.get_or_create(&ConditionLabels { condition: "Blocked" }).set(1);
@@ -177,6 +177,8 @@ pub(super) struct AttemptLabels {
 pub(super) struct RunLabels {
     pub(super) phase: &'static str,
     pub(super) reason: &'static str,
+    /// What the task is a part of: a failed member is its set's to answer for.
+    pub(super) parent: &'static str,
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]

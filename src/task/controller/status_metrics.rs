@@ -5,9 +5,12 @@ use strum::{IntoEnumIterator, VariantNames};
 
 use super::metrics::{AttemptLabels, PhaseLabels, RunLabels, TaskMetrics};
 use crate::{
-    api::task::{
-        AttemptReason, AttemptState, ConditionType, EndedAttempt, FailureReason, Limit, LongTaskStatus, Outcome, Phase,
-        StopReason, Transition,
+    api::{
+        parent::ParentKind,
+        task::{
+            AttemptReason, AttemptState, ConditionType, EndedAttempt, FailureReason, Limit, LongTaskStatus, Outcome,
+            Phase, StopReason, Transition,
+        },
     },
     types::{find_condition, time::duration_between},
 };
@@ -26,16 +29,19 @@ pub(super) fn init_series(metrics: &TaskMetrics) {
             attempts_ended(*outcome, &reason.to_string());
         }
     }
-    for phase in [Phase::Succeeded, Phase::Cancelled] {
-        count_runs(metrics, phase, "", 0);
-    }
-    for reason in FailureReason::iter() {
-        count_runs(metrics, Phase::Failed, reason.into(), 0);
+    for parent in ParentKind::iter() {
+        for phase in [Phase::Succeeded, Phase::Cancelled] {
+            count_runs(metrics, parent, phase, "", 0);
+        }
+        for reason in FailureReason::iter() {
+            count_runs(metrics, parent, Phase::Failed, reason.into(), 0);
+        }
     }
 }
 
-/// Counts what a write of a status has brought about. Once for each write that the API server took.
-pub(super) fn record(metrics: &TaskMetrics, change: &Transition<'_>, now: Timestamp) {
+/// Counts what a write of the status of a task with such a parent has brought about. Once for each write that the API server
+/// took.
+pub(super) fn record(metrics: &TaskMetrics, parent: ParentKind, change: &Transition<'_>, now: Timestamp) {
     if let Some(end) = change.attempt_ended {
         record_attempt(metrics, end.ended, change.after, now);
     }
@@ -49,7 +55,7 @@ pub(super) fn record(metrics: &TaskMetrics, change: &Transition<'_>, now: Timest
         metrics.phase_duration.get_or_create(&labels).observe(duration_between(began, now).as_secs_f64());
     }
     if let Some(phase) = change.run_ended {
-        count_runs(metrics, phase, &change.after.reason, 1);
+        count_runs(metrics, parent, phase, &change.after.reason, 1);
     }
 }
 
@@ -75,8 +81,8 @@ fn count_attempts(metrics: &TaskMetrics, outcome: Outcome, reason: &str, number:
 }
 
 /// Counts runs that ended; 0 makes their series exist.
-fn count_runs(metrics: &TaskMetrics, phase: Phase, reason: &str, number: u64) {
-    let labels = RunLabels { phase: phase.into(), reason: known_failure(reason) };
+fn count_runs(metrics: &TaskMetrics, parent: ParentKind, phase: Phase, reason: &str, number: u64) {
+    let labels = RunLabels { phase: phase.into(), reason: known_failure(reason), parent: parent.into() };
     metrics.runs_ended.get_or_create(&labels).inc_by(number);
 }
 
@@ -144,7 +150,8 @@ mod tests {
     fn counted(before: &LongTaskStatus, after: &LongTaskStatus) -> String {
         let mut registry = Registry::new();
         let metrics = TaskMetrics::register(&mut registry);
-        record(&metrics, &Transition::between(Some(before), after), "2026-11-24T10:01:10Z".parse().expect("a time"));
+        let now = "2026-11-24T10:01:10Z".parse().expect("a time");
+        record(&metrics, ParentKind::None, &Transition::between(Some(before), after), now);
         let text = registry.encode().expect("text");
         text.lines()
             .filter(|line| !line.starts_with('#') && !line.ends_with(" 0") && !line.ends_with(" 0.0"))
@@ -189,7 +196,7 @@ mod tests {
     #[test]
     fn a_dead_letter_is_counted_once_with_its_reason() {
         let after = ended("Failed", "Error", &json!({ "phase": "Failed", "reason": "FailureBudgetExhausted" }));
-        let line = r#"longtask_runs_ended_total{phase="Failed",reason="FailureBudgetExhausted"} 1"#;
+        let line = r#"longtask_runs_ended_total{phase="Failed",reason="FailureBudgetExhausted",parent="none"} 1"#;
         assert!(counted(&running(), &after).contains(line));
         assert!(!counted(&after, &after).contains("runs_ended"), "a later write of the same end");
     }

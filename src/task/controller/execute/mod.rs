@@ -23,6 +23,7 @@ use super::{
 use crate::{
     api::{
         labels,
+        parent::ParentKind,
         task::{LongTask, LongTaskStatus, Transition},
     },
     runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
@@ -114,7 +115,7 @@ fn learn_written(context: &Context, key: &ObjectKey, task: &LongTask, mut stored
     strip_unread_fields(&mut stored);
     if let Some(after) = &stored.status {
         let change = Transition::between(task.status.as_ref(), after);
-        status_metrics::record(&context.metrics, &change, context.clock.now());
+        status_metrics::record(&context.metrics, ParentKind::of(task), &change, context.clock.now());
         stored_metrics::record(context, key, task, &change);
         if let Some(lag) = report_lag(context, &change) {
             context.metrics.report_lag.observe(lag.as_secs_f64());
