@@ -74,11 +74,12 @@ pub(super) enum Verb {
     ///
     /// Those that the set has recorded, and those of the members that are still there.
     Results(SetName),
-    /// List tasks by the work that they have done and lost, the one that ran longest first.
-    Top(ListArgs),
-    /// List the tasks that have failed or are held for a human, the oldest first.
+    /// List tasks by the work that they have done and lost, the one that ran longest first; with --sets, sets.
+    Top(TopArgs),
+    /// List the tasks that have failed or are held for a human, and the sets that have failed, the oldest first.
     ///
-    /// `restart` runs them again.
+    /// A set is listed as lts/NAME, and its failed members are not: it tolerates some, and runs the others again. `restart`
+    /// runs them again.
     DeadLetters(ListArgs),
     /// Pause tasks: each writes a checkpoint and stops, and everything is kept.
     ///
@@ -248,14 +249,25 @@ pub(super) struct LogsArgs {
     pub(super) output: Option<Output>,
 }
 
-/// Which tasks to list and how to print.
+/// Options of `top`.
+#[derive(Debug, Args)]
+pub(super) struct TopArgs {
+    #[command(flatten)]
+    pub(super) list: ListArgs,
+
+    /// List sets by how far they are, those first that have not ended.
+    #[arg(long)]
+    pub(super) sets: bool,
+}
+
+/// What to list and how to print.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// List those of all namespaces.
     #[arg(long, short = 'A')]
     pub(super) all_namespaces: bool,
 
-    /// Only tasks with these labels, such as team=a,stage!=test.
+    /// Only those with these labels, such as team=a,stage!=test.
     #[arg(long, short = 'l', value_name = "LABELS")]
     pub(super) selector: Option<String>,
 

@@ -67,14 +67,19 @@ fn line(candidate: &CompletionCandidate) -> String {
     format!("{value}{}\n", help.unwrap_or_default())
 }
 
-/// The command with the names of tasks and templates to offer wherever one is asked for.
+/// The verbs that take a set as lts/NAME in place of a task.
+const TAKE_SETS: [&str; 5] = ["status", "suspend", "resume", "cancel", "restart"];
+
+/// The command with the names of tasks, sets and templates to offer wherever one is asked for.
 fn with_names(command: clap::Command, names: &Names) -> clap::Command {
     command.mut_subcommands(|verb| {
+        let takes_sets = TAKE_SETS.contains(&verb.get_name());
         verb.mut_args(|arg| {
             let asks_for =
                 |what: &str| arg.get_value_names().is_some_and(|of_value| of_value.iter().any(|name| *name == *what));
             let names = if asks_for(TASK) {
-                names.tasks.clone()
+                let sets = names.sets.iter().filter(|_| takes_sets).map(|set| format!("lts/{set}"));
+                names.tasks.iter().cloned().chain(sets).collect()
             } else if asks_for(TEMPLATE) {
                 names.templates.clone()
             } else if asks_for(SET) {
@@ -110,7 +115,14 @@ async fn names(words: &[OsString], clock: Clock) -> Names {
     if matches.subcommand_name() == Some("results") {
         return Names { sets: names_of::<LongTaskSet>(&session).await, ..Names::default() };
     }
-    Names { tasks: names_of::<LongTask>(&session).await, ..Names::default() }
+    let sets = async {
+        match matches.subcommand_name() {
+            Some(verb) if TAKE_SETS.contains(&verb) => names_of::<LongTaskSet>(&session).await,
+            _ => Vec::new(),
+        }
+    };
+    let (tasks, sets) = tokio::join!(names_of::<LongTask>(&session), sets);
+    Names { tasks, sets, ..Names::default() }
 }
 
 async fn names_of<K>(session: &Session) -> Vec<String>
@@ -138,7 +150,9 @@ mod tests {
     #[test]
     fn verbs_names_and_values_are_offered() {
         assert_eq!(offered(&["sta"]), ["status", "start"]);
-        assert_eq!(offered(&["status", ""]), ["import", "export"]);
+        assert_eq!(offered(&["status", ""]), ["import", "export", "lts/night"]);
+        assert_eq!(offered(&["restart", "import", "lts/"]), ["lts/night"]);
+        assert_eq!(offered(&["logs", ""]), ["import", "export"]);
         assert_eq!(offered(&["suspend", "import", "ex"]), ["export"]);
         assert_eq!(offered(&["start", ""]), ["transcode"]);
         assert_eq!(offered(&["results", ""]), ["night"]);

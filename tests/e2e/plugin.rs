@@ -7,14 +7,21 @@ use std::{
     time::Duration,
 };
 
-use longtask::api::task::Phase;
+use longtask::api::{
+    set::{LongTaskSet, SetPhase},
+    task::Phase,
+    template::LongTaskTemplate,
+};
 use serde_json::{Value, json};
 use tokio::{
     process::{Child, Command},
     time::timeout,
 };
 
-use super::support::{Change, Lab, PROGRAM, manifest, story};
+use super::{
+    sets,
+    support::{Change, Lab, PROGRAM, manifest, story},
+};
 
 /// kubectl, with the program in its PATH under the names that `make install-plugin` links.
 fn kubectl(lab: &Lab) -> Command {
@@ -195,6 +202,30 @@ async fn dead_letters_and_top_list_what_there_is() {
         let missing = refusal(lab, &["status", "deed"]).await;
         assert!(missing.contains("there is no LongTask deed in namespace e2e-"), "{missing}");
         assert!(missing.contains("there are dead, done"), "{missing}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_set_is_a_dead_letter_in_place_of_its_members() {
+    story(async |lab| {
+        let fails = sets::template("fails", &["--steps=3", "--step-time=0", "step=1: exit 3"]);
+        let once = json!({ "spec": { "retry": { "budgets": { "failures": 0 } } } });
+        sets::create::<LongTaskTemplate>(lab, fails.and(once)).await;
+        let spec = json!({ "templateRef": { "name": "fails" }, "count": 2 });
+        sets::create::<LongTaskSet>(lab, sets::set("broken", &spec)).await;
+        sets::ends_as(lab, "broken", SetPhase::Failed, 60).await;
+        let names = async |arguments: &[&str]| {
+            let letters = said(lab, &[&["dead-letters", "-o", "json"], arguments].concat()).await;
+            let letters: Vec<Value> = serde_json::from_str(&letters).expect("JSON");
+            letters.iter().map(|letter| letter["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]).await, ["lts/broken"]);
+        let mut members = names(&["--selector", "longtask.dev/set=broken"]).await;
+        members.sort_unstable();
+        assert_eq!(members, ["broken-0", "broken-1"]);
+        let top = said(lab, &["top", "--sets"]).await;
+        assert!(top.contains("Failed (MembersFailed)") && top.contains("0/2"), "{top}");
     })
     .await;
 }

@@ -14,3 +14,4 @@ pub(super) mod log;
 pub(super) mod sets;
 pub(super) mod status;
 pub(super) mod top;
+pub(super) mod top_sets;

@@ -89,7 +89,8 @@ impl SetView {
     }
 }
 
-fn of_phase(phase: Option<SetPhase>) -> anstyle::Style {
+/// How a phase looks.
+pub(super) fn of_phase(phase: Option<SetPhase>) -> anstyle::Style {
     match phase {
         Some(SetPhase::Running) => BUSY,
         Some(SetPhase::Stopping | SetPhase::Suspended) => WARNING,
