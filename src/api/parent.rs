@@ -1,9 +1,8 @@
 //! What a task sees of the object that it is a part of.
 
-use kube::{Resource, ResourceExt};
 use strum::{EnumIter, IntoStaticStr};
 
-use super::{set::LongTaskSet, task::LongTask};
+use super::{set::set_of, task::LongTask};
 
 /// What a task sees of the object that it is a part of, such as a LongTaskSet. It obeys by looking: nobody writes its spec.
 ///
@@ -43,10 +42,7 @@ pub enum ParentKind {
 impl ParentKind {
     /// Of what kind the object is that controls a task. One that its set has left behind is a task like any other.
     pub fn of(task: &LongTask) -> Self {
-        let kind = LongTaskSet::kind(&());
-        let is_member =
-            task.owner_references().iter().any(|owner| owner.controller == Some(true) && owner.kind == kind);
-        if is_member { Self::Set } else { Self::None }
+        if set_of(task).is_some() { Self::Set } else { Self::None }
     }
 }
 

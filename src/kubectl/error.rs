@@ -21,9 +21,11 @@ pub enum Error {
         "this cluster does not have the resource LongTask: install the operator, or choose another cluster with --context"
     )]
     NoResource,
-    /// No task has that name.
-    #[error("there is no LongTask {name} in namespace {namespace}; {others}")]
-    NoSuchTask {
+    /// No object of the kind has that name.
+    #[error("there is no {kind} {name} in namespace {namespace}; {others}")]
+    NoSuchObject {
+        /// The kind.
+        kind: String,
         /// The name.
         name: String,
         /// Where it was looked for.

@@ -1,6 +1,6 @@
 //! A connection to the cluster, and the calls that several verbs make.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
@@ -8,6 +8,7 @@ use kube::{
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
+use serde::de::DeserializeOwned;
 
 use super::{
     args::ClusterArgs,
@@ -56,23 +57,35 @@ impl Session {
 
     /// The task of that name.
     pub(super) async fn task(&self, name: &str) -> Result<LongTask, Error> {
-        match self.api::<LongTask>().get(name).await {
-            Ok(task) => Ok(task),
-            Err(error) if is_object_missing(&error) => Err(self.no_such_task(name).await),
-            Err(error) => Err(Error::of_call(format!("get LongTask {name}"))(error)),
+        self.object(name).await
+    }
+
+    /// The object of that name.
+    pub(super) async fn object<K>(&self, name: &str) -> Result<K, Error>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        match self.api::<K>().get(name).await {
+            Ok(object) => Ok(object),
+            Err(error) if is_object_missing(&error) => Err(self.no_such_object::<K>(name).await),
+            Err(error) => Err(Error::of_call(format!("get {} {name}", K::kind(&())))(error)),
         }
     }
 
-    async fn no_such_task(&self, name: &str) -> Error {
+    async fn no_such_object<K>(&self, name: &str) -> Error
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
         // Only to be helpful: who may not list is told no names.
-        let tasks = self.api::<LongTask>().list(&ListParams::default()).await;
-        let names: Vec<_> = tasks.iter().flatten().map(ResourceExt::name_any).collect();
+        let objects = self.api::<K>().list_metadata(&ListParams::default()).await;
+        let names: Vec<_> = objects.iter().flatten().map(ResourceExt::name_any).collect();
         let others = match names.as_slice() {
-            [] => "kubectl get longtasks -A lists those of all namespaces".to_owned(),
+            [] => format!("kubectl get {} -A lists those of all namespaces", K::plural(&())),
             few if few.len() <= MOST_NAMES => format!("there are {}", few.join(", ")),
             many => format!("there are {} and {} more", many[..MOST_NAMES].join(", "), many.len() - MOST_NAMES),
         };
-        Error::NoSuchTask { name: name.to_owned(), namespace: self.namespace.clone(), others }
+        let (kind, namespace) = (K::kind(&()).into_owned(), self.namespace.clone());
+        Error::NoSuchObject { kind, name: name.to_owned(), namespace, others }
     }
 }
 

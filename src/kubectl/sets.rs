@@ -2,24 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt;
 use kube::{
     ResourceExt,
     api::{ListParams, Patch, PatchParams},
     core::{ApiResource, DynamicObject},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
 };
 use serde_json::{Map, Value, json};
 
 use super::{
     args::{Output, SetName, StartArgs},
     change::{Change, FIELD_MANAGER},
-    error::{Error, is_object_missing},
+    error::Error,
     session::Session,
     text::sets::SetView,
+    watch::{End, wait_for_end},
 };
 use crate::{
     api::{
@@ -39,21 +35,9 @@ pub(super) fn set_in(name: &str) -> Option<&str> {
     PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))
 }
 
-/// The set of that name.
-pub(super) async fn set(session: &Session, name: &str) -> Result<LongTaskSet, Error> {
-    match session.api::<LongTaskSet>().get(name).await {
-        Ok(set) => Ok(set),
-        Err(error) if is_object_missing(&error) => Err(Error::NotNow(format!(
-            "there is no LongTaskSet {name} in namespace {}; `kubectl get longtasksets` lists those that there are",
-            session.namespace
-        ))),
-        Err(error) => Err(Error::of_call(format!("get LongTaskSet {name}"))(error)),
-    }
-}
-
 /// Where a set stands.
 pub(super) async fn status(session: &Session, name: &str, output: Option<Output>) -> Result<String, Error> {
-    let set = set(session, name).await?;
+    let set: LongTaskSet = session.object(name).await?;
     let view = SetView::of(&set);
     match output {
         Some(Output::Json) => Ok(serde_json::to_string_pretty(&view)? + "\n"),
@@ -68,7 +52,7 @@ pub(super) async fn change(
     output: Option<Output>,
     decide: impl Fn(&LongTaskSet) -> Result<Change, Error>,
 ) -> Result<String, Error> {
-    let found = set(session, name).await?;
+    let found: LongTaskSet = session.object(name).await?;
     let (set, said) = match decide(&found)? {
         Change::Nothing(what) => (found, what.to_owned()),
         Change::Spec(spec, what) => {
@@ -147,7 +131,7 @@ fn ended(set: &LongTaskSet, so: &str) -> Error {
 /// Prints the results of a set's members that are left, a JSON line each, in the order of their indexes.
 pub(super) async fn results(session: &Session, args: &SetName) -> Result<String, Error> {
     let name = set_in(&args.name).unwrap_or(&args.name);
-    let set = set(session, name).await?;
+    let set: LongTaskSet = session.object(name).await?;
     let params = ListParams::default().labels(&format!("{}={name}", labels::SET));
     let members = session.api::<LongTask>().list(&params).await.map_err(Error::of_call("list the members"))?;
     let all = all_results(&set, &members.items);
@@ -195,34 +179,12 @@ pub(super) fn of_start(
 
 /// Waits until the set has ended; an error unless it has succeeded.
 pub(super) async fn wait(session: &Session, name: &str) -> Result<String, Error> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = watcher(session.api::<LongTaskSet>(), config).default_backoff().boxed();
-    while let Some(event) = events.next().await {
-        let set = match event {
-            Ok(Event::Apply(set) | Event::InitApply(set)) => set,
-            Ok(Event::Delete(_)) => return Err(Error::NotNow(format!("{name} was deleted"))),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if matches!(&error, kube::Error::Api(status) if [401, 403].contains(&status.code)) =>
-            {
-                return Err(Error::of_call(format!("watch LongTaskSet {name}"))(error));
-            }
-            // A watch that breaks is taken up again.
-            Ok(Event::Init | Event::InitDone) | Err(_) => continue,
-        };
-        let status = set.status.unwrap_or_default();
-        match status.phase {
-            Some(SetPhase::Succeeded) => return Ok(format!("longtaskset.longtask.dev/{name} succeeded\n")),
-            Some(phase) if phase.is_terminal() => {
-                let reason = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
-                return Err(Error::NotNow(format!(
-                    "{name} has ended: it is {phase}{reason}; `kubectl longtask status lts/{name}` says why"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Err(Error::NotNow(format!(
-        "nothing more is heard of {name}; `kubectl longtask status lts/{name}` says where it stands"
-    )))
+    wait_for_end(session, name, &format!("lts/{name}"), |set: LongTaskSet| {
+        let status = set.status?;
+        let phase = status.phase.filter(|phase| phase.is_terminal())?;
+        Some(End { is_success: phase == SetPhase::Succeeded, phase: phase.into(), reason: status.reason })
+    })
+    .await
 }
 
 #[cfg(test)]

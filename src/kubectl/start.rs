@@ -8,14 +8,9 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
 use kube::{
     ResourceExt,
     core::{ApiResource, DynamicObject},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
 };
 use serde_json::Value;
 use tokio::time::{self, Instant};
@@ -27,6 +22,7 @@ use super::{
     print,
     session::Session,
     sets,
+    watch::{End, wait_for_end},
 };
 use crate::{
     api::{
@@ -235,34 +231,12 @@ fn said(name: &str, answer: Answer) -> Result<&'static str, Error> {
 
 /// Waits until the task has ended; an error unless it has succeeded.
 async fn wait(session: &Session, name: &str) -> Result<String, Error> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = watcher(session.api::<LongTask>(), config).default_backoff().boxed();
-    while let Some(event) = events.next().await {
-        let task = match event {
-            Ok(Event::Apply(task) | Event::InitApply(task)) => task,
-            Ok(Event::Delete(_)) => return Err(Error::NotNow(format!("{name} was deleted"))),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if matches!(&error, kube::Error::Api(status) if [401, 403].contains(&status.code)) =>
-            {
-                return Err(Error::of_call(format!("watch LongTask {name}"))(error));
-            }
-            // A watch that breaks is taken up again.
-            Ok(Event::Init | Event::InitDone) | Err(_) => continue,
-        };
-        let status = task.status.unwrap_or_default();
-        match status.phase {
-            Some(Phase::Succeeded) => return Ok(format!("longtask.longtask.dev/{name} succeeded\n")),
-            Some(phase @ (Phase::Failed | Phase::Cancelled)) => {
-                let reason = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
-                return Err(Error::NotNow(format!(
-                    "{name} has ended: it is {phase}{reason}; `kubectl longtask status {name}` says why"
-                )));
-            }
-            _ => {}
-        }
-    }
-    Err(Error::NotNow(format!(
-        "nothing more is heard of {name}; `kubectl longtask status {name}` says where it stands"
-    )))
+    wait_for_end(session, name, name, |task: LongTask| {
+        let status = task.status?;
+        let phase = status.phase.filter(|phase| phase.is_terminal())?;
+        Some(End { is_success: phase == Phase::Succeeded, phase: phase.into(), reason: status.reason })
+    })
+    .await
 }
 
 /// A key that nobody else has.

@@ -1,15 +1,18 @@
-//! Following a task and its pods.
+//! Following a task and its pods, and waiting for the end of a task or a set.
+
+use std::fmt::Debug;
 
 use futures::{Stream, StreamExt, stream::select};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     api::ListParams,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
     },
 };
+use serde::de::DeserializeOwned;
 
 use super::{error::Error, session::Session};
 use crate::api::{labels, task::LongTask};
@@ -52,6 +55,54 @@ pub(super) fn changes(session: &Session, task: &LongTask) -> impl Stream<Item = 
         std::future::ready(change)
     });
     select(tasks.boxed(), pods.boxed())
+}
+
+/// How an object ended.
+pub(super) struct End {
+    pub(super) is_success: bool,
+    pub(super) phase: &'static str,
+    pub(super) reason: String,
+}
+
+/// Waits until an object has ended, as `end` reads it; an error unless it has succeeded. `typed` is its name as a user types it.
+pub(super) async fn wait_for_end<K>(
+    session: &Session,
+    name: &str,
+    typed: &str,
+    end: impl Fn(K) -> Option<End>,
+) -> Result<String, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let kind = K::kind(&());
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let mut events = watcher(session.api::<K>(), config).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        let object = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => object,
+            Ok(Event::Delete(_)) => return Err(Error::NotNow(format!("{name} was deleted"))),
+            Ok(Event::Init | Event::InitDone) => continue,
+            Err(error) => match lasting(error, &format!("watch {kind} {name}")) {
+                Some(error) => return Err(error),
+                None => continue,
+            },
+        };
+        match end(object) {
+            Some(End { is_success: true, .. }) => {
+                return Ok(format!("{}.longtask.dev/{name} succeeded\n", kind.to_lowercase()));
+            }
+            Some(End { phase, reason, .. }) => {
+                let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+                return Err(Error::NotNow(format!(
+                    "{name} has ended: it is {phase}{reason}; `kubectl longtask status {typed}` says why"
+                )));
+            }
+            None => {}
+        }
+    }
+    Err(Error::NotNow(format!(
+        "nothing more is heard of {name}; `kubectl longtask status {typed}` says where it stands"
+    )))
 }
 
 /// A watch that breaks is taken up again; one that is refused stays so.

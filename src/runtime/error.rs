@@ -101,6 +101,14 @@ impl Error {
         }
     }
 
+    /// Whether no answer was waited for any longer, or at all.
+    pub(crate) fn is_late(&self) -> bool {
+        match self {
+            Self::Call { .. } | Self::Refused { .. } => false,
+            Self::Timeout { .. } | Self::NotLeading { .. } => true,
+        }
+    }
+
     /// What kind of error it is, in one word, for a metric.
     pub(crate) fn category(&self) -> &'static str {
         match self {

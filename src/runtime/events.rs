@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client,
-    runtime::events::{Event, Recorder, Reporter},
+    runtime::events::{self, Event, Recorder, Reporter},
 };
 use tokio::{select, sync::mpsc, time};
 use tracing::warn;
@@ -14,6 +14,7 @@ use super::{OperatorContext, call::call};
 use crate::{
     api::labels,
     telemetry::metrics::{Fate, Fates},
+    types::EventType,
 };
 
 /// How many may wait. More are dropped, as by the controllers of Kubernetes: a backlog would tell old news, and the
@@ -21,6 +22,15 @@ use crate::{
 const QUEUE: usize = 4096;
 /// How long those that still wait at a shutdown may take.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
+
+impl From<EventType> for events::EventType {
+    fn from(type_: EventType) -> Self {
+        match type_ {
+            EventType::Normal => Self::Normal,
+            EventType::Warning => Self::Warning,
+        }
+    }
+}
 
 /// Where events are handed in.
 pub(crate) struct Events {
@@ -98,7 +108,7 @@ mod tests {
     };
 
     use http::{Request, Response};
-    use kube::{client::Body, runtime::events::EventType};
+    use kube::client::Body;
     use serde_json::Value;
     use tower::service_fn;
 
@@ -132,7 +142,7 @@ mod tests {
             ..ObjectReference::default()
         };
         let event = Event {
-            type_: EventType::Normal,
+            type_: EventType::Normal.into(),
             reason: if number.is_multiple_of(2) { "Even".into() } else { "Odd".into() },
             note: Some(format!("note {number}")),
             action: "Reconcile".into(),

@@ -2,9 +2,12 @@
 
 use kube::core::{ObjectMeta, Status};
 
-use crate::api::{
-    labels,
-    task::{ConditionReason, Reason},
+use crate::{
+    api::{
+        labels,
+        task::{ConditionReason, Reason},
+    },
+    types::Cause,
 };
 
 /// What became of a request to create a task.
@@ -54,8 +57,18 @@ pub fn judge(status: Option<&Status>, words: String, found: Option<&ObjectMeta>,
     }
 }
 
-/// One word for why a write was refused, for a condition and for columns.
-pub fn refusal_reason(status: &Status) -> Reason {
+/// Why a write did not succeed: in one word, for a condition and for columns, and in the API server's own sentence.
+///
+/// Where it gave no answer, `words` is the client's sentence, and `is_late` says that it was waited for.
+pub fn cause(answer: Option<&Status>, is_late: bool, words: String) -> Cause {
+    match answer {
+        Some(status) => Cause::new(refusal_reason(status), status.message.clone()),
+        None if is_late => Cause::new(ConditionReason::NoAnswer, words + "; a webhook may be away"),
+        None => Cause::new(ConditionReason::NoConnection, words),
+    }
+}
+
+fn refusal_reason(status: &Status) -> Reason {
     let message = &status.message;
     if is_of_quota(status) {
         ConditionReason::QuotaExceeded.into()

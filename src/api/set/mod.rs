@@ -7,7 +7,7 @@ mod spec;
 mod status;
 
 pub use limit::{MemberLimit, NotAMemberLimit};
-pub use parent::parent_of;
+pub use parent::{parent_of, set_of};
 pub use reasons::{SetConditionReason, SetConditionType, SetFailureReason, SetStopReason};
 pub use spec::{LongTaskSet, LongTaskSetSpec, SetLimits, SetRestart};
 pub use status::{

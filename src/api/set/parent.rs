@@ -1,7 +1,19 @@
 //! What a member sees of its set.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
 use super::LongTaskSet;
-use crate::api::parent::Parent;
+use crate::api::{parent::Parent, task::LongTask};
+
+/// The reference of a task to the set that it is a member of, if it is one.
+pub fn set_of(task: &LongTask) -> Option<&OwnerReference> {
+    let (kind, group) = (LongTaskSet::kind(&()), LongTaskSet::group(&()));
+    let is_set = |owner: &&OwnerReference| {
+        owner.controller == Some(true) && owner.kind == kind && owner.api_version.starts_with(&*group)
+    };
+    task.owner_references().iter().find(is_set)
+}
 
 /// What the member of this index sees of its set, as this reading of the set has it.
 ///

@@ -13,7 +13,7 @@ use kube::{
 };
 use tracing::{debug, info};
 
-use super::{context::Context, publish::publish, refusal};
+use super::{context::Context, publish::publish};
 use crate::{
     api::{
         labels,
@@ -23,6 +23,7 @@ use crate::{
     },
     runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
     set::plan::{SetPlan, SetStep, SetWake, member, member_name},
+    start::answer::cause,
 };
 
 /// How many creates or deletes are under way at a time.
@@ -206,7 +207,8 @@ async fn create(
     if error.may_pass() && !context.backoffs.is_repeated(key) {
         return Err(error);
     }
-    context.refusals.create(&uid, refusal::words(&error), now, generation);
+    let words = cause(error.answer(), error.is_late(), error.to_string());
+    context.refusals.create(&uid, words, now, generation);
     Ok(Created::Refused)
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::{
-    Resource, ResourceExt,
+    ResourceExt,
     core::DeserializeGuard,
     runtime::{
         reflector::{ObjectRef, Store},
@@ -21,7 +21,7 @@ use super::members::{MemberIndex, WatchedTask};
 use crate::{
     api::{
         parent::Parent,
-        set::{LongTaskSet, LongTaskSetStatus, parent_of},
+        set::{LongTaskSet, LongTaskSetStatus, parent_of, set_of},
         task::LongTask,
     },
     runtime::{fanout::Listener, filled::Filled, key::ObjectKey, mutation_cache::MutationCache},
@@ -116,9 +116,7 @@ impl Sets {
     /// What a task sees of its set, as it was read or written last; none for one that is of no set.
     fn parent_of(&self, task: &LongTask) -> Option<Parent> {
         let index = index_of(task)?;
-        let kind = LongTaskSet::kind(&());
-        let owner =
-            task.owner_references().iter().find(|owner| owner.controller == Some(true) && owner.kind == kind)?;
+        let owner = set_of(task)?;
         let key = ObjectKey { namespace: task.namespace()?, name: owner.name.clone() };
         let Some(watched) = self.store.get(&key.to_ref()) else { return Some(Parent::GONE) };
         let Ok(watched) = &watched.0 else { return Some(Parent::GONE) };

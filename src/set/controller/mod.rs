@@ -24,14 +24,11 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, str
 use kube::{
     core::ApiResource,
     runtime::{
-        Controller,
-        controller::{self, Action},
+        Controller, controller,
         reflector::{self, ObjectRef, store::Writer},
-        watcher,
     },
 };
 use tokio::{select, sync::mpsc::UnboundedReceiver};
-use tracing::warn;
 
 use self::{context::Context, links::Sets, metrics::SetMetrics};
 pub use self::{
@@ -42,8 +39,8 @@ use crate::{
     api::{set::LongTaskSet, template::LongTaskTemplate},
     cli::Settings,
     runtime::{
-        KindController, OperatorContext, Shutdown, error::Error, events, filled::Filled, key::ObjectKey,
-        leader::Leadership,
+        KindController, OperatorContext, Shutdown, events, filled::Filled, key::ObjectKey, leader::Leadership,
+        watch::missing_object,
     },
     telemetry::metrics::Registry,
 };
@@ -115,7 +112,7 @@ async fn run(controller: SetController, operator: OperatorContext, leadership: L
             Arc::clone(&context),
         )
         .for_each(move |result| {
-            if let Some(set) = missing_set(result) {
+            if let Some(set) = missing_object(result) {
                 gone.forget(&set);
             }
             future::ready(())
@@ -130,19 +127,4 @@ async fn run(controller: SetController, operator: OperatorContext, leadership: L
         }
     };
     publisher.publish_during(work).await;
-}
-
-/// The set that was to be reconciled and is not in the cache, if that is the news.
-fn missing_set(
-    result: Result<(ObjectRef<WatchedSet>, Action), controller::Error<Error, watcher::Error>>,
-) -> Option<ObjectKey> {
-    match result {
-        Err(controller::Error::ObjectNotFound(set)) => Some(ObjectKey::from(&*set)),
-        Err(controller::Error::RunnerError(error)) => {
-            warn!(%error, "the queue of reconciles of sets broke");
-            None
-        }
-        // Reported where they happened: by the watch, and by the reconcile.
-        Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
-    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::set::LongTaskSet,
     runtime::{error::Error, key::ObjectKey},
-    set::plan::{SetEvent, SetEventReason, SetEventType, SetWake, plan},
+    set::plan::{EventType, SetEvent, SetEventReason, SetWake, plan},
 };
 
 /// A set that nothing happened to is looked at this often, in case an event got lost.
@@ -78,7 +78,7 @@ fn publish_unreadable(set: &WatchedSet, invalid: &InvalidObject, context: &Conte
     let (name, namespace) = (&invalid.metadata.name, &invalid.metadata.namespace);
     warn!(set = name, namespace, error = invalid.error, "cannot read this set");
     let note = format!("Cannot run this set, since it cannot be read: {}. Correct that field.", invalid.error);
-    let (type_, reason) = (SetEventType::Warning, SetEventReason::Unreadable);
+    let (type_, reason) = (EventType::Warning, SetEventReason::Unreadable);
     publish(context, set, SetEvent { type_, reason, action: "Read".to_owned(), note });
 }
 

@@ -8,10 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    api::set::SetConditionReason,
-    runtime::error::Error,
     set::plan::{Cause, Refused},
-    start::answer::refusal_reason,
     types::time::{after, seconds_between},
 };
 
@@ -89,18 +86,6 @@ impl Refusals {
     }
 }
 
-/// An error in one word and the server's own sentence.
-pub(super) fn words(error: &Error) -> Cause {
-    if let Some(status) = error.answer() {
-        return Cause { reason: refusal_reason(status).into(), message: status.message.clone() };
-    }
-    let reason = match error {
-        Error::Call { .. } | Error::Refused { .. } => SetConditionReason::NoConnection,
-        Error::Timeout { .. } | Error::NotLeading { .. } => SetConditionReason::NoAnswer,
-    };
-    Cause { reason: reason.to_string(), message: error.to_string() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +97,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_tried_less_and_less_often_and_at_once_after_an_edit() {
         let refusals = Refusals::default();
-        let words = || Cause { reason: "QuotaExceeded".into(), message: "full".into() };
+        let words = || Cause::new("QuotaExceeded", "full");
         let waits: Vec<_> = [0, 5, 10, 20, 40, 80, 140]
             .map(|second| {
                 refusals.create("u", words(), at(second), 1);

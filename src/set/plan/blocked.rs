@@ -25,7 +25,7 @@ pub(super) struct Obstacle {
 
 impl Obstacle {
     pub(super) fn of(reason: SetConditionReason, message: impl Into<String>) -> Self {
-        Self { cause: Cause { reason: reason.to_string(), message: message.into() }, again: None }
+        Self { cause: Cause::new(reason, message), again: None }
     }
 }
 

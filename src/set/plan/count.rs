@@ -129,7 +129,7 @@ fn size(value: &impl serde::Serialize) -> usize {
 
 fn tell_failed(draft: &mut Draft<'_>, failed: &[Arc<Member>]) {
     let Some(last) = failed.last() else { return };
-    let none = Arc::new(Cause { reason: "Failed".to_owned(), message: String::new() });
+    let none = Arc::new(Cause::new("Failed", ""));
     let cause = last.failure.clone().unwrap_or(none);
     draft.status.last_failure = Some(MemberFailure {
         index: i64::from(last.index),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     observed::ObservedSet,
-    steps::{SetEvent, SetEventReason, SetEventType, SetPlan, SetStep, SetWake},
+    steps::{EventType, SetEvent, SetEventReason, SetPlan, SetStep, SetWake},
 };
 use crate::{
     api::set::{LongTaskSet, LongTaskSetStatus, SetConditionReason, SetConditionType, SetPhase},
@@ -92,19 +92,19 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn event(&mut self, reason: SetEventReason, note: &str) {
-        self.publish(SetEventType::Normal, reason, "Reconcile", note);
+        self.publish(EventType::Normal, reason, "Reconcile", note);
     }
 
     pub(super) fn warning(&mut self, reason: SetEventReason, note: &str) {
-        self.publish(SetEventType::Warning, reason, "Reconcile", note);
+        self.publish(EventType::Warning, reason, "Reconcile", note);
     }
 
     /// A warning whose action tells its cause, so that each cause is an event.
     pub(super) fn warning_of(&mut self, reason: SetEventReason, cause: &str, note: &str) {
-        self.publish(SetEventType::Warning, reason, cause, note);
+        self.publish(EventType::Warning, reason, cause, note);
     }
 
-    fn publish(&mut self, type_: SetEventType, reason: SetEventReason, action: &str, note: &str) {
+    fn publish(&mut self, type_: EventType, reason: SetEventReason, action: &str, note: &str) {
         let (action, note) = (truncate(action, 128).to_owned(), truncate(note, LONGEST_NOTE).to_owned());
         self.events.push(SetEvent { type_, reason, action, note });
     }

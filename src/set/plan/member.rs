@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     api::{
         labels,
-        set::{LongTaskSet, LongTaskSetSpec},
+        set::{LongTaskSet, LongTaskSetSpec, set_of},
         task::LongTask,
         template::LongTaskTemplate,
     },
@@ -82,19 +82,9 @@ pub fn member(set: &LongTaskSet, template: &LongTaskTemplate, index: u32) -> Res
     )
 }
 
-/// The reference of a task to the set that it is a member of, if it is one.
-pub(super) fn owner_of(task: &LongTask) -> Option<&OwnerReference> {
-    let kind = LongTaskSet::kind(&());
-    let group = LongTaskSet::group(&());
-    let is_set = |owner: &&OwnerReference| {
-        owner.controller == Some(true) && owner.kind == kind && owner.api_version.starts_with(&*group)
-    };
-    task.owner_references().iter().find(is_set)
-}
-
 /// The index of a task that is a member of a set: from its name, which nobody can change.
 pub fn index_of(task: &LongTask) -> Option<u32> {
-    let owner = owner_of(task)?;
+    let owner = set_of(task)?;
     let text = task.metadata.name.as_deref()?.strip_prefix(&*owner.name)?.strip_prefix('-')?;
     text.parse().ok().filter(|index: &u32| index.to_string() == text)
 }

@@ -26,7 +26,7 @@ pub use self::{
     inputs::check,
     member::{index_of, input_of, member, member_name},
     observed::{BadInput, Cause, Facts, Inputs, Member, MemberPhase, ObservedSet, Refused, TemplateSeen},
-    steps::{SetEvent, SetEventReason, SetEventType, SetPlan, SetStep, SetWake},
+    steps::{EventType, SetEvent, SetEventReason, SetPlan, SetStep, SetWake},
 };
 
 /// What to do next about a set.

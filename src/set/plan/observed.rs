@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
 
+pub use crate::types::Cause;
 use crate::{
     api::{
-        set::LongTaskSet,
+        set::{LongTaskSet, set_of},
         task::{LongTask, Phase},
     },
     types::Ranges,
@@ -67,15 +68,6 @@ pub struct Refused {
     pub create: Option<(Cause, Timestamp)>,
     /// Members whose name something else has: what that is, and when it is tried again.
     pub taken: BTreeMap<u32, (String, Timestamp)>,
-}
-
-/// A reason in one word and a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// One word, such as `QuotaExceeded`.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
 }
 
 /// A member, reduced to what decides.
@@ -137,7 +129,7 @@ const LONGEST_MESSAGE: usize = 256;
 impl Facts {
     /// The facts of a task that is a member of a set; none of any other.
     pub fn of(task: &LongTask) -> Option<Self> {
-        let owner = super::member::owner_of(task)?;
+        let owner = set_of(task)?;
         let index = super::member::index_of(task)?;
         let status = task.status.as_ref();
         let phase = phase_of(task);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use strum::{Display, EnumIter, EnumMessage};
 
 use crate::api::set::LongTaskSetStatus;
+pub use crate::types::EventType;
 
 /// What follows from what was observed. The executor writes the status first, then takes the steps, then publishes the events.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,22 +56,13 @@ impl fmt::Display for SetStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetEvent {
     /// Whether it is a warning.
-    pub type_: SetEventType,
+    pub type_: EventType,
     /// What happened, as one word in the past tense.
     pub reason: SetEventReason,
     /// What the operator was at. Events of one kind with the same action are folded into one by the cluster.
     pub action: String,
     /// What happened and what happens next, for people.
     pub note: String,
-}
-
-/// Whether an event needs somebody's eyes, in the words of the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
-pub enum SetEventType {
-    /// All goes as it should.
-    Normal,
-    /// Something does not.
-    Warning,
 }
 
 /// What an event on a set tells.

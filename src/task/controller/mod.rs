@@ -28,14 +28,11 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, str
 use kube::{
     core::ApiResource,
     runtime::{
-        Controller,
-        controller::{self, Action},
-        reflector::{ObjectRef, Store},
-        watcher,
+        Controller, controller,
+        reflector::Store,
     },
 };
 use tokio::{join, select, sync::mpsc};
-use tracing::warn;
 
 use self::{context::Context, metrics::TaskMetrics, parents::Links, pod_index::PodIndex};
 pub use self::{
@@ -46,7 +43,9 @@ pub use self::{
 use crate::{
     api::{task::LongTask, template::LongTaskTemplate},
     cli::Settings,
-    runtime::{KindController, OperatorContext, Shutdown, error::Error, events, key::ObjectKey, leader::Leadership},
+    runtime::{
+        KindController, OperatorContext, Shutdown, events, key::ObjectKey, leader::Leadership, watch::missing_object,
+    },
     telemetry::{health::Stage, metrics::Registry},
 };
 
@@ -145,7 +144,8 @@ async fn run(controller: TaskController, operator: OperatorContext, leadership: 
             Arc::clone(&context),
         )
         .for_each(|result| {
-            if let Some(task) = missing_task(result) {
+            if let Some(task) = missing_object(result) {
+                // Its pods may be orphans.
                 queue_depth.remove(&task);
                 written.forget(&task);
                 // The receiver ends only with us.
@@ -174,19 +174,4 @@ async fn become_ready(tasks: &Store<Guarded>, index: &PodIndex, operator: &Opera
     // An error would mean that the watch is gone, and we with it.
     let _ = tasks.wait_until_ready().await;
     operator.health.reached(Stage::Working);
-}
-
-/// The task that was to be reconciled and is not in the cache, if that is the news: its pods may be orphans.
-fn missing_task(
-    result: Result<(ObjectRef<Guarded>, Action), controller::Error<Error, watcher::Error>>,
-) -> Option<ObjectKey> {
-    match result {
-        Err(controller::Error::ObjectNotFound(task)) => Some(ObjectKey::from(&*task)),
-        Err(controller::Error::RunnerError(error)) => {
-            warn!(%error, "the queue of reconciles broke");
-            None
-        }
-        // Reported where they happened: by the watch, and by the reconcile.
-        Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
-    }
 }

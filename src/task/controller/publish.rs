@@ -1,13 +1,10 @@
 //! What the plan tells, as events of Kubernetes.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{
-    Resource,
-    runtime::events::{Event, EventType},
-};
+use kube::{Resource, runtime::events::Event};
 
 use super::context::Context;
-use crate::task::plan::{self, PodRef, TaskEvent};
+use crate::task::plan::{PodRef, TaskEvent};
 
 /// Has an event on a task published soon.
 pub(super) fn publish(context: &Context, task: &impl Resource<DynamicType = ()>, event: TaskEvent) {
@@ -18,16 +15,7 @@ pub(super) fn publish(context: &Context, task: &impl Resource<DynamicType = ()>,
 pub(super) fn publish_about(context: &Context, object: ObjectReference, event: TaskEvent) {
     let TaskEvent { type_, reason, action, note, pod } = event;
     let secondary = pod.map(|pod| pod_reference(object.namespace.as_deref().unwrap_or_default(), &pod));
-    let event = Event {
-        type_: match type_ {
-            plan::EventType::Normal => EventType::Normal,
-            plan::EventType::Warning => EventType::Warning,
-        },
-        reason: reason.to_string(),
-        note: Some(note),
-        action,
-        secondary,
-    };
+    let event = Event { type_: type_.into(), reason: reason.to_string(), note: Some(note), action, secondary };
     context.events.publish(object, event);
 }
 

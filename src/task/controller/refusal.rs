@@ -14,7 +14,7 @@ use crate::{
         task::{ConditionReason, LongTask},
     },
     runtime::{call::call, error::Error, key::ObjectKey},
-    start::answer::refusal_reason,
+    start::answer::cause,
     task::plan::{Cause, ClaimRef, PodFacts, Refusal, RefusedStep, Step, refused_status_event},
 };
 
@@ -268,15 +268,5 @@ fn words_worth_showing(context: &Context, key: &ObjectKey, error: Error) -> Resu
 
 /// An error in one word and the server's own sentence.
 fn words(error: &Error) -> Cause {
-    if let Some(status) = error.answer() {
-        return Cause::new(refusal_reason(status), status.message.clone());
-    }
-    match error {
-        Error::Call { source, .. } | Error::Refused { source, .. } => {
-            Cause::new(ConditionReason::NoConnection, source.to_string())
-        }
-        Error::Timeout { .. } | Error::NotLeading { .. } => {
-            Cause::new(ConditionReason::NoAnswer, format!("{error}; a webhook may be away"))
-        }
-    }
+    cause(error.answer(), error.is_late(), error.to_string())
 }

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use kube::core::DynamicObject;
 
 use super::steps::Step;
+pub use crate::types::Cause;
 use crate::{
     api::{
         parent::Parent,
-        task::{ConditionReason, LongTask, LongTaskStatus, Reason},
+        task::{ConditionReason, LongTask, LongTaskStatus},
         template::LongTaskTemplate,
     },
     contract::{
@@ -179,15 +180,6 @@ pub enum Refusal {
     ClaimGoing(String),
     /// The operator does not create it, since something is not configured that it needs.
     Withheld(Cause),
-}
-
-/// A reason in one word and a message: the cluster's, or ours where it has none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cause {
-    /// One word, such as `Unschedulable`.
-    pub reason: String,
-    /// A sentence.
-    pub message: String,
 }
 
 /// A pod, reduced to what decides.
@@ -399,11 +391,6 @@ pub struct ContainerEnd {
 }
 
 impl Cause {
-    /// A cause of that reason.
-    pub fn new(reason: impl Into<Reason>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into().into(), message: message.into() }
-    }
-
     /// Whether its reason is this one of ours.
     pub(super) fn is(&self, reason: ConditionReason) -> bool {
         self.reason == reason

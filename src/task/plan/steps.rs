@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::core::DynamicObject;
 use strum::{Display, EnumIter, EnumMessage};
 
+pub use crate::types::EventType;
 use crate::{api::task::LongTaskStatus, types::truncate};
 
 /// The longest note of an event that the API server takes, in bytes.
@@ -99,15 +100,6 @@ pub struct TaskEvent {
     pub note: String,
     /// The pod it is about.
     pub pod: Option<PodRef>,
-}
-
-/// Whether an event needs somebody's eyes, in the words of the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Display)]
-pub enum EventType {
-    /// All goes as it should.
-    Normal,
-    /// Something does not.
-    Warning,
 }
 
 /// What an event tells.
