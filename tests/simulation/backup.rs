@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    server::{Kind, is_going},
+    objects::{Kind, is_going},
     troubles::TASK,
     world::World,
 };

@@ -8,15 +8,18 @@ use http::{Method, Request, Response};
 use kube::Client;
 use longtask::runtime::client::ANSWER_LIMIT;
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, time};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{self, Instant},
+};
 use tower::service_fn;
 
 use crate::{
     defects,
     faults::Trouble,
+    objects::{Answer, Kind, failure},
     policies::DRAWN,
     replica::name,
-    server::{Answer, Kind, failure},
     world::{Shared, World},
 };
 
@@ -48,6 +51,13 @@ pub(crate) enum Verb {
 impl Call {
     pub(crate) fn is_write(&self) -> bool {
         !matches!(self.verb, Verb::Get | Verb::List | Verb::Watch)
+    }
+
+    /// Whose changes a watch is to tell, from which version on, and when it closes if it is opened now.
+    pub(crate) fn watched(&self, now: u64) -> (Kind, u64, u64) {
+        let number = |parameter: &str| self.says(parameter).and_then(|number| number.parse::<u64>().ok());
+        let told = number("resourceVersion").expect("the operator lists before it watches");
+        (self.kind.expect("events are not watched"), told, now + number("timeoutSeconds").unwrap_or(290) * 1000)
     }
 
     /// The deadline that a patch of a pod asks for.
@@ -140,7 +150,8 @@ async fn answer(
     }
 }
 
-async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -> Call {
+/// Reads a request.
+pub(crate) async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -> Call {
     let (head, body) = request.into_parts();
     let bytes = body::to_bytes(Body::new(body), usize::MAX).await.expect("a body in memory");
     let accept = head.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
@@ -165,6 +176,7 @@ async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -
     let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
     let kind = match rest[0] {
         "longtasks" => Some(Kind::Task),
+        "longtasksets" => Some(Kind::Set),
         "pods" => Some(Kind::Pod),
         "leases" => Some(Kind::Lease),
         "longtasktemplates" => Some(Kind::Template),
@@ -226,7 +238,8 @@ fn effect(code: u16, object: &Value) -> String {
     }
 }
 
-fn response((code, object): &Answer) -> Response<Body> {
+/// An answer on its way.
+pub(crate) fn response((code, object): &Answer) -> Response<Body> {
     let response = Response::builder().status(*code).header(http::header::CONTENT_TYPE, "application/json");
     let response = if *code == 429 { response.header(http::header::RETRY_AFTER, "1") } else { response };
     response.body(Body::from(object.to_string())).expect("a response")
@@ -241,58 +254,73 @@ struct Watch {
     told: u64,
     closes_at: u64,
     next_bookmark: u64,
-    is_over: bool,
 }
 
 /// What a watch does next.
-enum Next {
+pub(crate) enum Next {
     Tell { line: Value, at: u64, is_last: bool },
     WaitUntil(u64),
     Break,
     Close,
 }
 
-fn watch(world: Shared, call: Call) -> Response<Body> {
-    let now = world.lock().now();
-    let number = |parameter: &str| call.says(parameter).and_then(|number| number.parse::<u64>().ok());
-    let told = number("resourceVersion").expect("the operator lists before it watches");
-    let closes_at = now + number("timeoutSeconds").unwrap_or(290) * 1000;
-    let kind = call.kind.expect("events are not watched");
-    let watch = Watch { world, call, kind, told, closes_at, next_bookmark: now + 60_000, is_over: false };
-    Response::new(Body::from_stream(lines(watch)))
+/// What a watch tells of, whatever world it is in.
+pub(crate) trait Watched: Send + 'static {
+    /// Tells of every change.
+    fn changed(&self) -> Arc<Notify>;
+    fn instant(&self, at: u64) -> Instant;
+    fn next(&mut self) -> Next;
 }
 
-fn lines(watch: Watch) -> impl Stream<Item = Result<String, io::Error>> {
-    stream::unfold(watch, |mut watch| async move {
-        if watch.is_over {
+/// The lines of a watch, each when its time has come.
+pub(crate) fn told(watched: impl Watched) -> Response<Body> {
+    Response::new(Body::from_stream(lines(watched)))
+}
+
+fn lines(watched: impl Watched) -> impl Stream<Item = Result<String, io::Error>> {
+    stream::unfold((watched, false), |(mut watched, is_over)| async move {
+        if is_over {
             return None;
         }
         loop {
-            let changed = Arc::clone(&watch.world.lock().changed);
+            let changed = watched.changed();
             let mut changed = pin!(changed.notified());
             // From here on, whatever happens is heard of.
             changed.as_mut().enable();
-            let next = next(&mut watch);
-            match next {
+            match watched.next() {
                 Next::Tell { line, at, is_last } => {
-                    let at = watch.world.lock().instant(at);
-                    time::sleep_until(at).await;
-                    watch.is_over = is_last;
-                    return Some((Ok(format!("{line}\n")), watch));
+                    time::sleep_until(watched.instant(at)).await;
+                    return Some((Ok(format!("{line}\n")), (watched, is_last)));
                 }
                 Next::WaitUntil(at) => {
-                    let at = watch.world.lock().instant(at);
                     // Either way there may be something to tell.
-                    let _ = time::timeout_at(at, changed).await;
+                    let _ = time::timeout_at(watched.instant(at), changed).await;
                 }
-                Next::Break => {
-                    watch.is_over = true;
-                    return Some((Err(io::ErrorKind::ConnectionReset.into()), watch));
-                }
+                Next::Break => return Some((Err(io::ErrorKind::ConnectionReset.into()), (watched, true))),
                 Next::Close => return None,
             }
         }
     })
+}
+
+fn watch(world: Shared, call: Call) -> Response<Body> {
+    let now = world.lock().now();
+    let (kind, version, closes_at) = call.watched(now);
+    told(Watch { world, call, kind, told: version, closes_at, next_bookmark: now + 60_000 })
+}
+
+impl Watched for Watch {
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.world.lock().store.changed)
+    }
+
+    fn instant(&self, at: u64) -> Instant {
+        self.world.lock().instant(at)
+    }
+
+    fn next(&mut self) -> Next {
+        next(self)
+    }
 }
 
 fn next(watch: &mut Watch) -> Next {
@@ -366,7 +394,7 @@ impl World {
     fn carry_out(&mut self, call: &Call) -> Answer {
         let Some(kind) = call.kind else { return (200, call.body.clone()) };
         let answer = match call.verb {
-            Verb::List => self.list(kind),
+            Verb::List => self.store.list(kind),
             Verb::Get => self.get(kind, &call.name),
             Verb::Create => self.create(kind, &call.name, call.body.clone()),
             Verb::Replace if call.is_status => self.replace_status(call),
@@ -375,7 +403,7 @@ impl World {
             Verb::Patch => self.patch_pod(call),
             Verb::Delete => match kind {
                 Kind::Pod => self.delete_pod(&call.name, &call.body),
-                Kind::Task | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
+                Kind::Task | Kind::Set | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
             },
             Verb::Watch => unreachable!("a watch is a stream"),
         };

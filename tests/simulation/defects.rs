@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     connection::{Call, Verb},
-    server::{Answer, Kind, failure},
+    objects::{Answer, Kind, failure},
     troubles::TASK,
     world::{Shared, World},
 };

@@ -16,7 +16,7 @@ use crate::{
     refusals::Refusals,
     reports::{Reports, Writer, are_set_back_by_progress},
     saves::{Saves, falls_back, place_of},
-    server::{Kind, has_finalizers, is_going, is_terminal},
+    objects::{Kind, has_finalizers, is_going, is_terminal},
     world::{World, second_of},
 };
 

@@ -9,7 +9,7 @@ use crate::{
     judge::status_of,
     program::{End, Program, Start},
     restoring::RestoreLife,
-    server::{Kind, is_going, is_terminal},
+    objects::{Kind, is_going, is_terminal},
     world::{Event, World, second_of},
 };
 

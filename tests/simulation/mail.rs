@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     dice::Dice,
     program::Manner,
-    server::Kind,
+    objects::Kind,
     troubles::TASK,
     world::{Event, World},
 };

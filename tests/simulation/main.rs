@@ -18,6 +18,7 @@ mod kubelet;
 mod mail;
 #[path = "../../agent/src/mailbox.rs"]
 mod mailbox;
+mod objects;
 #[path = "../../agent/src/office.rs"]
 mod office;
 mod policies;

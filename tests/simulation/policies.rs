@@ -7,7 +7,7 @@ use crate::{
     connection::{Call, Verb},
     dice::Dice,
     faults::Weather,
-    server::{Answer, Kind, failure},
+    objects::{Answer, Kind, failure},
     world::World,
 };
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     connection::{Call, Verb},
     judge::status_of,
-    server::{Kind, has_finalizers, is_going, is_terminal},
+    objects::{Kind, has_finalizers, is_going, is_terminal},
     troubles::TASK,
     world::{Event, World},
 };

@@ -16,7 +16,7 @@ use crate::{
     kubelet::{Main, PodLife},
     mail::Word,
     saves::place_of,
-    server::Kind,
+    objects::Kind,
     troubles::TASK,
     world::World,
 };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     judge::{number, status_of},
     restoring::{Wants, is_unreadable, uid_of_saves},
-    server::Kind,
+    objects::Kind,
     store::{
         bucket::Stored,
         directory::place_in,

@@ -1,120 +1,12 @@
-//! The API server: what it stores, and what it makes of each request.
-
-use std::{collections::BTreeMap, sync::Arc};
+//! The API server: what it makes of each request.
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     connection::Call,
+    objects::{Answer, Kind, conflict, failure, is_going, is_terminal, not_found, patch},
     world::{Event, World, second_of},
 };
-
-/// A code and a body.
-pub(crate) type Answer = (u16, Value);
-
-/// What is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    Task,
-    Pod,
-    Lease,
-    Template,
-}
-
-impl Kind {
-    pub(crate) fn type_meta(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Task => ("longtask.dev/v1alpha1", "LongTask"),
-            Self::Pod => ("v1", "Pod"),
-            Self::Lease => ("coordination.k8s.io/v1", "Lease"),
-            Self::Template => ("longtask.dev/v1alpha1", "LongTaskTemplate"),
-        }
-    }
-}
-
-/// All objects, and the history that watches are told from.
-#[derive(Default)]
-pub(crate) struct Store {
-    /// The version of the latest change.
-    pub(crate) version: u64,
-    /// Watches that have not been told of this version are told to list again.
-    pub(crate) oldest: u64,
-    /// How many changes there were, leases aside.
-    pub(crate) news: u64,
-    objects: BTreeMap<(Kind, String), Value>,
-    changes: Vec<Change>,
-}
-
-/// One change of one object.
-pub(crate) struct Change {
-    pub(crate) version: u64,
-    pub(crate) at: u64,
-    pub(crate) type_: &'static str,
-    pub(crate) object: Arc<Value>,
-    kind: Kind,
-}
-
-impl Store {
-    pub(crate) fn get(&self, kind: Kind, name: &str) -> Option<&Value> {
-        self.objects.get(&(kind, name.to_owned()))
-    }
-
-    pub(crate) fn all(&self, kind: Kind) -> impl Iterator<Item = &Value> {
-        self.objects.iter().filter(move |((of, _), _)| *of == kind).map(|(_, object)| object)
-    }
-
-    pub(crate) fn pod_by_uid(&self, uid: &str) -> Option<&Value> {
-        self.all(Kind::Pod).find(|pod| pod["metadata"]["uid"] == uid)
-    }
-
-    pub(crate) fn change_after(&self, kind: Kind, version: u64) -> Option<&Change> {
-        let first = self.changes.partition_point(|change| change.version <= version);
-        self.changes[first..].iter().find(|change| change.kind == kind)
-    }
-}
-
-/// An error as the API server words it.
-pub(crate) fn failure(code: u16, reason: &str, message: &str) -> Answer {
-    let reason = match (code, reason) {
-        (400, "") => "BadRequest",
-        (401, "") => "Unauthorized",
-        (403, "") => "Forbidden",
-        (404, "") => "NotFound",
-        (409, "") => "Conflict",
-        (413, "") => "RequestEntityTooLarge",
-        (422, "") => "Invalid",
-        (429, "") => "TooManyRequests",
-        (503, "") => "ServiceUnavailable",
-        (504, "") => "Timeout",
-        (_, "") => "InternalError",
-        (_, given) => given,
-    };
-    let status = json!({
-        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
-        "code": code, "reason": reason, "message": message,
-    });
-    (code, status)
-}
-
-fn not_found(name: &str) -> Answer {
-    failure(404, "NotFound", &format!("{name} not found"))
-}
-
-fn conflict(why: &str) -> Answer {
-    failure(409, "Conflict", why)
-}
-
-pub(crate) fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
-}
-
-pub(crate) fn is_going(object: &Value) -> bool {
-    object["metadata"]["deletionTimestamp"].is_string()
-}
-
-pub(crate) fn is_terminal(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-}
 
 /// What a change of the specification and the first delete of a pod do, where pods have generations.
 fn raise_generation(pod: &mut Value) {
@@ -128,13 +20,6 @@ fn fields(object: &mut Value) -> &mut Map<String, Value> {
 }
 
 impl World {
-    pub(crate) fn list(&self, kind: Kind) -> Answer {
-        let items: Vec<_> = self.store.all(kind).cloned().collect();
-        let (api, of) = kind.type_meta();
-        let metadata = json!({ "resourceVersion": self.store.version.to_string() });
-        (200, json!({ "apiVersion": api, "kind": format!("{of}List"), "metadata": metadata, "items": items }))
-    }
-
     pub(crate) fn get(&self, kind: Kind, name: &str) -> Answer {
         self.store.get(kind, name).map_or_else(|| not_found(name), |object| (200, object.clone()))
     }
@@ -164,35 +49,21 @@ impl World {
     }
 
     /// Stores an object in its new state, unless that is no news.
-    pub(crate) fn put(&mut self, kind: Kind, name: &str, mut object: Value) -> Value {
-        let before = self.store.objects.get(&(kind, name.to_owned()));
-        if let Some(before) = before {
-            object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
-            if *before == object {
-                return object;
-            }
-        }
-        let type_ = if before.is_some() { "MODIFIED" } else { "ADDED" };
-        self.store.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.store.version.to_string());
-        let (api, of) = kind.type_meta();
-        object["apiVersion"] = json!(api);
-        object["kind"] = json!(of);
-        self.store.objects.insert((kind, name.to_owned()), object.clone());
-        self.remember(kind, type_, object.clone());
-        let is_released = is_going(&object) && !has_finalizers(&object);
-        let has_no_grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0;
-        if is_released && has_no_grace {
-            self.remove(kind, name);
+    pub(crate) fn put(&mut self, kind: Kind, name: &str, object: Value) -> Value {
+        let (object, removed) = self.store.put(kind, name, object, self.now());
+        if let Some(removed) = removed {
+            self.is_removed(kind, &removed);
         }
         object
     }
 
     pub(crate) fn remove(&mut self, kind: Kind, name: &str) {
-        let Some(mut object) = self.store.objects.remove(&(kind, name.to_owned())) else { return };
-        self.store.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.store.version.to_string());
-        self.remember(kind, "DELETED", object.clone());
+        if let Some(removed) = self.store.remove(kind, name, self.now()) {
+            self.is_removed(kind, &removed);
+        }
+    }
+
+    fn is_removed(&mut self, kind: Kind, object: &Value) {
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         match kind {
             Kind::Pod => {
@@ -207,16 +78,7 @@ impl World {
                     self.happen_in(3000, Event::Apply);
                 }
             }
-            Kind::Lease | Kind::Template => {}
-        }
-    }
-
-    fn remember(&mut self, kind: Kind, type_: &'static str, object: Value) {
-        let (version, at) = (self.store.version, self.now());
-        if kind != Kind::Lease {
-            self.store.news += 1;
-            self.store.changes.push(Change { version, at, type_, object: Arc::new(object), kind });
-            self.changed.notify_waiters();
+            Kind::Set | Kind::Lease | Kind::Template => {}
         }
     }
 
@@ -251,24 +113,10 @@ impl World {
 
     /// A strategic merge patch or a JSON patch, as far as the operator uses them.
     pub(crate) fn patch_pod(&mut self, call: &Call) -> Answer {
-        let (name, patch) = (&call.name, &call.body);
+        let name = &call.name;
         let Some(mut pod) = self.store.get(Kind::Pod, name).cloned() else { return not_found(name) };
-        let is_test = |operation: &&Value| operation["op"] == "test";
-        for test in patch.as_array().into_iter().flatten().filter(is_test) {
-            let place = test["path"].as_str().expect("a path");
-            // What is absent is as good as null.
-            if *pod.pointer(place).unwrap_or(&Value::Null) != test["value"] {
-                return failure(422, "Invalid", "the server rejected our request due to an error in our request");
-            }
-        }
-        let uid = &patch["metadata"]["uid"];
-        if !uid.is_null() && *uid != pod["metadata"]["uid"] {
-            return conflict("the UID in the precondition is another");
-        }
-        if let Some(gone) = patch["metadata"]["$deleteFromPrimitiveList/finalizers"].as_array()
-            && let Some(finalizers) = pod["metadata"]["finalizers"].as_array_mut()
-        {
-            finalizers.retain(|finalizer| !gone.contains(finalizer));
+        if let Err(refusal) = patch(&mut pod, &call.body) {
+            return refusal;
         }
         if let Some(seconds) = call.asked_deadline() {
             let current = pod["spec"]["activeDeadlineSeconds"].as_i64().unwrap_or(i64::MAX);

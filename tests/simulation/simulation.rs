@@ -5,7 +5,7 @@ use tokio::runtime;
 use crate::{
     defects::Defect,
     mail::Mail,
-    server::Kind,
+    objects::Kind,
     templates::Templates,
     troubles::TASK,
     world::{Event, Shared, World, run},

@@ -12,7 +12,7 @@ use crate::{
     dice::Dice,
     judge::status_of,
     kubelet::PodLife,
-    server::{Answer, Kind, is_going},
+    objects::{Answer, Kind, is_going},
     troubles::TASK,
     world::{Event, World},
 };
@@ -157,11 +157,11 @@ impl World {
     /// A task is written as a whole: with the definition of its template, T1.
     pub(crate) fn replace_task(&mut self, call: &Call) -> Answer {
         let Some(before) = self.store.get(Kind::Task, &call.name).cloned() else {
-            return crate::server::failure(404, "NotFound", "not found");
+            return crate::objects::failure(404, "NotFound", "not found");
         };
         let asked = &call.body["metadata"]["resourceVersion"];
         if !asked.is_null() && *asked != before["metadata"]["resourceVersion"] {
-            return crate::server::failure(409, "Conflict", "the object has been modified");
+            return crate::objects::failure(409, "Conflict", "the object has been modified");
         }
         let mut after = before.clone();
         after["spec"] = call.body["spec"].clone();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     judge::status_of,
     kubelet::{NODE_GRACE, Node, disrupt},
-    server::{Kind, is_going, is_terminal},
+    objects::{Kind, is_going, is_terminal},
     world::{Event, World},
 };
 
@@ -176,7 +176,7 @@ impl World {
                 self.tell("apiserver", "forgets its history");
                 self.store.oldest = self.store.version;
                 self.disturb();
-                self.changed.notify_waiters();
+                self.store.changed.notify_waiters();
             }
         }
     }

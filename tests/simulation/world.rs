@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, mail::Mail,
-    policies::Policies, replica::Slot, server::Store, store::bucket::Bucket, templates::Templates,
+    policies::Policies, replica::Slot, objects::Store, store::bucket::Bucket, templates::Templates,
 };
 
 /// When every simulation begins, in seconds since 1970.
@@ -94,8 +94,6 @@ pub(crate) struct World {
     scheduled: u64,
     woken: Arc<Notify>,
     pub(crate) store: Store,
-    /// Tells of every change of the store, to those who wait in the order in which they came.
-    pub(crate) changed: Arc<Notify>,
     /// Every pod that there ever was, by UID.
     pub(crate) lives: BTreeMap<String, PodLife>,
     pub(crate) slots: Vec<Slot>,
@@ -133,7 +131,6 @@ impl World {
             scheduled: 0,
             woken: Arc::default(),
             store: Store::default(),
-            changed: Arc::default(),
             lives: BTreeMap::new(),
             slots,
             judge: Judge::default(),

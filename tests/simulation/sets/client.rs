@@ -4,13 +4,12 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU16, NonZeroU32},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use axum::body::{self, Body};
-use futures::{FutureExt, Stream, future, stream};
+use axum::body::Body;
+use futures::{FutureExt, future};
 use http::{Request, Response};
 use kube::Client;
 use longtask::{
@@ -23,28 +22,15 @@ use serde_json::{Value, json};
 use tokio::{
     select,
     sync::{Notify, oneshot},
-    time,
+    time::{self, Instant},
 };
 use tower::service_fn;
 
-use super::{
-    server::Kind,
-    world::{SetDefect, Shared, World},
+use super::world::{SetDefect, Shared, World};
+use crate::{
+    connection::{Call, Next, Verb, Watched, read, response, told},
+    objects::{Kind, failure},
 };
-use crate::server::{Answer, failure};
-
-/// A request, read.
-#[derive(Clone, Debug)]
-pub(super) struct Call {
-    slot: usize,
-    process: u32,
-    pub(super) method: String,
-    pub(super) kind: Option<Kind>,
-    pub(super) name: String,
-    pub(super) body: Value,
-    query: String,
-    wants_metadata: bool,
-}
 
 /// Starts the process of a slot.
 pub(super) fn start(shared: &Shared, slot: usize) {
@@ -133,7 +119,7 @@ async fn answer(
         world.is_running(slot, process).then(|| fate(&mut world, &call))
     };
     let Some((trouble, there, back)) = fate else { return future::pending().await };
-    if call.query.contains("watch=true") {
+    if call.verb == Verb::Watch {
         time::sleep(Duration::from_millis(there)).await;
         return Ok(watch(world, call));
     }
@@ -148,11 +134,11 @@ async fn answer(
             Trouble::None | Trouble::NoAnswer | Trouble::CrashAfter => {
                 let mut world = network.lock();
                 let answer = world.serve(&call);
-                if call.method != "GET" && call.kind.is_some() {
-                    let (method, name, kind) = (&call.method, &call.name, call.kind);
+                if call.is_write() && call.kind.is_some() {
+                    let (verb, name, kind) = (call.verb, &call.name, call.kind);
                     let status = short(&call.body["status"]);
                     let code = answer.0;
-                    world.tell("apiserver", format!("op-{slot}.{process} {method} {kind:?} {name} {status}-> {code}"));
+                    world.tell("apiserver", format!("op-{slot}.{process} {verb:?} {kind:?} {name} {status}-> {code}"));
                 }
                 Some(answer)
             }
@@ -204,7 +190,7 @@ fn fate(world: &mut World, call: &Call) -> (Trouble, u64, u64) {
         _ => world.dice.between(1, 15),
     };
     let (there, back) = (travel(), travel());
-    let is_write = call.method != "GET";
+    let is_write = call.is_write();
     let trouble = if world.is_peace {
         Trouble::None
     } else if is_write && world.dice.happens(world.weather.crashes) {
@@ -223,39 +209,6 @@ fn fate(world: &mut World, call: &Call) -> (Trouble, u64, u64) {
     (trouble, there, back)
 }
 
-async fn read(slot: usize, process: u32, request: Request<kube::client::Body>) -> Call {
-    let (head, body) = request.into_parts();
-    let bytes = body::to_bytes(Body::new(body), usize::MAX).await.expect("a body in memory");
-    let accept = head.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let path: Vec<_> = head.uri.path().split('/').filter(|part| !part.is_empty()).collect();
-    let namespaces = path.iter().position(|part| *part == "namespaces").expect("it works in a namespace");
-    let rest = &path[namespaces + 2..];
-    let body: Value = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).expect("JSON") };
-    let kind = match rest[0] {
-        "longtasksets" => Some(Kind::Set),
-        "longtasktemplates" => Some(Kind::Template),
-        "longtasks" => Some(Kind::Task),
-        "pods" => Some(Kind::Pod),
-        "events" => None,
-        other => panic!("the operator asks for no {other}"),
-    };
-    Call {
-        slot,
-        process,
-        method: head.method.to_string(),
-        kind,
-        name: rest.get(1).map(ToString::to_string).unwrap_or_default(),
-        body,
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        wants_metadata: accept.contains("PartialObjectMetadata"),
-    }
-}
-
-fn response((code, object): &Answer) -> Response<Body> {
-    let response = Response::builder().status(*code).header(http::header::CONTENT_TYPE, "application/json");
-    response.body(Body::from(object.to_string())).expect("a response")
-}
-
 /// A watch under way.
 struct Watch {
     world: Shared,
@@ -264,54 +217,26 @@ struct Watch {
     /// The version up to which everything was told.
     told: u64,
     closes_at: u64,
-    is_over: bool,
-}
-
-enum Next {
-    Tell { line: Value, at: u64, is_last: bool },
-    WaitUntil(u64),
-    Close,
 }
 
 fn watch(world: Shared, call: Call) -> Response<Body> {
     let now = world.lock().now();
-    let number = |parameter: &str| {
-        let found = call.query.split('&').find_map(|pair| pair.strip_prefix(parameter)?.strip_prefix('='));
-        found.and_then(|number| number.parse::<u64>().ok())
-    };
-    let told = number("resourceVersion").expect("the operator lists before it watches");
-    let closes_at = now + number("timeoutSeconds").unwrap_or(290) * 1000;
-    let kind = call.kind.expect("events are not watched");
-    let watch = Watch { world, call, kind, told, closes_at, is_over: false };
-    Response::new(Body::from_stream(lines(watch)))
+    let (kind, version, closes_at) = call.watched(now);
+    told(Watch { world, call, kind, told: version, closes_at })
 }
 
-fn lines(watch: Watch) -> impl Stream<Item = Result<String, io::Error>> {
-    stream::unfold(watch, |mut watch| async move {
-        if watch.is_over {
-            return None;
-        }
-        loop {
-            let changed = Arc::clone(&watch.world.lock().changed);
-            let mut changed = pin!(changed.notified());
-            // From here on, whatever happens is heard of.
-            changed.as_mut().enable();
-            match next(&mut watch) {
-                Next::Tell { line, at, is_last } => {
-                    let at = watch.world.lock().instant(at);
-                    time::sleep_until(at).await;
-                    watch.is_over = is_last;
-                    return Some((Ok(format!("{line}\n")), watch));
-                }
-                Next::WaitUntil(at) => {
-                    let at = watch.world.lock().instant(at);
-                    // Either way there may be something to tell.
-                    let _ = time::timeout_at(at, changed).await;
-                }
-                Next::Close => return None,
-            }
-        }
-    })
+impl Watched for Watch {
+    fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.world.lock().store.changed)
+    }
+
+    fn instant(&self, at: u64) -> Instant {
+        self.world.lock().instant(at)
+    }
+
+    fn next(&mut self) -> Next {
+        next(self)
+    }
 }
 
 fn next(watch: &mut Watch) -> Next {

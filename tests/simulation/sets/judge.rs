@@ -6,10 +6,8 @@ use longtask::{
 };
 use serde_json::Value;
 
-use super::{
-    server::Kind,
-    world::{SET, World},
-};
+use super::world::{SET, World};
+use crate::objects::Kind;
 
 impl World {
     /// The status of the set, as it is stored.

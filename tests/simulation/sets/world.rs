@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
-use super::server::{Kind, Store};
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    objects::{Kind, Store},
+};
 
 /// When every simulation begins, in seconds since 1970.
 const BEGINNING: i64 = 1_795_000_000;
@@ -114,7 +116,6 @@ pub(super) struct World {
     scheduled: u64,
     pub(super) woken: Arc<Notify>,
     pub(super) store: Store,
-    pub(super) changed: Arc<Notify>,
     pub(super) slots: Vec<Slot>,
     pub(super) is_peace: bool,
     pub(super) uids: u64,
@@ -142,7 +143,6 @@ impl World {
             scheduled: 0,
             woken: Arc::default(),
             store: Store::default(),
-            changed: Arc::default(),
             slots,
             is_peace: false,
             uids: 0,
@@ -371,7 +371,7 @@ impl World {
             8 => {
                 self.tell("apiserver", "forgets its history");
                 self.store.oldest = self.store.version;
-                self.changed.notify_waiters();
+                self.store.changed.notify_waiters();
             }
             _ => {
                 self.tell("user", "edits the template");

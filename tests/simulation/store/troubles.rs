@@ -7,7 +7,7 @@ use super::bucket::{Closed, short};
 use crate::{
     judge::status_of,
     mail::STORES,
-    server::Kind,
+    objects::Kind,
     troubles::TASK,
     world::{Event, World},
 };
