@@ -186,7 +186,7 @@ fn sets(criterion: &mut Criterion) {
             name: format!("s-{index}"),
             uid: format!("u{index}"),
             resource_version: "7".into(),
-            creation_time: at("09:00:00"),
+            last_create_time: at("09:00:00"),
             is_being_deleted: false,
             round: 1,
             phase,

@@ -20,7 +20,7 @@ use kube::{
     },
 };
 use longtask::api::{set::LongTaskSet, task::LongTask};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{

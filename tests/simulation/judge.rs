@@ -12,11 +12,11 @@ use crate::{
     kstatus::breach,
     kubelet::{Main, Node, PodLife, StopCause},
     mail::Word,
+    objects::{Kind, has_finalizers, is_going, is_terminal},
     program::End,
     refusals::Refusals,
     reports::{Reports, Writer, are_set_back_by_progress},
     saves::{Saves, falls_back, place_of},
-    objects::{Kind, has_finalizers, is_going, is_terminal},
     world::{World, second_of},
 };
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::{
     agent::AgentLife,
     judge::status_of,
+    objects::{Kind, is_going, is_terminal},
     program::{End, Program, Start},
     restoring::RestoreLife,
-    objects::{Kind, is_going, is_terminal},
     world::{Event, World, second_of},
 };
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     dice::Dice,
-    program::Manner,
     objects::Kind,
+    program::Manner,
     troubles::TASK,
     world::{Event, World},
 };

@@ -15,8 +15,8 @@ use crate::{
     judge::number,
     kubelet::{Main, PodLife},
     mail::Word,
-    saves::place_of,
     objects::Kind,
+    saves::place_of,
     troubles::TASK,
     world::World,
 };

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::{
     judge::{number, status_of},
-    restoring::{Wants, is_unreadable, uid_of_saves},
     objects::Kind,
+    restoring::{Wants, is_unreadable, uid_of_saves},
     store::{
         bucket::Stored,
         directory::place_in,

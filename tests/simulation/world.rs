@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     connection::Call, defects::Defect, dice::Dice, faults::Weather, judge::Judge, kubelet::PodLife, mail::Mail,
-    policies::Policies, replica::Slot, objects::Store, store::bucket::Bucket, templates::Templates,
+    objects::Store, policies::Policies, replica::Slot, store::bucket::Bucket, templates::Templates,
 };
 
 /// When every simulation begins, in seconds since 1970.

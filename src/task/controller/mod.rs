@@ -27,10 +27,7 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, stream};
 use kube::{
     core::ApiResource,
-    runtime::{
-        Controller, controller,
-        reflector::Store,
-    },
+    runtime::{Controller, controller, reflector::Store},
 };
 use tokio::{join, select, sync::mpsc};
 
