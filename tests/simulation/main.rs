@@ -143,10 +143,11 @@ fn a_seed_replays_identically() {
     }
 }
 
-/// The order of a set's seed is not the same each time, so one that fails may pass when it is tried again.
+/// Of sets a fifth of the seeds: each has several tasks, and their order is not the same each time. So a seed that fails may pass
+/// when it is tried again.
 #[test]
 fn no_seed_of_a_set_breaks_an_invariant() {
-    let (first, number) = (from_environment("FIRST_SEED", 0), from_environment("SEEDS", 100));
+    let (first, number) = (from_environment("FIRST_SEED", 0), from_environment("SEEDS", 100).div_ceil(5));
     let broken = first_seed(first..first + number, |seed| {
         let run = simulate_set(seed, None);
         run.violation.map(|violation| (violation, run.trace))
