@@ -65,7 +65,7 @@ fn a_sound_set_is_accepted() {
         ("one that begins suspended", set("suspended", "suspend: true")),
         ("one that begins cancelled", set("cancelled", "cancel: true")),
         ("one that begins with a token", set("restarted", "restart: {token: v1, renew: true}")),
-        ("null for a default", set("null", "batch: null\nmaxParallel: null\ntolerateFailed: null\nlimits: null")),
+        ("null for a default", set("nulls", "batch: null\nmaxParallel: null\ntolerateFailed: null\nlimits: null")),
     ] {
         let answer = try_apply(&manifest);
         assert!(answer.is_ok, "{what}: {}", answer.err);
