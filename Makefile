@@ -215,8 +215,9 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
 # What each stage of `make test` waits for. The stories on the cluster have limits of time, and wait for all that keeps the
-# cores busy, except for the simulation, which takes only what the others leave.
-STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation stories:unit e2e:stories,images,deny chart:e2e
+# cores busy, except for the simulation, which takes only what the others leave. It does not fetch the crates: whoever does that
+# holds a lock for which all others wait.
+STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation:lint stories:unit e2e:stories,images,deny chart:e2e
 
 .PHONY: test ci stories e2e chart images demo demo-train demo-set
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
