@@ -86,7 +86,7 @@ const PAST_FAILURES: [u64; 33] = [
 ];
 
 /// Likewise since there are agents.
-const PAST_FAILURES_WITH_AGENTS: [u64; 4] = [16, 64, 1606, 6073];
+const PAST_FAILURES_WITH_AGENTS: [u64; 5] = [16, 64, 1606, 6073, 7625];
 
 #[test]
 fn what_once_failed_stays_right() {

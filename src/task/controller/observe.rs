@@ -139,7 +139,7 @@ async fn sight(
     known: &[Arc<PodFacts>],
 ) -> Result<CurrentPod, Error> {
     let cached = known.iter().find(|pod| pod.is_of(attempt));
-    if let Some(pod) = cached.filter(|pod| !pod.lacks_last_word()) {
+    if let Some(pod) = cached.filter(|pod| !pod.lacks_last_word() && !pod.leaves_words_out()) {
         return Ok(CurrentPod::Found(Arc::clone(pod)));
     }
     // The task's watch and the pods' watch lag independently: only the API server can say that it is not there, or that
@@ -147,7 +147,7 @@ async fn sight(
     let name = &attempt.pod_name;
     let pod = call("read pod", context.pods_api(&key.namespace).get_opt(name)).await?;
     let ours = pod
-        .and_then(|pod| PodFacts::of(&pod))
+        .and_then(|pod| PodFacts::with_words(&pod))
         .filter(|pod| pod.is_of(attempt) && pod.task_uid == uid && pod.owner_uid.as_deref() == Some(uid));
     Ok(ours.map_or(CurrentPod::Gone, |pod| CurrentPod::Found(Arc::new(pod))))
 }

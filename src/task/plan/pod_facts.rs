@@ -39,7 +39,20 @@ impl PodFacts {
     ///
     /// Identity is told by what users cannot or need not change: the name and the owner. Labels are asked only where
     /// those do not tell, for orphans and copies.
+    ///
+    /// What its agent has left behind is among them for as long as our finalizer holds the pod: it is long, and once the
+    /// outcome is recorded, nobody asks for it any more.
     pub fn of(pod: &Pod) -> Option<Self> {
+        Self::with_words_if(has_outcome_finalizer(pod), pod)
+    }
+
+    /// The same, and what its agent has left behind in any case: somebody has taken our finalizer off too early, or has
+    /// written an older status back.
+    pub fn with_words(pod: &Pod) -> Option<Self> {
+        Self::with_words_if(true, pod)
+    }
+
+    fn with_words_if(has_words: bool, pod: &Pod) -> Option<Self> {
         let spec = pod.spec.as_ref();
         let nothing = PodStatus::default();
         let status = pod.status.as_ref().unwrap_or(&nothing);
@@ -85,7 +98,7 @@ impl PodFacts {
             other_unended: other_unended(pod, status),
             is_node_silent: is_node_silent(status),
             is_main_lost: is_main_lost(pod, status),
-            agent: agent_facts(pod, status),
+            agent: agent_facts(has_words, pod, status),
             node,
             main,
         })
@@ -107,6 +120,11 @@ impl PodFacts {
         let is_removed = self.deletion.is_some_and(|deletion| deletion.grace == 0) && self.node.is_some();
         let is_running = matches!(self.main, MainContainer::Running { .. });
         if self.is_terminal() { is_running } else { is_removed }
+    }
+
+    /// Whether its agent may have left something behind that is not among these facts: see [`PodFacts::of`].
+    pub fn leaves_words_out(&self) -> bool {
+        !self.has_finalizer && self.is_terminal() && self.agent.is_some()
     }
 
     /// Whether its main container has ever run, as far as the pod tells.
@@ -225,7 +243,7 @@ fn other_unended(pod: &Pod, status: &PodStatus) -> Option<String> {
     let state = |container: &ContainerStatus| container.state.clone().unwrap_or_default();
     let others = status.container_statuses.iter().flatten().filter(|container| container.name != *main);
     let mut unended = others.filter(|container| state(container).terminated.is_none());
-    let has_agent = agent_facts(pod, status).is_some();
+    let has_agent = agent_facts(false, pod, status).is_some();
     let sidecars = status.init_container_statuses.as_ref().filter(|_| !has_agent);
     let beside = [sidecars, status.ephemeral_container_statuses.as_ref()].into_iter().flatten().flatten();
     let mut running = beside.filter(|container| state(container).running.is_some());
@@ -273,15 +291,13 @@ fn last_end(container: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     container.last_state.as_ref()?.terminated.as_ref()
 }
 
-/// The agent that the operator has put beside the program.
-fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
+/// The agent that the operator has put beside the program, with what it has left behind or without.
+fn agent_facts(has_words: bool, pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
     let init = pod.spec.as_ref()?.init_containers.as_deref().unwrap_or_default();
     init.iter().find(|container| container.name == agent::CONTAINER)?;
     let has_store = init.iter().any(|container| container.name == agent::RESTORE_CONTAINER);
     let named = |name| status.init_container_statuses.iter().flatten().find(|container| container.name == name);
-    // Words are long. Once the outcome is recorded, nobody asks for them any more.
-    let is_asked = has_outcome_finalizer(pod);
-    let restore = named(agent::RESTORE_CONTAINER).filter(|_| is_asked).and_then(restore_word).map(Arc::new);
+    let restore = named(agent::RESTORE_CONTAINER).filter(|_| has_words).and_then(restore_word).map(Arc::new);
     let Some(container) = named(agent::CONTAINER) else {
         return Some(AgentFacts { has_store, has_ended: true, restore, ..AgentFacts::default() });
     };
@@ -292,7 +308,7 @@ fn agent_facts(pod: &Pod, status: &PodStatus) -> Option<AgentFacts> {
         Some(word) => (Some(word), false),
         None => (last_end(container).and_then(word_of), true),
     };
-    let last_word = word.filter(|_| is_asked).map(Arc::new);
+    let last_word = word.filter(|_| has_words).map(Arc::new);
     let has_ended = ended.is_some() || has_never_run(container);
     Some(AgentFacts { has_store, has_ended, last_word, has_run_since, restore })
 }
@@ -378,6 +394,28 @@ mod tests {
         assert_eq!(uid_of(two).as_deref(), Some("task-uid"));
         assert_eq!(uid_of(json!([owner("other", json!(false))])), None);
         assert_eq!(uid_of(json!([])), None);
+    }
+
+    #[test]
+    fn what_an_agent_left_behind_is_kept_while_our_finalizer_holds_the_pod_and_else_only_when_it_is_asked_for() {
+        let word = "{\"agent\":{\"bytes\":0,\"revision\":7}}\n";
+        let released: Pod = serde_json::from_value(json!({
+            "metadata": { "name": "t-1", "uid": "pod-1", "labels": { labels::TASK_UID: "task-uid", labels::ATTEMPT: "1" } },
+            "spec": { "containers": [{ "name": "work" }], "initContainers": [{ "name": agent::CONTAINER }] },
+            "status": { "phase": "Succeeded", "initContainerStatuses": [{
+                "name": agent::CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": { "exitCode": 0, "message": word } },
+            }] },
+        }))
+        .expect("a pod");
+        let revision = |facts: Option<PodFacts>| facts?.agent?.last_word.map(|word| word.header.revision);
+        let mut held = released.clone();
+        held.metadata.finalizers = Some(vec![labels::OUTCOME_FINALIZER.to_owned()]);
+        assert_eq!(revision(PodFacts::of(&held)), Some(7));
+        assert!(!PodFacts::of(&held).expect("ours").leaves_words_out());
+        assert_eq!(revision(PodFacts::of(&released)), None);
+        assert!(PodFacts::of(&released).expect("ours").leaves_words_out());
+        assert_eq!(revision(PodFacts::with_words(&released)), Some(7));
     }
 
     #[test]
