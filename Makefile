@@ -134,10 +134,12 @@ generate: tools ## write the files that are generated: definition, chart, manife
 	cargo run --quiet --locked -- crd longtasks > crds/longtask.dev_longtasks.yaml
 	cargo run --quiet --locked -- crd longtasktemplates > crds/longtask.dev_longtasktemplates.yaml
 	cargo run --quiet --locked -- crd longtasksets > crds/longtask.dev_longtasksets.yaml
+	cargo run --quiet --locked -- crd taskqueues > crds/longtask.dev_taskqueues.yaml
 	UPDATE_REFERENCE=1 cargo test --quiet --locked --test repository committed
 	cp crds/longtask.dev_longtasks.yaml charts/longtask/files/crd.yaml
 	cp crds/longtask.dev_longtasktemplates.yaml charts/longtask/files/crd-longtasktemplates.yaml
 	cp crds/longtask.dev_longtasksets.yaml charts/longtask/files/crd-longtasksets.yaml
+	cp crds/longtask.dev_taskqueues.yaml charts/longtask/files/crd-taskqueues.yaml
 	helm template longtask charts/longtask --namespace longtask-system --set namespace.create=true > deploy/longtask.yaml
 	helm-docs --chart-search-root=charts --sort-values-order=file --log-level=error
 	UPDATE_SNAPSHOTS=1 cargo test --quiet --locked --test chart as_committed

@@ -31,6 +31,12 @@ impl Clock {
         whole_seconds((self.0)())
     }
 
+    /// The current time, cut to microseconds, for what is faster than the API's timestamps.
+    pub fn precise(&self) -> Timestamp {
+        let time = (self.0)();
+        Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+    }
+
     /// How long it is until `then`, to the nanosecond; zero when it has passed.
     ///
     /// Not the difference to [`Clock::now`]: a timer set from a cut time would ring up to a second late.
@@ -61,6 +67,11 @@ mod tests {
     #[test]
     fn now_has_no_fraction() {
         assert_eq!(clock_at("2026-11-24T10:00:00.9Z").now().to_string(), "2026-11-24T10:00:00Z");
+    }
+
+    #[test]
+    fn where_a_second_is_long_a_microsecond_is_told() {
+        assert_eq!(clock_at("2026-11-24T10:00:00.1234567Z").precise().to_string(), "2026-11-24T10:00:00.123456Z");
     }
 
     #[test]

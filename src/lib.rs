@@ -46,6 +46,7 @@ pub mod cli;
 pub mod clock;
 pub mod kubectl;
 pub mod operator;
+pub mod queue;
 pub mod runtime;
 pub mod set;
 pub mod start;

@@ -2,9 +2,10 @@
 
 use crate::{
     cli::Settings,
+    queue::controller::{QueueController, TaskLinks},
     runtime::{self, Error, operator::Controllers},
     set::controller::{SetController, SetLinks},
-    task::controller::{Desk, ParentLinks, TaskController},
+    task::controller::{Desk, ParentLinks, QueueLinks, TaskController},
     telemetry::metrics::Registry,
 };
 
@@ -32,7 +33,10 @@ pub fn controllers_with_desk(registry: &mut Registry, desk: Desk) -> Controllers
 fn joined(registry: &mut Registry, tasks: TaskController) -> Controllers {
     let (sets, SetLinks { listener, parent_of, filled, touched }) = SetController::new(registry);
     let tasks = tasks.with_parents(ParentLinks { parent_of, filled, touched, listener });
-    vec![Box::new(tasks), Box::new(sets)]
+    let (queues, TaskLinks { listener, admission_of, filled, touched }) = QueueController::new(registry);
+    let tasks = tasks.with_queues(QueueLinks { admission_of, filled, touched, listener });
+    let sets = sets.that_heeds(queues.is_full());
+    vec![Box::new(tasks), Box::new(sets), Box::new(queues)]
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ pub const SET_UID: &str = "longtask.dev/set-uid";
 /// Annotation of a member of a set: how many members there are.
 pub const SET_COUNT: &str = "longtask.dev/set-count";
 
+/// Annotation of a task: its place in a sequence, by which its TaskQueue calls those that have waited equally long.
+pub const SEQUENCE: &str = "longtask.dev/sequence";
+
 /// Finalizer of a pod: held until the attempt's outcome is recorded in the task's status.
 pub const OUTCOME_FINALIZER: &str = "longtask.dev/outcome";
 

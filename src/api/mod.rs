@@ -6,6 +6,7 @@
 pub mod crd;
 pub mod labels;
 pub mod parent;
+pub mod queue;
 pub mod set;
 pub mod task;
 pub mod template;

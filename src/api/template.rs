@@ -1,4 +1,5 @@
 //! The `LongTaskTemplate` resource: a task's definition under a name.
+#![allow(clippy::duplicated_attributes, reason = "it takes the columns' keys for attributes")]
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,12 @@ use serde_json::{Map, Value};
         type_ = "string",
         json_path = ".spec.template.spec.containers[0].image",
         description = "The image of the first container."
+    ),
+    printcolumn(
+        name = "Queue",
+        type_ = "string",
+        json_path = ".spec.queueName",
+        description = "The TaskQueue in which its tasks wait."
     ),
     printcolumn(
         name = "Age",

@@ -55,6 +55,8 @@ pub enum CrdResource {
     Longtasktemplates,
     /// The definition of LongTaskSet.
     Longtasksets,
+    /// The definition of TaskQueue.
+    Taskqueues,
 }
 
 impl CrdResource {
@@ -64,6 +66,7 @@ impl CrdResource {
             Self::Longtasks => "longtasks",
             Self::Longtasktemplates => "longtasktemplates",
             Self::Longtasksets => "longtasksets",
+            Self::Taskqueues => "taskqueues",
         }
     }
 }

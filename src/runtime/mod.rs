@@ -11,6 +11,7 @@ pub mod leader;
 mod metrics;
 pub(crate) mod mutation_cache;
 pub mod operator;
+pub(crate) mod pace;
 pub(crate) mod queue_depth;
 mod served;
 pub(crate) mod watch;

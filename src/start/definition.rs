@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// The fields of a task's spec that are its definition.
-pub const DEFINITION: [&str; 13] = [
+pub const DEFINITION: [&str; 14] = [
+    "queueName",
     "segment",
     "reporting",
     "agent",

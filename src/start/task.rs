@@ -32,6 +32,8 @@ pub struct Invocation {
     pub labels: BTreeMap<String, String>,
     /// More annotations.
     pub annotations: BTreeMap<String, String>,
+    /// How urgent it is in its queue.
+    pub priority: i32,
     /// The moment after which nothing of it runs.
     pub deadline: Option<Timestamp>,
 }
@@ -62,10 +64,13 @@ pub fn pod_template(template: &LongTaskTemplate) -> Option<PodTemplateSpec> {
 }
 
 fn object(template: &str, invocation: Invocation) -> DynamicObject {
-    let Invocation { name, namespace, input, owner, labels, annotations, deadline } = invocation;
+    let Invocation { name, namespace, input, owner, labels, annotations, priority, deadline } = invocation;
     let mut spec = Map::from_iter([("templateRef".to_owned(), json!({ "name": template }))]);
     if let Some(input) = input {
         spec.insert("input".to_owned(), Value::Object(input));
+    }
+    if priority != 0 {
+        spec.insert("priority".to_owned(), json!(priority));
     }
     if let Some(deadline) = deadline {
         spec.insert("limits".to_owned(), json!({ "deadline": deadline }));

@@ -98,15 +98,28 @@ fn those_who_view_or_edit_a_namespace_may_do_the_same_with_its_tasks() {
         assert_eq!(edit["metadata"]["labels"][format!("rbac.authorization.k8s.io/aggregate-to-{role}")], "true");
     }
     assert_eq!(verbs(edit), ["create", "update", "patch", "delete", "deletecollection"]);
-    for role in [view, edit] {
-        assert_eq!(
-            role["rules"][0]["resources"],
-            serde_json::json!(["longtasks", "longtasktemplates", "longtasksets"]),
-            "nobody but the operator writes a status"
-        );
-    }
+    let (read, written) = (&view["rules"][0]["resources"], &edit["rules"][0]["resources"]);
+    assert_eq!(*read, serde_json::json!(["longtasks", "longtasktemplates", "longtasksets", "taskqueues"]));
+    assert_eq!(
+        *written,
+        serde_json::json!(["longtasks", "longtasktemplates", "longtasksets"]),
+        "nobody but the operator writes a status"
+    );
     assert!(
         rights(edit).contains("create longtask.dev/longtasktemplates/start"),
         "else admissionPolicies.startRight locks them out"
     );
+}
+
+/// The limit of a partner is not each team's to raise.
+#[test]
+fn only_an_admin_may_change_a_queue() {
+    let objects = objects(&rendered(&[]));
+    let change = "update longtask.dev/taskqueues";
+    assert!(!rights(named(&objects, "ClusterRole", "longtask-edit")).contains(change));
+    let admin = named(&objects, "ClusterRole", "longtask-admin");
+    assert!(rights(admin).contains(change));
+    let labels = &admin["metadata"]["labels"];
+    assert_eq!(labels["rbac.authorization.k8s.io/aggregate-to-admin"], "true");
+    assert_eq!(labels["rbac.authorization.k8s.io/aggregate-to-edit"], serde_json::Value::Null);
 }

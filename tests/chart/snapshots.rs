@@ -43,9 +43,12 @@ fn deploy_is_what_the_chart_renders() {
 
 #[test]
 fn the_chart_has_the_generated_definitions() {
-    for (definition, copy) in
-        [("longtasks", "crd"), ("longtasktemplates", "crd-longtasktemplates"), ("longtasksets", "crd-longtasksets")]
-    {
+    for (definition, copy) in [
+        ("longtasks", "crd"),
+        ("longtasktemplates", "crd-longtasktemplates"),
+        ("longtasksets", "crd-longtasksets"),
+        ("taskqueues", "crd-taskqueues"),
+    ] {
         let generated = fs::read_to_string(format!("crds/longtask.dev_{definition}.yaml")).expect("the definition");
         let in_chart = fs::read_to_string(format!("charts/longtask/files/{copy}.yaml")).expect("the chart's copy");
         assert!(generated == in_chart, "charts/longtask/files/{copy}.yaml is out of date; `make generate` writes it");

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use longtask::{
-    api::task::{
-        AttemptState, Checkpoint, ClaimRetention, ClaimRetentionPolicy, CurrentAttempt, FailurePolicy, Limit, Limits,
-        LongTask, LongTaskSpec, LongTaskStatus, OnExhausted, Phase, Progress, RecordedReport, ReportingMode,
-        RequestedStop, Rule, StopReason,
+    api::{
+        queue::{Admission, OpenQueue},
+        task::{
+            AttemptState, Checkpoint, ClaimRetention, ClaimRetentionPolicy, CurrentAttempt, FailurePolicy, Limit,
+            Limits, LongTask, LongTaskSpec, LongTaskStatus, OnExhausted, Phase, Progress, RecordedReport,
+            ReportingMode, RequestedStop, Rule, StopReason, Ticket, TicketState,
+        },
     },
     contract::{
         agent::{Header, HeldBack, LastWord, RestoreWord, Restored, SaveError, SaveReport, SaveTrouble},
@@ -35,6 +38,7 @@ pub(crate) struct World {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) live: Live,
     pub(crate) claims: Vec<ClaimFacts>,
+    pub(crate) admission: Admission,
     pub(crate) now: Timestamp,
 }
 
@@ -47,6 +51,7 @@ impl World {
         // Only a report of the attempt under way is shown to the plan.
         seen.live = self.live.clone();
         seen.claims.clone_from(&self.claims);
+        seen.admission = self.admission;
         seen
     }
 }
@@ -62,9 +67,9 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             words().prop_map(|words| Refusal::ClaimRejected("data-t".into(), words)),
         ],
     );
-    let others = (vec(pods(), 0..2), vec(claims(), 0..2));
+    let others = (vec(pods(), 0..2), vec(claims(), 0..2), option::weighted(0.4, queues()));
     (task, vec(pods(), 0..4), others, refusals, lives(), moments()).prop_map(
-        |((spec, status, generation, deleted), mut pods, (foreign, mut claims), refusal, live, now)| {
+        |((spec, status, generation, deleted), mut pods, (foreign, mut claims, queue), refusal, live, now)| {
             let mut task = LongTask::new("t", spec);
             task.metadata.uid = Some("task-uid".into());
             task.metadata.generation = Some(generation);
@@ -74,9 +79,48 @@ pub(crate) fn worlds() -> impl Strategy<Value = World> {
             pods.dedup_by_key(|pod| pod.attempt);
             let pods = pods.into_iter().map(Arc::new).collect();
             claims.dedup_by(|one, other| one.name == other.name);
-            World { task, pods, foreign: foreign.into_iter().map(Arc::new).collect(), refusal, live, claims, now }
+            let foreign = foreign.into_iter().map(Arc::new).collect();
+            let admission = queue.map_or(Admission::NotAsked, |queue| put_into(queue, &mut task));
+            World { task, pods, foreign, refusal, live, claims, admission, now }
         },
     )
+}
+
+/// A queue that a task names or not, the task's latest ticket, and what it sees of the queue.
+#[derive(Clone, Debug)]
+struct Queue {
+    is_named: bool,
+    ticket: Option<Ticket>,
+    admission: Admission,
+}
+
+fn queues() -> BoxedStrategy<Queue> {
+    let state = select(vec![TicketState::Waiting, TicketState::Admitted, TicketState::Returned]);
+    let ticket = (1..4_i64, state, times(), select(vec!["q", "other"]))
+        .prop_map(|(ticket, state, queue_time, name)| Ticket { name: name.into(), ticket, state, queue_time });
+    let open = (option::of(1..4_i64), any::<bool>())
+        .prop_map(|(called, keeps_place)| Admission::Open(OpenQueue { called, keeps_place }));
+    let admission = prop_oneof![
+        6 => open,
+        1 => Just(Admission::Missing),
+        1 => Just(Admission::NotAllowed),
+        1 => Just(Admission::NotWatched),
+    ];
+    (any::<bool>(), option::of(ticket), admission)
+        .prop_map(|(is_named, ticket, admission)| Queue { is_named, ticket, admission })
+        .boxed()
+}
+
+/// Has a task name the queue and hold the ticket, as its attempt does that has a place.
+fn put_into(queue: Queue, task: &mut LongTask) -> Admission {
+    task.spec.queue_name = queue.is_named.then(|| "q".to_owned());
+    if let Some(status) = &mut task.status {
+        if let (Some(attempt), Some(ticket)) = (&mut status.current_attempt, &queue.ticket) {
+            attempt.ticket = (ticket.state == TicketState::Admitted).then_some(ticket.ticket);
+        }
+        status.queue = queue.ticket;
+    }
+    if queue.is_named { queue.admission } else { Admission::NotAsked }
 }
 
 /// Claims of the names that tasks here have, their own and others'.
@@ -317,6 +361,7 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
                 cut_by,
                 stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
                 report,
+                ticket: None,
             }
         })
         .boxed()

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use longtask::{
-    api::task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase, StopReason},
+    api::{
+        queue::Admission,
+        task::{Action, AttemptState, ConditionType, LongTaskStatus, Phase, StopReason, TicketState},
+    },
     contract::report::Report,
     task::plan::{ClaimFacts, Deletion, LiveReport, Plan, PodFacts, PodPhase, Refusal, Step, plan},
     types::{mark_false, mark_true},
@@ -32,6 +35,19 @@ fn may_run(world: &World, pod: &PodFacts) -> bool {
         deletion.grace == 0 && (pod.node.is_none() || held >= 60)
     });
     !is_terminal && !is_gone
+}
+
+/// Whether an attempt whose pod is created has its place, if its task waits in a queue: by a ticket that was called, or that it
+/// has used before.
+fn has_its_turn(world: &World, before: &LongTaskStatus, after: &LongTaskStatus) -> bool {
+    let Admission::Open(open) = world.admission else { return true };
+    let is_decided = before
+        .live_attempt()
+        .is_some_and(|attempt| Some(attempt.number) == after.current_attempt.as_ref().map(|now| now.number));
+    let (Some(ticket), Some(attempt)) = (&after.queue, &after.current_attempt) else { return is_decided };
+    let was = before.queue.as_ref().filter(|was| was.ticket == ticket.ticket).map(|was| was.state);
+    let is_called = was == Some(TicketState::Admitted) || open.called == Some(ticket.ticket);
+    is_decided || (ticket.state == TicketState::Admitted && attempt.ticket == Some(ticket.ticket) && is_called)
 }
 
 fn newest_sequence(status: &LongTaskStatus) -> i64 {
@@ -117,6 +133,8 @@ proptest! {
             prop_assert!(world.task.metadata.deletion_timestamp.is_none());
             prop_assert!(!world.pods.iter().any(|pod| may_run(&world, pod)), "two pods at once");
             prop_assert!(!before.phase.is_some_and(Phase::is_terminal));
+            let after = plan.status.as_ref().expect("a create is guarded by a write");
+            prop_assert!(has_its_turn(&world, &before, after), "a start without a place");
         }
         if let Some(after) = &plan.status {
             prop_assert!(number(Some(after)) >= number(Some(&before)), "numbers only grow");

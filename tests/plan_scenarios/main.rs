@@ -20,6 +20,7 @@ mod outcomes;
 mod pauses;
 mod pods;
 mod policy;
+mod queued;
 mod refusals;
 mod refused_writes;
 mod reports;

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{
         parent::Parent,
+        queue::Admission,
         task::{
             AttemptState, ConditionType, CurrentAttempt, LongTask, LongTaskStatus, Phase, RequestedStop, StopReason,
         },
@@ -54,6 +55,7 @@ pub(crate) fn given() -> Given {
         claims: Vec::new(),
         template: GivenTemplate::Missing,
         parent: None,
+        admission: Admission::NotAsked,
     }
 }
 
@@ -94,12 +96,24 @@ pub(crate) struct Given {
     claims: Vec<ClaimFacts>,
     template: GivenTemplate,
     parent: Option<Parent>,
+    admission: Admission,
 }
 
 impl Given {
     /// It is a member of a set, of which it sees this.
     pub(crate) fn in_set(self, parent: Parent) -> Self {
         Self { parent: Some(parent), ..self }
+    }
+
+    /// When the task was created.
+    pub(crate) fn created(mut self, time: &str) -> Self {
+        self.metadata["creationTimestamp"] = json!(t(time));
+        self
+    }
+
+    /// It sees this of the queue that it names.
+    pub(crate) fn in_queue(self, admission: Admission) -> Self {
+        Self { admission, ..self }
     }
 
     /// Its template exists, in this edition.
@@ -285,6 +299,7 @@ impl Given {
                 cut_by: None,
                 stop: None,
                 report: None,
+                ticket: None,
             });
         })
     }
@@ -401,6 +416,7 @@ impl Given {
         seen.claims.clone_from(&self.claims);
         seen.template = self.template_seen(&task);
         seen.parent = self.parent;
+        seen.admission = self.admission;
         plan(&seen, now)
     }
 

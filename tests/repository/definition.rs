@@ -77,6 +77,41 @@ fn the_committed_definitions_are_the_generated_ones() {
     }
 }
 
+fn queue_definition() -> Value {
+    serde_json::to_value(crd::queue_definition().expect("the definition")).expect("JSON")
+}
+
+#[test]
+fn a_queue_is_explained_has_no_null_and_prints_its_columns() {
+    let definition = queue_definition();
+    let version = &definition["spec"]["versions"][0];
+    let schema = &version["schema"]["openAPIV3Schema"];
+    let is_mute = |path: &str, schema: &Value| {
+        let is_standard = path.split('.').next().is_some_and(|root| ["apiVersion", "kind", "metadata"].contains(&root));
+        let is_plain_element = path.ends_with("[]");
+        let has_words = schema["description"].as_str().is_some_and(|words| words.split_whitespace().count() >= 2);
+        !has_words && !is_standard && !is_plain_element
+    };
+    assert_eq!(paths_where(schema, is_mute), [""; 0]);
+    assert_eq!(paths_where(schema, |_, schema| schema.get("nullable").is_some()), [""; 0]);
+    let columns: Vec<_> = version["additionalPrinterColumns"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|column| column["name"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(columns, ["Active", "Waiting", "Wait", "Age", "Suspended"]);
+    assert_eq!(definition["spec"]["names"]["shortNames"], json!(["tq"]));
+    let spec = &schema["properties"]["spec"];
+    assert_eq!(spec["required"], json!(["maxActive"]));
+    let defaults: Vec<_> = ["holdWhileWaiting", "suspend", "rate", "aging", "allowedNamespaces"]
+        .iter()
+        .map(|field| spec["properties"][field]["default"].clone())
+        .collect();
+    assert_eq!(json!(defaults), json!([false, false, null, null, null]));
+    assert_eq!(spec["properties"]["rate"]["properties"]["burst"]["default"], json!(1));
+}
+
 fn set_definition() -> Value {
     serde_json::to_value(crd::set_definition().expect("the definition")).expect("JSON")
 }
@@ -121,7 +156,7 @@ fn a_set_is_explained_has_no_null_and_prints_its_columns() {
 
 #[test]
 fn a_plain_kubectl_apply_can_carry_each_definition() {
-    for definition in [definition(), template_definition(), set_definition()] {
+    for definition in [definition(), template_definition(), set_definition(), queue_definition()] {
         let size = definition.to_string().len();
         assert!(size < LARGEST_ANNOTATION, "{size} bytes as JSON");
     }
@@ -170,7 +205,7 @@ fn a_template_has_the_definition_of_a_task_and_its_rules() {
     );
     let columns = version["additionalPrinterColumns"].as_array().expect("columns");
     let columns: Vec<_> = columns.iter().map(|column| column["jsonPath"].as_str().unwrap_or_default()).collect();
-    assert_eq!(columns, [".spec.template.spec.containers[0].image", ".metadata.creationTimestamp"]);
+    assert_eq!(columns, [".spec.template.spec.containers[0].image", ".spec.queueName", ".metadata.creationTimestamp"]);
 }
 
 #[test]
@@ -339,8 +374,8 @@ fn kubectl_get_prints_the_columns() {
 }
 
 #[test]
-fn tasks_can_be_selected_by_phase_reason_and_template() {
-    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }, { "jsonPath": ".spec.templateRef.name" }]);
+fn tasks_can_be_selected_by_phase_reason_template_and_queue() {
+    let selectable = json!([{ "jsonPath": ".status.phase" }, { "jsonPath": ".status.reason" }, { "jsonPath": ".spec.templateRef.name" }, { "jsonPath": ".spec.queueName" }]);
     assert_eq!(version()["selectableFields"], selectable);
 }
 

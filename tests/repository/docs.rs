@@ -113,6 +113,7 @@ fn the_contract_names_every_variable_that_a_program_gets() {
         cut_by: None,
         stop: None,
         report: None,
+        ticket: None,
     };
     let checkpoint = Checkpoint {
         sequence: 1,

@@ -4,12 +4,14 @@ use std::{env, fmt::Display, fs};
 
 use longtask::{
     api::{
+        queue::{QueueConditionReason, QueueConditionType},
         set::{SetConditionReason, SetConditionType, SetFailureReason, SetPhase, SetStopReason},
         task::{
             AttemptReason, ConditionReason, ConditionType, FailureReason, Limit, Outcome, Phase, PhaseReason,
             StopReason,
         },
     },
+    queue::plan::QueueEventReason,
     set::plan::SetEventReason,
     task::plan::EventReason,
 };
@@ -71,6 +73,9 @@ fn page() -> String {
             "`status.stop.reason` of a LongTaskSet: why all members were asked to stop.",
         ),
         list::<SetEventReason>("Events of a set", "The reasons of events on a LongTaskSet."),
+        list::<QueueConditionType>("Conditions of a queue", "`status.conditions` of a TaskQueue."),
+        list::<QueueConditionReason>("Reasons of a queue's condition", "`status.conditions[].reason` of a TaskQueue."),
+        list::<QueueEventReason>("Events of a queue", "The reasons of events on a TaskQueue."),
     ];
     [HEAD.to_owned()].into_iter().chain(sections).collect::<Vec<_>>().join("\n")
 }

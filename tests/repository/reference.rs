@@ -9,6 +9,8 @@ use serde_json::Value;
 const COMMITTED: &str = "docs/api-reference.md";
 const COMMITTED_OF_SETS: &str = "docs/api-reference-sets.md";
 
+const COMMITTED_OF_QUEUES: &str = "docs/api-reference-queues.md";
+
 const HEAD: &str = "\
 <!-- Generated from the definition by `make generate`; do not edit. -->
 # API reference
@@ -28,11 +30,20 @@ const HEAD_OF_SETS: &str = "\
 in a terminal. [How to run a template many times](sets.md) has examples.
 ";
 
+const HEAD_OF_QUEUES: &str = "\
+<!-- Generated from the definition by `make generate`; do not edit. -->
+# API reference of TaskQueue
+
+`TaskQueue`, group `longtask.dev`, version `v1alpha1`. `kubectl explain taskqueue.spec --recursive` shows the same fields in a
+terminal. [How to limit how many tasks run](queues.md) has examples.
+";
+
 #[test]
 fn the_committed_references_are_the_generated_ones() {
     for (file, generated) in [
         (COMMITTED, reference(HEAD, &crd::definition().expect("the definition")) + "\n" + &template()),
         (COMMITTED_OF_SETS, reference(HEAD_OF_SETS, &crd::set_definition().expect("the definition"))),
+        (COMMITTED_OF_QUEUES, reference(HEAD_OF_QUEUES, &crd::queue_definition().expect("the definition"))),
     ] {
         if env::var_os("UPDATE_REFERENCE").is_some() {
             fs::write(file, &generated).expect("writable");
@@ -72,8 +83,17 @@ fn columns(version: &Value) -> String {
         let word = |key: &str| column[key].as_str().unwrap_or_default();
         row(&[&word("name").to_uppercase(), &code(word("jsonPath")), word("description")])
     });
-    let head = "## Columns of kubectl get\n\nThe last four are those of `-o wide`.\n\n| column | from | meaning |\n|---|---|---|\n";
-    [head.to_owned()].into_iter().chain(rows).collect()
+    let wide = version["additionalPrinterColumns"].as_array().into_iter().flatten();
+    let wide = wide.filter(|column| column["priority"] == 1).count();
+    let those =
+        if wide == 1 { "The last one is that".to_owned() } else { format!("The last {} are those", in_words(wide)) };
+    let head =
+        format!("## Columns of kubectl get\n\n{those} of `-o wide`.\n\n| column | from | meaning |\n|---|---|---|\n");
+    [head].into_iter().chain(rows).collect()
+}
+
+fn in_words(number: usize) -> &'static str {
+    ["none", "one", "two", "three", "four", "five", "six"].get(number).copied().unwrap_or("ones")
 }
 
 /// A table of the fields of an object, then one for each object among them. The pod template is core's.

@@ -69,6 +69,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [longtasksets/status]
   verbs: [update]
 - apiGroups: [longtask.dev]
+  resources: [taskqueues]
+  verbs: [get, list, watch]
+- apiGroups: [longtask.dev]
+  resources: [taskqueues/status]
+  verbs: [update]
+- apiGroups: [longtask.dev]
   resources: [longtasktemplates]
   verbs: [get, list, watch]
 # For policies that ask for them: nothing is behind these names.

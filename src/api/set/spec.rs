@@ -164,6 +164,12 @@ pub struct LongTaskSetSpec {
     #[schemars(range(min = 1, max = 1000))]
     pub max_parallel: i32,
 
+    /// How urgent the members are in the TaskQueue that the LongTaskTemplate names, -10 to 10. Default 0. For members made from now
+    /// on; those that are there have their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = -10, max = 10))]
+    pub priority: i32,
+
     /// So many failed members still make a success: a number, or a share of all such as "5%", rounded down. Default 0. Takes
     /// effect at once.
     #[serde(default)]
@@ -321,6 +327,11 @@ fn items_schema(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "atomic",
         "items": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
     })
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 fn one() -> i32 {

@@ -110,6 +110,12 @@ pub enum ConditionReason {
     FillInOff,
     /// `spec.input` is not the one that the run began with.
     InputChanged,
+    /// The TaskQueue that `spec.queueName` names does not exist.
+    QueueNotFound,
+    /// The TaskQueue that `spec.queueName` names does not allow tasks of this namespace.
+    QueueNotAllowed,
+    /// The TaskQueue that `spec.queueName` names is in a namespace that the operator does not watch.
+    QueueNotWatched,
     /// The containers are being made.
     ContainerCreating,
     /// The pod's deadline may not be lowered.
@@ -196,6 +202,8 @@ pub enum ConditionReason {
     Withdrawn,
     /// The specification has been edited.
     Edited,
+    /// The task may use its queue, or names none any more.
+    QueueOpen,
     /// The old pod has ended.
     OldPodEnded,
     /// The restart token that named an unknown checkpoint is gone.
@@ -243,6 +251,9 @@ impl ConditionReason {
             | Self::InvalidSchema
             | Self::FillInOff
             | Self::InputChanged
+            | Self::QueueNotFound
+            | Self::QueueNotAllowed
+            | Self::QueueNotWatched
             | Self::ContainerCreating => &[Type::Blocked],
             Self::NodeNotResponding => &[Type::Blocked, Type::AttemptOverdue],
             Self::StopRefused
@@ -275,6 +286,7 @@ impl ConditionReason {
             | Self::Created
             | Self::Withdrawn
             | Self::Edited
+            | Self::QueueOpen
             | Self::OldPodEnded
             | Self::TokenTakenBack
             | Self::NotWatched

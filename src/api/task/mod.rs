@@ -20,6 +20,6 @@ pub use spec::{
 pub(super) use spec::{INPUT_STAYS, NEW_TOKEN};
 pub use status::{
     AttemptState, Checkpoint, Consecutive, CurrentAttempt, EndedAttempt, LastFailure, LongTaskStatus, Phase, Progress,
-    RecordedReport, RequestedStop, RuleCounter, Run, Totals,
+    RecordedReport, RequestedStop, RuleCounter, Run, Ticket, TicketState, Totals,
 };
 pub use transition::{AttemptEnd, Transition};

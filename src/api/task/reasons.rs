@@ -329,6 +329,8 @@ pub enum PhaseReason {
     WaitingForOldTask,
     /// Pending: it is not the turn of this member of a set, or its set is not there any more.
     InactiveInSet,
+    /// Pending: it waits in its TaskQueue for its next attempt.
+    Queued,
     /// Suspended: by the set that the task is a member of.
     SuspendedBySet,
     /// Cancelled: by the set that the task is a member of.

@@ -52,6 +52,10 @@ pub struct LongTaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_attempt: Option<CurrentAttempt>,
 
+    /// The task's latest ticket of a TaskQueue. Only tasks that have named one have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Ticket>,
+
     /// The checkpoint that the next attempt resumes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
@@ -300,6 +304,35 @@ pub struct CurrentAttempt {
     /// What was recorded of its reports while it ran, with `reporting.mode` Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<RecordedReport>,
+
+    /// The ticket with which a TaskQueue let it start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<i64>,
+}
+
+/// A task's numbered request to its queue for one attempt.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ticket {
+    /// The TaskQueue, as `spec.queueName` had it.
+    pub name: String,
+    /// The number of the ticket, which only grows over the task's life.
+    pub ticket: i64,
+    /// What has become of it.
+    pub state: TicketState,
+    /// Since when the task has waited with it. With its first one it has waited since it was created.
+    pub queue_time: Timestamp,
+}
+
+/// What has become of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, Display)]
+pub enum TicketState {
+    /// The task waits to be called, or has been called and not started yet.
+    Waiting,
+    /// The queue has called it, and the task has used it for an attempt: it has a place.
+    Admitted,
+    /// The task has given it back.
+    Returned,
 }
 
 /// What was recorded of an attempt's reports while it ran.

@@ -1,6 +1,9 @@
 //! What every reconcile has at hand.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use kube::{
     Api, Client,
@@ -8,17 +11,18 @@ use kube::{
     runtime::reflector::Store,
 };
 
-use super::{
-    checked::Checked, links::Sets, metrics::SetMetrics, pace::Pace, refusal::Refusals, watches::WatchedTemplate,
-};
+use super::{checked::Checked, links::Sets, metrics::SetMetrics, refusal::Refusals, watches::WatchedTemplate};
 use crate::{
     api::{set::LongTaskSet, task::LongTask},
     clock::Clock,
     runtime::{
         OperatorContext, error::Backoffs, events::Events, filled::Filled, key::ObjectKey, leader::Leadership,
-        queue_depth::QueueDepth,
+        pace::Pace, queue_depth::QueueDepth,
     },
 };
+
+/// Says of a queue, as an object of this namespace names it, whether so many tasks wait in it that no further ones should be made.
+pub type IsFull = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
 
 /// What every reconcile has at hand.
 pub(super) struct Context {
@@ -27,6 +31,7 @@ pub(super) struct Context {
     pub(super) sets: Sets,
     pub(super) templates: Store<WatchedTemplate>,
     pub(super) templates_filled: Filled,
+    pub(super) is_full: IsFull,
     pub(super) checked: Mutex<HashMap<String, Checked>>,
     pub(super) backoffs: Backoffs,
     pub(super) refusals: Refusals,
@@ -44,6 +49,7 @@ impl Context {
         metrics: SetMetrics,
         sets: Sets,
         (templates, templates_filled): (Store<WatchedTemplate>, Filled),
+        is_full: IsFull,
         events: Events,
     ) -> Self {
         Self {
@@ -52,6 +58,7 @@ impl Context {
             sets,
             templates,
             templates_filled,
+            is_full,
             checked: Mutex::default(),
             backoffs: Backoffs::default(),
             refusals: Refusals::default(),

@@ -10,7 +10,6 @@ mod links;
 mod members;
 mod metrics;
 mod observe;
-mod pace;
 mod publish;
 mod reconcile;
 mod refusal;
@@ -32,6 +31,7 @@ use tokio::{select, sync::mpsc::UnboundedReceiver};
 
 use self::{context::Context, links::Sets, metrics::SetMetrics};
 pub use self::{
+    context::IsFull,
     links::{SetLinks, WatchedSet},
     members::WatchedTask,
 };
@@ -51,6 +51,7 @@ pub struct SetController {
     sets: Sets,
     writer: Writer<WatchedSet>,
     woken: UnboundedReceiver<ObjectRef<WatchedSet>>,
+    is_full: IsFull,
 }
 
 impl SetController {
@@ -58,7 +59,15 @@ impl SetController {
     pub fn new(registry: &mut Registry) -> (Self, SetLinks) {
         let (store, writer) = reflector::store();
         let (sets, links, woken) = Sets::new(store);
-        (Self { metrics: SetMetrics::register(registry), sets, writer, woken }, links)
+        let is_full: IsFull = Arc::new(|_, _| false);
+        (Self { metrics: SetMetrics::register(registry), sets, writer, woken, is_full }, links)
+    }
+
+    /// Likewise, of sets that make no further members while the queue that those would wait in is full, as this says of a queue
+    /// by its name and the namespace of the set.
+    #[must_use]
+    pub fn that_heeds(self, is_full: IsFull) -> Self {
+        Self { is_full, ..self }
     }
 }
 
@@ -87,14 +96,15 @@ impl KindController for SetController {
 }
 
 async fn run(controller: SetController, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
-    let SetController { metrics, sets, writer, mut woken } = controller;
+    let SetController { metrics, sets, writer, mut woken, is_full } = controller;
     let woken = stream::poll_fn(move |cx| woken.poll_recv(cx));
     let (events, publisher) = events::queue(&operator);
     let templates_filled = Filled::default();
     let (templates, touched_templates) =
         watches::watched_templates(&operator, sets.store.clone(), templates_filled.clone());
     let templates = (templates, templates_filled);
-    let context = Arc::new(Context::new(&operator, leadership, metrics.clone(), sets.clone(), templates, events));
+    let context =
+        Arc::new(Context::new(&operator, leadership, metrics.clone(), sets.clone(), templates, is_full, events));
     let queue_depth = context.queue_depth.clone();
     let touched_sets = watches::watched_sets(&operator, writer, sets.clone())
         .inspect_ok(move |set| queue_depth.add(ObjectKey::of(set)));

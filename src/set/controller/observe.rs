@@ -44,9 +44,15 @@ pub(super) async fn observe<'a>(
         inputs,
         absent: Ranges::default(),
         refused: context.refusals.of(&uid, set.metadata.generation.unwrap_or_default()),
+        is_queue_full: is_queue_full(context, set, template.as_deref()),
     };
     seen.absent = absent(context, &seen, &uid).await?;
     Ok((seen, template))
+}
+
+fn is_queue_full(context: &Context, set: &LongTaskSet, template: Option<&LongTaskTemplate>) -> bool {
+    let queue = template.and_then(|template| template.spec.definition.get("queueName")?.as_str());
+    queue.is_some_and(|queue| (context.is_full)(queue, &set.namespace().unwrap_or_default()))
 }
 
 fn template(context: &Context, set: &LongTaskSet) -> Option<Arc<LongTaskTemplate>> {

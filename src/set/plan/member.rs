@@ -76,6 +76,7 @@ pub fn member(set: &LongTaskSet, template: &LongTaskTemplate, index: u32) -> Res
                 .map(|(label, value)| (label.clone(), value.clone()))
                 .chain(ours.map(|(label, value)| (label.to_owned(), value)))
                 .collect(),
+            priority: set.spec.priority,
             annotations: told.map(|(name, value)| (name.to_owned(), value)).into_iter().collect::<BTreeMap<_, _>>(),
             ..Invocation::default()
         },

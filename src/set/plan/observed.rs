@@ -31,6 +31,8 @@ pub struct ObservedSet<'a> {
     pub absent: Ranges,
     /// What the API server has refused, and when it is tried again.
     pub refused: Refused,
+    /// Whether so many tasks wait in the queue that the template names that no further ones should be made for it.
+    pub is_queue_full: bool,
 }
 
 /// The set's template.
@@ -191,7 +193,7 @@ impl<'a> ObservedSet<'a> {
         let members = members.into_iter().map(|member| (member.index, member)).collect();
         let inputs = Inputs { digest: super::digest::digest(&set.spec), bad: None };
         let (template, absent, refused) = (TemplateSeen::Found(1), Ranges::default(), Refused::default());
-        Self { set, members, template, inputs, absent, refused }
+        Self { set, members, template, inputs, absent, refused, is_queue_full: false }
     }
 
     /// Whether somebody deleted the set.

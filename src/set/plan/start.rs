@@ -9,9 +9,11 @@ use super::{
 };
 use crate::{
     api::set::{Members, SetConditionReason, SetConditionType, SetPhase},
-    types::is_condition_true,
+    types::{is_condition_true, time::after},
 };
 
+/// How soon to look again whether a queue is full, in seconds.
+const QUEUE_FULL: i64 = 10;
 /// How many members are created in one pass.
 pub(super) const MOST_CREATES: usize = 100;
 
@@ -26,7 +28,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     };
     let mut missing: Vec<_> = draft.active.iter().filter(|index| !draft.seen.members.contains_key(index)).collect();
     missing.retain(|index| !waits(draft, index));
-    let room = draft.set.spec.parallel().saturating_sub(draft.active.len());
+    let room = room(draft);
     let free = u32::try_from(MOST_CREATES.saturating_sub(missing.len())).unwrap_or(0);
     for _ in 0..room.min(free) {
         let Some(index) = next(draft) else { break };
@@ -42,6 +44,14 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     if has_more {
         draft.wake_at_once();
     }
+    if draft.seen.is_queue_full && draft.has_more_to_start() {
+        draft.wake_at(after(draft.now, QUEUE_FULL));
+    }
+}
+
+/// How many more members may have their turn: none while those that are there fill the queue.
+fn room(draft: &Draft<'_>) -> u32 {
+    if draft.seen.is_queue_full { 0 } else { draft.set.spec.parallel().saturating_sub(draft.active.len()) }
 }
 
 /// Whose turn comes next.

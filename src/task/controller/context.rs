@@ -9,11 +9,12 @@ use kube::{
 };
 
 use super::{
-    late_creates::LateCreates, metrics::TaskMetrics, parents::Parents, pod_index::PodIndex, reports::LiveReports,
-    spans::Sampler,
+    late_creates::LateCreates, metrics::TaskMetrics, parents::Parents, pod_index::PodIndex, queues::Queues,
+    reports::LiveReports, spans::Sampler,
 };
 use crate::{
     api::{task::LongTask, template::LongTaskTemplate},
+    cli::Scope,
     clock::Clock,
     runtime::{
         OperatorContext, error::Backoffs, events::Events, leader::Leadership, mutation_cache::MutationCache,
@@ -36,6 +37,8 @@ pub(super) struct Context {
     pub(super) traces: Traces,
     pub(super) sampler: Sampler,
     pub(super) parents: Parents,
+    pub(super) queues: Queues,
+    pub(super) scope: Scope,
     /// Whether tasks that name a template are filled in.
     pub(super) fills_in: bool,
     client: Client,
@@ -49,7 +52,7 @@ impl Context {
         metrics: TaskMetrics,
         pods: PodIndex,
         live: LiveReports,
-        parents: Parents,
+        (parents, queues): (Parents, Queues),
         events: Events,
     ) -> Self {
         Self {
@@ -65,6 +68,8 @@ impl Context {
             traces: operator.traces.clone(),
             sampler: Sampler::new(operator.settings.traces.as_ref().map_or(0, |traces| traces.one_reconcile_in)),
             parents,
+            queues,
+            scope: operator.settings.scope.clone(),
             fills_in: operator.settings.fill_in,
             client: operator.client.clone(),
             leadership,

@@ -12,6 +12,7 @@ mod orphans;
 mod parents;
 mod pod_index;
 mod publish;
+mod queues;
 mod reconcile;
 mod refusal;
 mod reports;
@@ -34,6 +35,7 @@ use tokio::{join, select, sync::mpsc};
 use self::{context::Context, metrics::TaskMetrics, parents::Links, pod_index::PodIndex};
 pub use self::{
     parents::{ParentLinks, ParentOf},
+    queues::{AdmissionOf, QueueLinks},
     reports::{Desk, PodIdentity, Verdict},
     watches::Guarded,
 };
@@ -70,6 +72,13 @@ impl TaskController {
         self.links.add(links);
         self
     }
+
+    /// Likewise, of tasks that can wait in queues.
+    #[must_use]
+    pub fn with_queues(mut self, links: QueueLinks) -> Self {
+        self.links.add_queues(links);
+        self
+    }
 }
 
 impl KindController for TaskController {
@@ -99,7 +108,7 @@ impl KindController for TaskController {
 
 async fn run(controller: TaskController, operator: OperatorContext, leadership: Leadership, shutdown: Shutdown) {
     let TaskController { metrics, desk, links } = controller;
-    let (parents, touched_parents, listeners) = links.split();
+    let (parents, queues, touched_by_others, listeners) = links.split();
     let index = PodIndex::new();
     let (events, publisher) = events::queue(&operator);
     status_metrics::init_series(&metrics);
@@ -112,14 +121,14 @@ async fn run(controller: TaskController, operator: OperatorContext, leadership: 
         metrics.clone(),
         index.clone(),
         live.clone(),
-        parents.clone(),
+        (parents.clone(), queues),
         events,
     ));
     let queue_depth = context.queue_depth.clone();
     let touched_tasks = touched_tasks.inspect_ok(move |task| queue_depth.add(ObjectKey::of(task)));
     let queue_depth = context.queue_depth.clone();
     let touched_pods = stream::select(watches::watched_pods(&operator, index.clone()), reported);
-    let touched_pods = stream::select(touched_pods, touched_parents);
+    let touched_pods = stream::select(touched_pods, touched_by_others);
     let touched_otherwise = if operator.settings.fill_in {
         stream::select(touched_pods, watches::watched_templates(&operator, tasks.clone(), parents)).left_stream()
     } else {

@@ -48,6 +48,7 @@ pub(super) async fn observe<'a>(context: &Context, task: &'a LongTask) -> Result
         claims,
         template: Template::NotAsked,
         parent: context.parents.of(task).await,
+        admission: context.queues.of(task, &context.scope).await,
     })
 }
 

@@ -10,6 +10,7 @@ use futures::{
 use kube::{core::DeserializeGuard, runtime::reflector::ObjectRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::queues::{QueueLinks, Queues};
 use crate::{
     api::{parent::Parent, task::LongTask},
     runtime::fanout::{Fanout, Listener},
@@ -33,10 +34,11 @@ pub struct ParentLinks {
     pub listener: Listener<Guarded>,
 }
 
-/// The links to all kinds that tasks can be parts of.
+/// The links to all kinds that tasks can be parts of, and to the queues that they wait in.
 #[derive(Default)]
 pub(super) struct Links {
     parents: Parents,
+    queues: Queues,
     touched: Vec<UnboundedReceiver<ObjectRef<Guarded>>>,
     pub(super) listeners: Fanout<Guarded>,
 }
@@ -50,13 +52,21 @@ impl Links {
         self.listeners.add(listener);
     }
 
-    /// What looks up parents, the tasks to look at again because of them, and who listens to the tasks.
-    pub(super) fn split(self) -> (Parents, BoxStream<'static, ObjectRef<Guarded>>, Fanout<Guarded>) {
-        let Self { parents, touched, listeners } = self;
+    /// Adds the links to queues.
+    pub(super) fn add_queues(&mut self, links: QueueLinks) {
+        let QueueLinks { admission_of, filled, touched, listener } = links;
+        self.queues = Queues::known_by(admission_of, filled);
+        self.touched.push(touched);
+        self.listeners.add(listener);
+    }
+
+    /// What looks up parents and queues, the tasks to look at again because of them, and who listens to the tasks.
+    pub(super) fn split(self) -> (Parents, Queues, BoxStream<'static, ObjectRef<Guarded>>, Fanout<Guarded>) {
+        let Self { parents, queues, touched, listeners } = self;
         // A stream of none would be over, and it is to last.
         let streams = touched.into_iter().map(|mut touched| stream::poll_fn(move |cx| touched.poll_recv(cx)));
         let touched = stream::select_all(streams).chain(stream::pending()).boxed();
-        (parents, touched, listeners)
+        (parents, queues, touched, listeners)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     draft::Draft,
     edits, input, limits, modifiers,
     observed::{Cause, PodFacts, Refusal},
+    queued,
     refused::REFUSED_WAIT,
     steps::{EventReason, PodRef, Step},
     stored_checkpoint,
@@ -114,12 +115,14 @@ pub(super) fn start(draft: &mut Draft<'_>) {
         cut_by: None,
         stop: None,
         report: None,
+        ticket: queued::ticket_to_start(draft),
     };
     modifiers::forget_outdone_memory(draft);
     edits::waits_no_more(draft);
     input::record(draft);
     draft.status.next_attempt_time = None;
-    let note = format!("Starting attempt {number} of segment {}.", attempt.segment);
+    let note = format!("Starting attempt {number} of segment {}{}.", attempt.segment, queued::waited(draft));
+    queued::take_place(draft);
     draft.pod_event(Some(PodRef::of(&attempt)), EventReason::AttemptStarting, &note);
     draft.status.current_attempt = Some(attempt);
     draft.set_phase(Phase::Pending);

@@ -357,7 +357,7 @@ fn warn_of_ignored_reports(draft: &mut Draft<'_>, ended: &Ended) {
 fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Option<&Changes<'_>>) {
     let Ended { pod, ending, .. } = ended;
     let (what, pod) = (ended.what(), PodRef::to_seen(pod.as_ref()));
-    let time = draft.status.next_attempt_time.map_or_else(|| "at once".to_owned(), |time| format!("at {time}"));
+    let time = draft.status.next_attempt_time.map_or_else(|| at_once(draft), |time| format!("at {time}"));
     let then = changes.map_or_else(|| time.clone(), |changes| format!("{time} ({changes})"));
     let why = ending.reason.map_or_else(|| Reason::from(ending.outcome), Reason::from);
     let (said, exit) = (said(ending, 512), exit(ending));
@@ -395,6 +395,11 @@ fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Opt
             set_waiting(draft, why);
         }
     }
+}
+
+/// When the next attempt starts that need not wait.
+fn at_once(draft: &Draft<'_>) -> String {
+    draft.spec.queue_name.as_ref().map_or_else(|| "at once".to_owned(), |queue| format!("when queue {queue} calls it"))
 }
 
 fn set_waiting(draft: &mut Draft<'_>, reason: impl Into<Reason>) {

@@ -2,6 +2,7 @@
 
 use super::{
     draft::Draft, fill_in, finish::limit_message, input, limits, next::Next, observed::PodFacts, outcome, parent,
+    queued,
 };
 use crate::{
     api::task::{Phase, PhaseReason},
@@ -23,6 +24,7 @@ pub(super) fn decide(draft: &Draft<'_>) -> Next {
         .or_else(|| has_old_pod(draft))
         .or_else(|| input::is_changed(draft))
         .or_else(|| must_wait(draft).map(Next::WaitUntil))
+        .or_else(|| queued::turn(draft))
         .unwrap_or(Next::Start)
 }
 
@@ -32,6 +34,7 @@ pub(super) fn decide_create(draft: &Draft<'_>) -> Next {
         .or_else(|| has_old_pod(draft))
         .or_else(|| input::is_changed(draft))
         .or_else(|| must_wait(draft).map(Next::CreateAt))
+        .or_else(|| queued::sends_no_more_creates(draft))
         .unwrap_or(Next::Create)
 }
 

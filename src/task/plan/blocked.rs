@@ -176,6 +176,14 @@ fn remedy_of_refusal(reason: ConditionReason, words: &str) -> &'static str {
         Reason::InputChanged => {
             "write spec.input as it was, or cancel the task and run it again with the new one and a new spec.restart.token"
         }
+        Reason::QueueNotFound => "create that TaskQueue, or correct spec.queueName; it goes on by itself then",
+        Reason::QueueNotAllowed => {
+            "have the namespace added to spec.allowedNamespaces of the TaskQueue, or correct spec.queueName; it goes on by itself \
+             then"
+        }
+        Reason::QueueNotWatched => {
+            "name a TaskQueue of the task's own namespace, or have the operator installed for all namespaces"
+        }
         Reason::AgentNotConfigured => "have the operator installed with --agent-image, which the chart sets",
         Reason::PodInitializing | Reason::Restoring | Reason::ContainerCreating => {
             "nothing, if it is at work; it ends with segment.startTimeout"
@@ -268,6 +276,9 @@ mod tests {
             (&["FillInOff"], "operator.fillIn"),
             (&["InputChanged"], "new spec.restart.token"),
             (&["TakenBack"], "mutating webhook"),
+            (&["QueueNotFound"], "create that TaskQueue"),
+            (&["QueueNotAllowed"], "spec.allowedNamespaces"),
+            (&["QueueNotWatched"], "for all namespaces"),
             (&["StoreUnusable"], "its Secret"),
             (&["CheckpointUnreadable"], "checkpoint before"),
             (&["WaitingForOldPod", "WaitingForOldTask", "WaitingForOldClaim"], "finalizer"),

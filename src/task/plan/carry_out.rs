@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     finish,
     next::Next,
-    suspension,
+    queued, suspension,
 };
 
 /// Does what comes next.
@@ -25,6 +25,10 @@ pub(super) fn carry_out(draft: &mut Draft<'_>, next: &Next) {
         Next::WaitUntil(_) => {
             old_pods_have_ended(draft);
             wait(draft);
+        }
+        Next::Queued => {
+            old_pods_have_ended(draft);
+            queued::wait(draft);
         }
         Next::CreateAt(_) => old_pods_have_ended(draft),
         Next::ShowRefusal(refusal) => show_refusal(draft, refusal),

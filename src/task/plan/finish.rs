@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     claims,
     draft::Draft,
-    parent,
+    parent, queued,
     steps::{EventReason, Step},
 };
 use crate::{
@@ -88,7 +88,9 @@ pub(super) fn expires_at(draft: &Draft<'_>) -> Option<Timestamp> {
     let is_asked = draft.status.live_attempt().is_none() && draft.seen.parent.is_none();
     let phase = draft.status.phase.filter(|_| is_asked)?;
     let (ttl, ended_at) = draft.spec.ttl_after(phase).zip(draft.status.completion_time)?;
-    Some(after(ended_at, ttl.as_secs()))
+    let due = after(ended_at, ttl.as_secs());
+    // Its status is what gives its place in a queue back.
+    Some(queued::place_free_at(draft).map_or(due, |free| due.max(free)))
 }
 
 /// Ends the run in a terminal phase.

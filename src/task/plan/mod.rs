@@ -40,6 +40,7 @@ mod pod_cleanup;
 mod pod_conditions;
 mod pod_facts;
 mod progress;
+mod queued;
 mod refused;
 mod reports_missing;
 mod restart;
@@ -89,6 +90,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     }
     fill_in::unblock_when_over(&mut draft);
     input::unblock_when_over(&mut draft);
+    queued::unblock_when_over(&mut draft);
     failure_policy::warn_of_rules_that_never_match(&mut draft);
     modifiers::take_back(&mut draft);
     restart::apply_restart_token(&mut draft);
@@ -97,6 +99,10 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
         Standing::Free => None,
         Standing::Unwanted => {
             attempt_create::withdraw(&mut draft);
+            None
+        }
+        Standing::InVain => {
+            queued::withdraw(&mut draft);
             None
         }
         Standing::Unborn => {
@@ -116,6 +122,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     suspension::resume_when_asked(&mut draft);
     let next = decided.unwrap_or_else(|| attempt_next::decide(&draft));
     carry_out::carry_out(&mut draft, &next);
+    queued::give_back(&mut draft, &next);
     checkpoint_stale::watch_checkpoint_age(&mut draft);
     reports_missing::watch_reports(&mut draft);
     save_failing::watch_saves(&mut draft);
@@ -132,6 +139,8 @@ enum Standing {
     Free,
     /// It is decided, its pod does not exist, and it is not wanted any more.
     Unwanted,
+    /// It is decided, and its pod could not be created for as long as it may keep its place in a queue.
+    InVain,
     /// It is decided, and its pod does not exist.
     Unborn,
     /// Its pod exists and has not ended.
@@ -152,6 +161,7 @@ fn standing(draft: &Draft<'_>) -> Standing {
         CurrentPod::Found(pod) => Standing::Live(Arc::clone(pod)),
         CurrentPod::Gone | CurrentPod::None if attempt.state != AttemptState::Creating => over(None),
         CurrentPod::Gone | CurrentPod::None if attempt_next::is_unwanted(draft) => Standing::Unwanted,
+        CurrentPod::Gone | CurrentPod::None if queued::has_tried_in_vain(draft) => Standing::InVain,
         CurrentPod::Gone | CurrentPod::None => Standing::Unborn,
     }
 }

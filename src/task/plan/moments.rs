@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     attempt_active, checkpoint_stale, draft::Draft, fill_in, finish, limits, next::Next, observed::Refusal,
-    pod_cleanup, refused, reports_missing, steps::Wake,
+    pod_cleanup, queued, refused, reports_missing, steps::Wake,
 };
 use crate::types::time::after;
 
@@ -22,6 +22,7 @@ pub(super) fn wake(draft: &Draft<'_>, next: &Next) -> Wake {
         reports_missing::due(draft),
         refused::tried_again_at(draft),
         fill_in::tried_again_at(draft),
+        queued::place_free_at(draft),
     ];
     let moments = of_next(draft, next).into_iter().chain(always).flatten().chain(pod_cleanup::names_free_at(draft));
     moments.filter(|moment| *moment > draft.now).min().into()
@@ -33,7 +34,7 @@ fn of_next(draft: &Draft<'_>, next: &Next) -> Vec<Option<Timestamp>> {
     match next {
         Next::KeepUp(pod) => attempt_active::moments(draft, pod),
         Next::Rest | Next::Succeed | Next::Cancel | Next::Fail(..) => Vec::new(),
-        Next::Block(_) | Next::StayHeld | Next::Suspend | Next::AwaitTurn => vec![limit()],
+        Next::Block(_) | Next::StayHeld | Next::Suspend | Next::AwaitTurn | Next::Queued => vec![limit()],
         Next::WaitForPod(..) | Next::ShowRefusal(Refusal::NameOfTerminatingPod) => vec![Some(after(draft.now, SOON))],
         Next::WaitUntil(time) | Next::CreateAt(time) => vec![Some(*time), limit()],
         Next::ShowRefusal(_) => vec![draft.status.next_attempt_time, limit()],

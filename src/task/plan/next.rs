@@ -32,6 +32,8 @@ pub(super) enum Next {
     WaitForPod(Arc<PodFacts>, PhaseReason),
     /// The next attempt starts then.
     WaitUntil(Timestamp),
+    /// The task waits in its queue until it is called.
+    Queued,
     /// The create that was refused is tried again then.
     CreateAt(Timestamp),
     /// The API server refuses the pod: show it, and try again.
@@ -56,6 +58,7 @@ impl fmt::Display for Next {
             Self::AwaitTurn => f.write_str("wait for its turn"),
             Self::WaitForPod(pod, reason) => write!(f, "wait for pod {}: {reason}", pod.name),
             Self::WaitUntil(time) => write!(f, "wait until {time}"),
+            Self::Queued => f.write_str("wait in the queue"),
             Self::CreateAt(time) => write!(f, "create again at {time}"),
             Self::ShowRefusal(_) => f.write_str("show the refusal"),
             Self::Create => f.write_str("create the pod"),

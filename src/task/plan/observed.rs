@@ -10,6 +10,7 @@ pub use crate::types::Cause;
 use crate::{
     api::{
         parent::Parent,
+        queue::Admission,
         task::{ConditionReason, LongTask, LongTaskStatus},
         template::LongTaskTemplate,
     },
@@ -49,6 +50,8 @@ pub struct Observed<'a> {
     pub template: Template,
     /// What the task sees of the object that it is a part of; none for one that is part of nothing.
     pub parent: Option<Parent>,
+    /// What the task sees of the queue that it names.
+    pub admission: Admission,
 }
 
 /// The LongTaskTemplate of a task that is to be filled in.
@@ -443,6 +446,7 @@ impl<'a> Observed<'a> {
             claims: Vec::new(),
             template: Template::NotAsked,
             parent: None,
+            admission: Admission::NotAsked,
         }
     }
 

@@ -58,6 +58,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
     selectable = ".status.phase",
     selectable = ".status.reason",
     selectable = ".spec.templateRef.name",
+    selectable = ".spec.queueName",
     printcolumn(
         name = "Phase",
         type_ = "string",
@@ -198,7 +199,7 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
 #[serde(rename_all = "camelCase")]
 pub struct LongTaskSpec {
     /// The LongTaskTemplate of the task's namespace that its definition comes from, in place of `template`. The operator
-    /// copies the definition into this spec once, before the first pod: everything but `input`, `suspend`, `cancel`,
+    /// copies the definition into this spec once, before the first pod: everything but `input`, `priority`, `suspend`, `cancel`,
     /// `restart`, `managedBy` and `limits.deadline`, which are the task's own. A later change of the LongTaskTemplate
     /// changes nothing here; see `restart.renew`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +211,21 @@ pub struct LongTaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::api::crd::any_object_schema")]
     pub input: Option<Map<String, Value>>,
+
+    /// The TaskQueue in which the task waits before each attempt: `name` in its own namespace, or `namespace/name`. Default: none.
+    /// Takes effect at the next attempt, and at once for a task that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 127), extend("x-kubernetes-validations" = [rule(
+        "self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$')",
+        "must be a TaskQueue's name, or namespace/name",
+    )]))]
+    pub queue_name: Option<String>,
+
+    /// How urgent the task is in its TaskQueue, -10 to 10: of those that wait, the one with the highest priority is called first.
+    /// Default 0. Takes effect at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = -10, max = 10))]
+    pub priority: i32,
 
     /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, a change of
     /// `schedulingTimeout` or `heartbeatTimeout` at once. A pod that cannot start is replaced if the edit would lead to a
@@ -414,6 +430,11 @@ impl LongTaskSpec {
             Phase::Pending | Phase::Running | Phase::Stopping | Phase::Waiting | Phase::Suspended => None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 fn three() -> i32 {

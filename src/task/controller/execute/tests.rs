@@ -23,6 +23,7 @@ use crate::{
             metrics::TaskMetrics,
             parents::Parents,
             pod_index::PodIndex,
+            queues::Queues,
             reports::{LiveReports, ReportsFrom},
         },
         plan::Wake,
@@ -56,7 +57,15 @@ impl Server {
         let (events, _publisher) = events::queue(&operator);
         let live = LiveReports::new(ReportsFrom::default());
         let metrics = TaskMetrics::register(&mut Registry::new());
-        Context::new(&operator, leadership, metrics, PodIndex::new(), live, Parents::default(), events)
+        Context::new(
+            &operator,
+            leadership,
+            metrics,
+            PodIndex::new(),
+            live,
+            (Parents::default(), Queues::default()),
+            events,
+        )
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! How often a status of a set is written: at most every 100 ms per 32 KiB of the object.
+//! How often the status of an object is written that speaks for many: at most every 100 ms per 32 KiB of the object.
 
 use std::{
     collections::HashMap,
@@ -8,34 +8,34 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::runtime::key::ObjectKey;
+use super::key::ObjectKey;
 
 /// The shortest time between two writes, for so many bytes.
 const PAUSE: Duration = Duration::from_millis(100);
 const PER: usize = 32 * 1024;
 
-/// When each set may be written again.
+/// When each object may be written again.
 #[derive(Debug, Default)]
-pub(super) struct Pace(Mutex<HashMap<ObjectKey, Instant>>);
+pub(crate) struct Pace(Mutex<HashMap<ObjectKey, Instant>>);
 
 impl Pace {
-    /// A set was written that has so many bytes.
-    pub(super) fn wrote(&self, set: &ObjectKey, bytes: usize) {
+    /// An object was written that has so many bytes.
+    pub(crate) fn wrote(&self, object: &ObjectKey, bytes: usize) {
         let pauses = u32::try_from(bytes.div_ceil(PER)).unwrap_or(u32::MAX).max(1);
         let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        next.insert(set.clone(), Instant::now() + PAUSE.saturating_mul(pauses));
+        next.insert(object.clone(), Instant::now() + PAUSE.saturating_mul(pauses));
     }
 
-    /// How long it is until the set may be written again; none if it may now.
-    pub(super) fn left(&self, set: &ObjectKey) -> Option<Duration> {
+    /// How long it is until the object may be written again; none if it may now.
+    pub(crate) fn left(&self, object: &ObjectKey) -> Option<Duration> {
         let next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = next.get(set)?.saturating_duration_since(Instant::now());
+        let left = next.get(object)?.saturating_duration_since(Instant::now());
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// Forgets a set that is gone.
-    pub(super) fn forget(&self, set: &ObjectKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(set);
+    /// Forgets an object that is gone.
+    pub(crate) fn forget(&self, object: &ObjectKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_set_is_written_less_often() {
+    async fn a_large_object_is_written_less_often() {
         let (pace, set) = (Pace::default(), ObjectKey { namespace: "n".into(), name: "s".into() });
         assert_eq!(pace.left(&set), None);
         pace.wrote(&set, 4000);

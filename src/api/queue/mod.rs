@@ -1,0 +1,13 @@
+//! The `TaskQueue` resource.
+
+mod admission;
+mod key;
+mod reasons;
+mod spec;
+mod status;
+
+pub use admission::{Admission, OpenQueue, admission_of};
+pub use key::{QueueKey, short_uid, task_name};
+pub use reasons::{QueueConditionReason, QueueConditionType};
+pub use spec::{PerKey, Rate, TaskQueue, TaskQueueSpec};
+pub use status::{Holder, TaskQueueStatus};

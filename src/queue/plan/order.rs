@@ -1,0 +1,136 @@
+//! Who is called before whom.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
+};
+
+use jiff::Timestamp;
+
+use super::observed::QueuedTask;
+use crate::{
+    api::queue::{Holder, PerKey, TaskQueueSpec},
+    types::{GoDuration, time::seconds_between},
+};
+
+/// How many steps of priority waiting can count for.
+const MOST_STEPS: i64 = 10;
+
+/// What orders two tasks of the same namespace and key, the first being the smallest: effective priority, whether it has begun,
+/// how long it has waited, its sequence, its name.
+type Rank<'a> = (i64, bool, Timestamp, i64, &'a str);
+
+/// A group: tasks of one namespace and key, of which those with the smallest rank come last.
+struct Group<'a> {
+    held: usize,
+    tasks: Vec<(Rank<'a>, &'a QueuedTask)>,
+}
+
+/// The groups of one namespace, the next one first.
+struct Share<'a> {
+    held: usize,
+    next: BinaryHeap<Reverse<(HeadRank<'a>, usize)>>,
+}
+
+/// What orders the first tasks of two groups of a namespace: effective priority, holders of the key, and the rest.
+type HeadRank<'a> = (i64, usize, bool, Timestamp, i64, &'a str);
+
+/// The first `most` of those who wait, in the order in which they are called: the highest priority; then namespaces and keys with
+/// few places; then who has begun; then who has waited longest.
+pub fn first_in_line<'a>(
+    line: &[&'a QueuedTask],
+    holders: &[Holder],
+    spec: &TaskQueueSpec,
+    now: Timestamp,
+    most: usize,
+) -> Vec<&'a QueuedTask> {
+    let mut groups = groups(line, holders, spec, now);
+    let most_of_key = spec.per_key.as_ref().and_then(PerKey::places);
+    let is_open = |group: &Group<'_>| most_of_key.is_none_or(|most| group.held < most);
+    let mut shares: BTreeMap<&str, Share<'a>> = BTreeMap::new();
+    let mut held: HashMap<&str, usize> = HashMap::new();
+    for holder in holders {
+        *held.entry(holder.namespace()).or_default() += 1;
+    }
+    for (index, group) in groups.iter().enumerate().filter(|(_, group)| is_open(group)) {
+        let Some((rank, task)) = group.tasks.last() else { continue };
+        let namespace = task.namespace.as_str();
+        let share = shares
+            .entry(namespace)
+            .or_insert_with(|| Share { held: held.get(namespace).copied().unwrap_or(0), next: BinaryHeap::new() });
+        share.next.push(Reverse((head(*rank, group.held), index)));
+    }
+    let mut shares: Vec<_> = shares.into_values().collect();
+    let mut next: BinaryHeap<_> =
+        shares.iter().enumerate().filter_map(|(index, share)| Some(Reverse((share.rank()?, index)))).collect();
+    let mut called = Vec::new();
+    while called.len() < most
+        && let Some(Reverse((_, of))) = next.pop()
+    {
+        // Only what has just been called changes the rank of a namespace or a key: all others stand where they stood.
+        let share = &mut shares[of];
+        let Some(Reverse((_, index))) = share.next.pop() else { continue };
+        let group = &mut groups[index];
+        let Some((_, task)) = group.tasks.pop() else { continue };
+        called.push(task);
+        share.held += 1;
+        group.held += 1;
+        if let Some((rank, _)) = group.tasks.last().filter(|_| most_of_key.is_none_or(|most| group.held < most)) {
+            share.next.push(Reverse((head(*rank, group.held), index)));
+        }
+        if let Some(rank) = share.rank() {
+            next.push(Reverse((rank, of)));
+        }
+    }
+    called
+}
+
+impl<'a> Share<'a> {
+    /// What orders namespaces: the effective priority of the first task, then holders, then the rest of its rank.
+    fn rank(&self) -> Option<(i64, usize, HeadRank<'a>)> {
+        let Reverse((head, _)) = self.next.peek()?;
+        Some((head.0, self.held, *head))
+    }
+}
+
+fn head(rank: Rank<'_>, held: usize) -> HeadRank<'_> {
+    let (priority, begun, since, sequence, name) = rank;
+    (priority, held, begun, since, sequence, name)
+}
+
+fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], spec: &TaskQueueSpec, now: Timestamp) -> Vec<Group<'a>> {
+    let label = spec.per_key.as_ref().map(|per_key| per_key.label.as_str());
+    let mut held: HashMap<(&str, &str), usize> = HashMap::new();
+    for (holder, key) in holders.iter().filter_map(|holder| Some((holder, holder.key.as_deref()?))) {
+        *held.entry((holder.namespace(), key)).or_default() += 1;
+    }
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut places: HashMap<(&str, Option<&str>), usize> = HashMap::new();
+    for task in line.iter().copied() {
+        let ranked = (rank(task, spec.aging, now), task);
+        let key = label.map(|label| task.labels.get(label).map(String::as_str));
+        // Without the label it is a key of its own.
+        let place = match key {
+            Some(None) => groups.len(),
+            Some(Some(key)) => *places.entry((task.namespace.as_str(), Some(key))).or_insert(groups.len()),
+            None => *places.entry((task.namespace.as_str(), None)).or_insert(groups.len()),
+        };
+        if place == groups.len() {
+            let of_key = key.flatten().and_then(|key| held.get(&(task.namespace.as_str(), key)));
+            groups.push(Group { held: of_key.copied().unwrap_or(0), tasks: Vec::new() });
+        }
+        groups[place].tasks.push(ranked);
+    }
+    for group in &mut groups {
+        group.tasks.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+    }
+    groups
+}
+
+fn rank(task: &QueuedTask, aging: Option<GoDuration>, now: Timestamp) -> Rank<'_> {
+    let since = task.ticket.as_ref().map_or(now, |ticket| ticket.since);
+    let waited = seconds_between(since, now).max(0);
+    let steps = aging.map_or(0, |aging| (waited / aging.as_secs().max(1)).min(MOST_STEPS));
+    let priority = task.priority.saturating_add(steps);
+    (-priority, !task.has_begun, since, task.sequence, &task.name)
+}
