@@ -157,7 +157,7 @@ pub(super) struct SetName {
 /// Some tasks and how to print.
 #[derive(Debug, Args)]
 pub(super) struct Tasks {
-    /// The names of the tasks; lts/NAME is a set.
+    /// The names of the tasks; lts/NAME is a set, and with suspend and resume tq/NAME is a queue.
     #[arg(value_name = TASK, required = true)]
     pub(super) names: Vec<String>,
 

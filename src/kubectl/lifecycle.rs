@@ -1,4 +1,4 @@
-//! The verbs that change the spec of a task or a set: suspend, resume, cancel, restart.
+//! The verbs that change the spec of a task, a set or a queue: suspend, resume, cancel, restart.
 
 use kube::{
     ResourceExt,
@@ -10,10 +10,12 @@ use super::{
     args::{From, Output, RestartArgs, Tasks},
     change::{Change, FIELD_MANAGER},
     error::Error,
+    queues,
     session::Session,
     sets,
 };
 use crate::api::{
+    queue::TaskQueue,
     set::LongTaskSet,
     task::{Checkpoint, LongTask, LongTaskStatus, Phase},
 };
@@ -33,6 +35,7 @@ pub(super) async fn suspend(session: &Session, args: &Tasks) -> Result<String, E
             Ok(Change::Spec(json!({ "suspend": true }), "suspended".to_owned()))
         },
         sets::suspend,
+        queues::suspend,
     )
     .await
 }
@@ -51,7 +54,7 @@ pub(super) async fn resume(session: &Session, args: &Tasks) -> Result<String, Er
             return Ok(Change::Nothing("is not suspended"));
         }
         Ok(Change::Spec(json!({ "suspend": false }), "resumed".to_owned()))
-    }, sets::resume)
+    }, sets::resume, queues::resume)
     .await
 }
 
@@ -70,6 +73,7 @@ pub(super) async fn cancel(session: &Session, args: &Tasks) -> Result<String, Er
             Ok(Change::Spec(json!({ "cancel": true }), "cancelled".to_owned()))
         },
         sets::cancel,
+        queues::no_such_change,
     )
     .await
 }
@@ -79,7 +83,8 @@ pub(super) async fn restart(session: &Session, args: &RestartArgs) -> Result<Str
     // A token is any text that is not the one before. The time is one that tells something.
     let token = session.clock.now().to_string();
     let of_set = |set: &LongTaskSet| sets::restart(set, args.from == From::Latest, args.renew, &token);
-    change(session, &args.tasks, |task| again(task, args.from, args.renew, &token), of_set).await
+    change(session, &args.tasks, |task| again(task, args.from, args.renew, &token), of_set, queues::no_such_change)
+        .await
 }
 
 fn again(task: &LongTask, from: From, renew: bool, token: &str) -> Result<Change, Error> {
@@ -130,18 +135,20 @@ fn beginning(name: &str, status: Option<&LongTaskStatus>, from: From) -> Result<
     }
 }
 
-/// Changes one task or set after the other, and stops at the first that cannot be changed.
+/// Changes one task, set or queue after the other, and stops at the first that cannot be changed.
 async fn change(
     session: &Session,
     args: &Tasks,
     decide: impl Fn(&LongTask) -> Result<Change, Error>,
     decide_for_set: impl Fn(&LongTaskSet) -> Result<Change, Error>,
+    decide_for_queue: impl Fn(&TaskQueue) -> Result<Change, Error>,
 ) -> Result<String, Error> {
     let mut said = String::new();
     for name in &args.names {
-        let done = match sets::set_in(name) {
-            Some(set) => sets::change(session, set, args.output, &decide_for_set).await,
-            None => change_one(session, name, args.output, &decide).await,
+        let done = match (sets::set_in(name), queues::queue_in(name)) {
+            (Some(set), _) => sets::change(session, set, args.output, &decide_for_set).await,
+            (None, Some(queue)) => queues::change(session, queue, args.output, &decide_for_queue).await,
+            (None, None) => change_one(session, name, args.output, &decide).await,
         };
         match done {
             Ok(line) => said += &line,

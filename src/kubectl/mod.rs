@@ -16,6 +16,7 @@ mod list;
 mod logs;
 mod man;
 mod manifests;
+mod queues;
 mod session;
 mod sets;
 mod start;

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::time::{ago, span};
 use crate::{
-    api::task::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase},
+    api::task::{AttemptState, LongTask, LongTaskStatus, MANAGED_BY_US, Phase, PhaseReason},
     types::time::seconds_between,
 };
 
@@ -24,6 +24,7 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
             let template = task.spec.template_ref.as_ref().map_or("", |reference| reference.name.as_str());
             format!("it gets its definition from LongTaskTemplate {template}")
         }
+        Phase::Pending if status.reason == <&str>::from(PhaseReason::Queued) => queued(task, status, now),
         Phase::Pending => pending(status, now),
         Phase::Running => running(task, status, now),
         Phase::Stopping => stopping(task, status, now),
@@ -41,6 +42,17 @@ pub(super) fn next(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> 
             )
         }
     }
+}
+
+fn queued(task: &LongTask, status: &LongTaskStatus, now: Timestamp) -> String {
+    let queue = task.spec.queue_name.as_deref().unwrap_or_default();
+    let ticket = status.queue.as_ref();
+    let waited =
+        ticket.map(|ticket| format!(", for which it has waited {}", span(seconds_between(ticket.queue_time, now))));
+    format!(
+        "it starts when TaskQueue {queue} calls it{}; `kubectl get taskqueues` shows how that goes",
+        waited.unwrap_or_default()
+    )
 }
 
 fn pending(status: &LongTaskStatus, now: Timestamp) -> String {
