@@ -177,6 +177,7 @@ pub(crate) async fn read(slot: usize, process: u32, request: Request<kube::clien
     let kind = match rest[0] {
         "longtasks" => Some(Kind::Task),
         "longtasksets" => Some(Kind::Set),
+        "taskqueues" => Some(Kind::Queue),
         "pods" => Some(Kind::Pod),
         "leases" => Some(Kind::Lease),
         "longtasktemplates" => Some(Kind::Template),
@@ -403,7 +404,7 @@ impl World {
             Verb::Patch => self.patch_pod(call),
             Verb::Delete => match kind {
                 Kind::Pod => self.delete_pod(&call.name, &call.body),
-                Kind::Task | Kind::Set | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
+                Kind::Task | Kind::Set | Kind::Queue | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
             },
             Verb::Watch => unreachable!("a watch is a stream"),
         };

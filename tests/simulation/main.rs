@@ -47,7 +47,7 @@ use std::{
 };
 
 use defects::Defect;
-use sets::{SetDefect, simulate_set};
+use sets::{QueueDefect, SetDefect, simulate_queue, simulate_set};
 use simulation::{simulate, simulate_thin, simulate_without_agents};
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -162,6 +162,31 @@ fn every_defect_of_a_set_is_found() {
     let mut unfound = Vec::new();
     for defect in SetDefect::ALL {
         match first_seed(0..2000, |seed| simulate_set(seed, Some(defect)).violation) {
+            Some((seed, violation)) => println!("{defect:?} is found by seed {seed}: {violation:.100}"),
+            None => unfound.push(defect),
+        }
+    }
+    assert!(unfound.is_empty(), "not found by 2000 seeds: {unfound:?}");
+}
+
+/// Q1 and S1 to S3 of sets whose members wait in a queue.
+#[test]
+fn no_seed_of_a_queue_breaks_an_invariant() {
+    let (first, number) = (from_environment("FIRST_SEED", 0), from_environment("SEEDS", 100).div_ceil(30));
+    let broken = first_seed(first..first + number, |seed| {
+        let run = simulate_queue(seed, None);
+        run.violation.map(|violation| (violation, run.trace))
+    });
+    if let Some((seed, (violation, trace))) = broken {
+        panic!("seed {seed}: {violation}\n{}", trace.join("\n"));
+    }
+}
+
+#[test]
+fn every_defect_of_a_queue_is_found() {
+    let mut unfound = Vec::new();
+    for defect in QueueDefect::ALL {
+        match first_seed(0..2000, |seed| simulate_queue(seed, Some(defect)).violation) {
             Some((seed, violation)) => println!("{defect:?} is found by seed {seed}: {violation:.100}"),
             None => unfound.push(defect),
         }

@@ -12,6 +12,7 @@ pub(crate) type Answer = (u16, Value);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Set,
+    Queue,
     Template,
     Task,
     Pod,
@@ -22,6 +23,7 @@ impl Kind {
     pub(crate) fn type_meta(self) -> (&'static str, &'static str) {
         match self {
             Self::Set => ("longtask.dev/v1alpha1", "LongTaskSet"),
+            Self::Queue => ("longtask.dev/v1alpha1", "TaskQueue"),
             Self::Template => ("longtask.dev/v1alpha1", "LongTaskTemplate"),
             Self::Task => ("longtask.dev/v1alpha1", "LongTask"),
             Self::Pod => ("v1", "Pod"),

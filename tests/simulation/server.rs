@@ -78,7 +78,7 @@ impl World {
                     self.happen_in(3000, Event::Apply);
                 }
             }
-            Kind::Set | Kind::Lease | Kind::Template => {}
+            Kind::Set | Kind::Queue | Kind::Lease | Kind::Template => {}
         }
     }
 

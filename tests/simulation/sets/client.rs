@@ -170,12 +170,16 @@ fn short(status: &Value) -> String {
     if status.is_null() {
         return String::new();
     }
+    if status["holders"].is_array() {
+        return format!("{} {} ", status["summary"], status["holders"]);
+    }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     let lists = ["succeeded", "failed", "waiting"].map(|list| text(&status[list]["indexes"]));
     format!(
-        "{} {} round {}{} next {} {} ",
+        "{} {} {} round {}{} next {} {} ",
         text(&status["phase"]),
         text(&status["reason"]),
+        if status["queue"].is_object() { status["queue"].to_string() } else { String::new() },
         status["round"]["number"],
         status["run"]["round"],
         status["next"],

@@ -9,6 +9,7 @@
 
 mod client;
 mod judge;
+mod queue;
 mod server;
 mod world;
 
@@ -16,8 +17,11 @@ use std::sync::Arc;
 
 use tokio::{runtime, time};
 
-pub(crate) use self::world::SetDefect;
-use self::world::{Event, Shared, World};
+pub(crate) use self::{queue::QueueDefect, world::SetDefect};
+use self::{
+    queue::QueueWeather,
+    world::{Event, Shared, World},
+};
 
 /// What came of a simulation.
 pub(crate) struct SetRun {
@@ -33,11 +37,20 @@ const QUIET: u64 = 660_000;
 
 /// The life of a seed.
 pub(crate) fn simulate_set(seed: u64, defect: Option<SetDefect>) -> SetRun {
+    simulate(seed, |seed| World::shared(seed, defect, None))
+}
+
+/// Likewise, of a set whose members wait in a queue.
+pub(crate) fn simulate_queue(seed: u64, defect: Option<QueueDefect>) -> SetRun {
+    simulate(seed, |seed| World::shared(seed, None, Some(QueueWeather::draw(seed, defect))))
+}
+
+fn simulate(seed: u64, world: impl FnOnce(u64) -> Shared) -> SetRun {
     // The pauses of broken watches are drawn from here.
     fastrand::seed(seed);
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let world = World::shared(seed, defect);
+        let world = world(seed);
         live(&world).await;
         let mut world = world.lock();
         SetRun { violation: world.violation.take(), trace: std::mem::take(&mut world.trace) }

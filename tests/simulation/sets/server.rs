@@ -47,6 +47,7 @@ impl World {
         if kind == Kind::Pod {
             object["status"] = json!({ "phase": "Pending" });
             self.judge_pod(&object);
+            self.judge_places(&object);
             let delay = self.dice.between(100, 3000);
             self.happen_in(delay, Event::Run(name.to_owned()));
         }
@@ -74,6 +75,14 @@ impl World {
                 self.miscount(&mut after["status"]);
             }
             self.judge_set(&before, &after);
+        }
+        if kind == Kind::Queue {
+            self.seed_queue_defect(&mut after["status"]);
+            self.judge_queue(&before, &after);
+        }
+        if kind == Kind::Task {
+            self.seed_task_defect(&mut after["status"]);
+            self.judge_tickets(name, &after);
         }
         (200, self.put(kind, name, after))
     }

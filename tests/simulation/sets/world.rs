@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
+use super::queue::QueueWeather;
 use crate::{
     dice::Dice,
     objects::{Kind, Store},
@@ -111,6 +112,10 @@ pub(super) struct World {
     pub(super) dice: Dice,
     pub(super) weather: Weather,
     pub(super) defect: Option<SetDefect>,
+    /// The queue in which the members wait, if they do.
+    pub(super) queued: Option<QueueWeather>,
+    /// The pods that were created for a task that was gone.
+    pub(super) strays: BTreeSet<String>,
     began: Instant,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
@@ -130,7 +135,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn shared(seed: u64, defect: Option<SetDefect>) -> Shared {
+    pub(super) fn shared(seed: u64, defect: Option<SetDefect>, queued: Option<QueueWeather>) -> Shared {
         let mut dice = Dice::from_seed(seed ^ 0x005e_7500_1a2b_3c4d);
         let weather = Weather::draw(&mut dice);
         let slots = vec![Slot::default(); weather.operators];
@@ -138,6 +143,8 @@ impl World {
             dice,
             weather,
             defect,
+            queued,
+            strays: BTreeSet::new(),
             began: Instant::now(),
             queue: BTreeMap::new(),
             scheduled: 0,
@@ -199,7 +206,8 @@ impl World {
         let pod = json!({ "spec": { "containers": [{ "name": "main", "image": "i:1" }] } });
         let spec =
             json!({ "template": pod, "retry": { "budgets": { "failures": 0 } }, "segment": { "gracePeriod": "1s" } });
-        let template = json!({ "metadata": { "name": TEMPLATE }, "spec": spec });
+        let mut template = json!({ "metadata": { "name": TEMPLATE }, "spec": spec });
+        self.begin_queue(&mut template["spec"]);
         self.create(Kind::Template, TEMPLATE, template);
         let mut spec = json!({
             "templateRef": { "name": TEMPLATE }, "maxParallel": parallel, "taskHistoryLimit": history, "restart": { "token": "0" },
@@ -334,6 +342,9 @@ impl World {
         if self.is_peace {
             return;
         }
+        if self.queued.is_some() && self.dice.happens(400) {
+            return self.make_queue_trouble();
+        }
         let members: Vec<_> = self
             .store
             .all(Kind::Task)
@@ -410,6 +421,7 @@ impl World {
     pub(super) fn make_peace(&mut self) {
         self.tell("world", "peace");
         self.is_peace = true;
+        self.make_queue_peace();
         self.edit("resumes", |spec| spec["suspend"] = json!(false));
         self.give_token();
     }
