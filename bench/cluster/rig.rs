@@ -173,6 +173,8 @@ impl Local {
         define(&self.client, "longtasktemplates.longtask.dev", templates).await?;
         let sets = include_str!("../../crds/longtask.dev_longtasksets.yaml");
         define(&self.client, "longtasksets.longtask.dev", sets).await?;
+        let queues = include_str!("../../crds/longtask.dev_taskqueues.yaml");
+        define(&self.client, "taskqueues.longtask.dev", queues).await?;
         let text = include_str!("../../crds/longtask.dev_longtasks.yaml");
         define(&self.client, "longtasks.longtask.dev", text).await
     }

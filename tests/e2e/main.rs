@@ -25,6 +25,7 @@ mod operator_killed;
 mod plugin;
 mod policy;
 mod printing;
+mod queues;
 mod quiet;
 mod raises;
 mod refused;

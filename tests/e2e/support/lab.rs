@@ -41,10 +41,11 @@ use super::{
     task::{Change, Task, definition},
 };
 
-const DEFINITIONS: [&str; 3] = [
+const DEFINITIONS: [&str; 4] = [
     include_str!("../../../crds/longtask.dev_longtasks.yaml"),
     include_str!("../../../crds/longtask.dev_longtasktemplates.yaml"),
     include_str!("../../../crds/longtask.dev_longtasksets.yaml"),
+    include_str!("../../../crds/longtask.dev_taskqueues.yaml"),
 ];
 const TOUR: &str = "make cluster-up starts one and says how to point KUBECONFIG at it";
 /// Limits are for a machine that does nothing else; one that also compiles is slower.
