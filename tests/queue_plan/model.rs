@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{
         queue::{Holder, TaskQueue, admission_of, short_uid},
-        task::{AttemptState, LongTask, LongTaskStatus, Phase, TicketState},
+        task::{LongTask, LongTaskStatus, Phase, TicketState},
     },
     queue::plan::{ObservedQueue, QueuedTask, plan as plan_queue, unknown_holders},
     task::plan::{LateCreates, Observed, Plan, PodFacts, Refusal, Step, plan as plan_task},
@@ -37,8 +37,6 @@ enum Defect {
     TakesCallsBack,
     /// The queue counts those who have a place as its cache shows them.
     CountsFromTheCache,
-    /// A task gives its place back as soon as its attempt is withdrawn, with a create under way.
-    GivesBackAtOnce,
 }
 
 /// Draws from a seed (SplitMix64).
@@ -285,7 +283,7 @@ impl World {
                 let ticket = of(holder).and_then(|task| task.ticket.clone());
                 ticket.is_some_and(|ticket| ticket.state == TicketState::Admitted)
             }),
-            Some(Defect::GivesBackAtOnce) | None => {}
+            None => {}
         }
     }
 
@@ -317,7 +315,6 @@ impl World {
             seen.refusal = refusal.take();
             let Plan { status, steps, .. } = plan_task(&seen, at(self.now));
             if let Some(status) = status {
-                let status = self.hasty(status);
                 let next = LongTask { status: Some(status), ..reading.clone() };
                 if !self.send(Request::WriteTask { task, at: known.tasks[task], next: Box::new(next.clone()) }) {
                     return;
@@ -331,19 +328,6 @@ impl World {
                 return;
             }
         }
-    }
-
-    /// What a task writes that does not keep its place for a create that is under way.
-    fn hasty(&self, mut status: LongTaskStatus) -> LongTaskStatus {
-        let is_withdrawn =
-            status.current_attempt.as_ref().is_some_and(|attempt| attempt.state == AttemptState::Withdrawn);
-        if self.defect == Some(Defect::GivesBackAtOnce)
-            && is_withdrawn
-            && let Some(ticket) = status.queue.as_mut().filter(|ticket| ticket.state == TicketState::Admitted)
-        {
-            ticket.state = TicketState::Returned;
-        }
-        status
     }
 
     /// Takes the steps of a task's plan; returns why its pod may not be created.
@@ -547,7 +531,7 @@ proptest! {
 
 #[test]
 fn every_defect_of_an_operator_is_found() {
-    for defect in [Defect::TakesCallsBack, Defect::CountsFromTheCache, Defect::GivesBackAtOnce] {
+    for defect in [Defect::TakesCallsBack, Defect::CountsFromTheCache] {
         let found = (0..400).find_map(|seed| live(seed, Some(defect)));
         assert!(found.is_some(), "{defect:?} is not found");
         println!("{defect:?}: {}", found.unwrap_or_default());

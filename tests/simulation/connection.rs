@@ -404,7 +404,9 @@ impl World {
             Verb::Patch => self.patch_pod(call),
             Verb::Delete => match kind {
                 Kind::Pod => self.delete_pod(&call.name, &call.body),
-                Kind::Task | Kind::Set | Kind::Queue | Kind::Lease | Kind::Template => self.delete_task(&call.name, &call.body),
+                Kind::Task | Kind::Set | Kind::Queue | Kind::Lease | Kind::Template => {
+                    self.delete_task(&call.name, &call.body)
+                }
             },
             Verb::Watch => unreachable!("a watch is a stream"),
         };
