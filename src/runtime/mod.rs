@@ -14,6 +14,7 @@ pub mod operator;
 pub(crate) mod pace;
 pub(crate) mod queue_depth;
 mod served;
+pub(crate) mod status;
 pub(crate) mod watch;
 
 use std::io;

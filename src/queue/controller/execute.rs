@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use kube::api::PostParams;
 use tracing::{debug, info};
 
 use super::{context::Context, publish::publish};
 use crate::{
-    api::{
-        labels,
-        queue::{TaskQueue, TaskQueueStatus},
-    },
+    api::queue::TaskQueue,
     queue::plan::{QueuePlan, QueueWake},
-    runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
+    runtime::{error::Error, key::ObjectKey, status::write_status, watch::strip_unread_fields},
 };
 
 /// What became of a plan.
@@ -30,7 +26,9 @@ pub(super) async fn execute(context: &Context, queue: &TaskQueue, plan: QueuePla
     let key = ObjectKey::of(queue);
     if let Some(status) = status {
         // A plan from an old reading, and every call in it, is refused here.
-        let Some(stored) = write_status(context, &key, queue, status).await? else { return Ok(Executed::QueueGone) };
+        let next = TaskQueue { status: Some(status), ..queue.clone() };
+        let written = write_status(&context.queues_api(&key.namespace), "queue", &next).await?;
+        let Some(stored) = written else { return Ok(Executed::QueueGone) };
         learn_written(context, &key, stored, &waits);
         if !waits.is_empty() {
             debug!(queue = key.name, namespace = key.namespace, called = waits.len(), waiting, "called");
@@ -41,28 +39,6 @@ pub(super) async fn execute(context: &Context, queue: &TaskQueue, plan: QueuePla
         publish(context, queue, event);
     }
     Ok(Executed::Done(wake))
-}
-
-/// Writes the status; none when the queue is gone.
-async fn write_status(
-    context: &Context,
-    key: &ObjectKey,
-    queue: &TaskQueue,
-    status: TaskQueueStatus,
-) -> Result<Option<TaskQueue>, Error> {
-    let mut next = queue.clone();
-    next.status = Some(status);
-    let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
-    let api = context.queues_api(&key.namespace);
-    match call("write status of queue", api.replace_status(&key.name, &params, &next)).await {
-        Ok(stored) => Ok(Some(stored)),
-        Err(error) if matches!(error.code(), Some(404 | 409)) => {
-            let live = call("read queue", api.get_metadata_opt(&key.name)).await?;
-            let is_there = live.is_some_and(|live| live.metadata.uid == queue.metadata.uid);
-            if is_there { Err(error) } else { Ok(None) }
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Counts what a write has brought about, plans from it until the watch tells of it, and wakes those who were called.

@@ -20,14 +20,11 @@ use futures::{FutureExt, StreamExt, TryStreamExt, future, future::BoxFuture, str
 use kube::{
     core::ApiResource,
     runtime::{
-        Controller,
-        controller::{self, Action},
+        Controller, controller,
         reflector::{self, ObjectRef, store::Writer},
-        watcher,
     },
 };
 use tokio::{select, sync::mpsc::UnboundedReceiver};
-use tracing::warn;
 
 use self::{context::Context, links::Queues, metrics::QueueMetrics};
 pub use self::{
@@ -37,7 +34,9 @@ pub use self::{
 use crate::{
     api::queue::TaskQueue,
     cli::Settings,
-    runtime::{KindController, OperatorContext, Shutdown, error::Error, events, key::ObjectKey, leader::Leadership},
+    runtime::{
+        KindController, OperatorContext, Shutdown, events, key::ObjectKey, leader::Leadership, watch::missing_object,
+    },
     telemetry::metrics::Registry,
 };
 
@@ -108,7 +107,7 @@ async fn run(controller: QueueController, operator: OperatorContext, _leadership
             Arc::clone(&context),
         )
         .for_each(move |result| {
-            if let Some(queue) = missing_queue(result) {
+            if let Some(queue) = missing_object(result) {
                 gone.forget(&queue);
             }
             future::ready(())
@@ -123,19 +122,4 @@ async fn run(controller: QueueController, operator: OperatorContext, _leadership
         }
     };
     publisher.publish_during(work).await;
-}
-
-/// The queue that was to be reconciled and is not in the cache, if that is the news.
-fn missing_queue(
-    result: Result<(ObjectRef<WatchedQueue>, Action), controller::Error<Error, watcher::Error>>,
-) -> Option<ObjectKey> {
-    match result {
-        Err(controller::Error::ObjectNotFound(queue)) => Some(ObjectKey::from(&*queue)),
-        Err(controller::Error::RunnerError(error)) => {
-            warn!(%error, "the queue of reconciles of queues broke");
-            None
-        }
-        // Reported where they happened: by the watch, and by the reconcile.
-        Err(controller::Error::QueueError(_) | controller::Error::ReconcilerFailed(..)) | Ok(_) => None,
-    }
 }

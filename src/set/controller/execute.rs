@@ -15,13 +15,8 @@ use tracing::{debug, info};
 
 use super::{context::Context, publish::publish};
 use crate::{
-    api::{
-        labels,
-        set::{LongTaskSet, LongTaskSetStatus},
-        task::LongTask,
-        template::LongTaskTemplate,
-    },
-    runtime::{call::call, error::Error, key::ObjectKey, watch::strip_unread_fields},
+    api::{labels, set::LongTaskSet, task::LongTask, template::LongTaskTemplate},
+    runtime::{call::call, error::Error, key::ObjectKey, status::write_status, watch::strip_unread_fields},
     set::plan::{SetPlan, SetStep, SetWake, member, member_name},
     start::answer::cause,
 };
@@ -65,7 +60,9 @@ pub(super) async fn execute(
     let mut current = None;
     if let Some(status) = status {
         // Status first: a plan from a stale cache must lose here, before it creates or deletes anything.
-        let Some(stored) = write_status(context, &key, set, status).await? else { return Ok(Executed::SetGone) };
+        let next = LongTaskSet { status: Some(status), ..set.clone() };
+        let written = write_status(&context.sets_api(&key.namespace), "set", &next).await?;
+        let Some(stored) = written else { return Ok(Executed::SetGone) };
         current = Some(learn_written(context, &key, set, stored));
     }
     for event in events {
@@ -89,28 +86,6 @@ pub(super) async fn execute(
     let refused = create_all(context, &key, set, template, creates).await?;
     delete_all(context, &key, deletes).await?;
     Ok(if refused { Executed::Refused } else { Executed::Done(wake) })
-}
-
-/// Writes the status; none when the set is gone.
-async fn write_status(
-    context: &Context,
-    key: &ObjectKey,
-    set: &LongTaskSet,
-    status: LongTaskSetStatus,
-) -> Result<Option<LongTaskSet>, Error> {
-    let mut next = set.clone();
-    next.status = Some(status);
-    let params = PostParams { field_manager: Some(labels::FIELD_MANAGER.into()), ..PostParams::default() };
-    match call("write status of set", context.sets_api(&key.namespace).replace_status(&key.name, &params, &next)).await
-    {
-        Ok(stored) => Ok(Some(stored)),
-        Err(error) if matches!(error.code(), Some(404 | 409)) => {
-            let live = call("read set", context.sets_api(&key.namespace).get_metadata_opt(&key.name)).await?;
-            let is_there = live.is_some_and(|live| live.metadata.uid == set.metadata.uid);
-            if is_there { Err(error) } else { Ok(None) }
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Counts what a write has brought about, and plans from it until the watch tells of it. So do the members.
