@@ -20,6 +20,8 @@ use longtask::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::dice::Dice;
+
 const TASKS: usize = 6;
 const PLACES: usize = 2;
 /// How many segments each task has.
@@ -37,27 +39,6 @@ enum Defect {
     TakesCallsBack,
     /// The queue counts those who have a place as its cache shows them.
     CountsFromTheCache,
-}
-
-/// Draws from a seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.throw() % n as u64).unwrap_or(0)
-    }
-
-    /// Whether something happens that happens so many times in a thousand.
-    fn happens(&mut self, per_mille: u64) -> bool {
-        self.throw() % 1000 < per_mille
-    }
 }
 
 /// A request that has no answer yet.

@@ -62,6 +62,14 @@ fn paths_where(schema: &Value, is_wrong: impl Fn(&str, &Value) -> bool) -> Vec<S
     found
 }
 
+/// Whether a field of ours, in a definition without a pod template, has no words that explain it.
+fn is_mute(path: &str, schema: &Value) -> bool {
+    let is_standard = path.split('.').next().is_some_and(|root| ["apiVersion", "kind", "metadata"].contains(&root));
+    let is_plain_element = path.ends_with("[]");
+    let has_words = schema["description"].as_str().is_some_and(|words| words.split_whitespace().count() >= 2);
+    !has_words && !is_standard && !is_plain_element
+}
+
 /// Whether a field is below the pod template, which has core's schema and not ours.
 fn is_below_template(path: &str) -> bool {
     path.starts_with("spec.template.") || path.starts_with("spec.volumeClaimTemplates[]")
@@ -86,12 +94,6 @@ fn a_queue_is_explained_has_no_null_and_prints_its_columns() {
     let definition = queue_definition();
     let version = &definition["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
-    let is_mute = |path: &str, schema: &Value| {
-        let is_standard = path.split('.').next().is_some_and(|root| ["apiVersion", "kind", "metadata"].contains(&root));
-        let is_plain_element = path.ends_with("[]");
-        let has_words = schema["description"].as_str().is_some_and(|words| words.split_whitespace().count() >= 2);
-        !has_words && !is_standard && !is_plain_element
-    };
     assert_eq!(paths_where(schema, is_mute), [""; 0]);
     assert_eq!(paths_where(schema, |_, schema| schema.get("nullable").is_some()), [""; 0]);
     let columns: Vec<_> = version["additionalPrinterColumns"]
@@ -121,12 +123,6 @@ fn a_set_is_explained_has_no_null_and_prints_its_columns() {
     let definition = set_definition();
     let version = &definition["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
-    let is_mute = |path: &str, schema: &Value| {
-        let is_standard = path.split('.').next().is_some_and(|root| ["apiVersion", "kind", "metadata"].contains(&root));
-        let is_plain_element = path.ends_with("[]");
-        let has_words = schema["description"].as_str().is_some_and(|words| words.split_whitespace().count() >= 2);
-        !has_words && !is_standard && !is_plain_element
-    };
     assert_eq!(paths_where(schema, is_mute), [""; 0]);
     assert_eq!(paths_where(schema, |_, schema| schema.get("nullable").is_some()), [""; 0]);
     let is_unsigned = |_: &str, schema: &Value| schema["format"].as_str().is_some_and(|f| f.starts_with("uint"));

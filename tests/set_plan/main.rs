@@ -2,6 +2,8 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "a story reads better without borrows")]
 
+#[path = "../shared/dice.rs"]
+mod dice;
 mod model;
 mod size;
 mod stories;
