@@ -47,6 +47,13 @@ pub(super) async fn change(lab: &Lab, name: &str, spec: Value) {
         .expect("the API server takes the change");
 }
 
+/// Gives a template the definition of another one.
+async fn mend(lab: &Lab, name: &str, mended: &Value) {
+    let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
+    let templates = lab.api::<LongTaskTemplate>();
+    templates.patch(name, &PatchParams::default(), &patch).await.expect("the template is mended");
+}
+
 /// Waits until the status of a set is as described.
 async fn until(
     lab: &Lab,
@@ -106,11 +113,7 @@ async fn those_that_failed_go_on_from_their_checkpoints_on_the_mended_template()
         let before = pods(lab).await;
 
         let mended = template("work", &["--steps=4", "--step-time=100ms"]);
-        let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
-        lab.api::<LongTaskTemplate>()
-            .patch("work", &PatchParams::default(), &patch)
-            .await
-            .expect("the template is mended");
+        mend(lab, "work", &mended).await;
         change(lab, "mended", json!({ "restart": { "token": "again", "renew": true } })).await;
         until(lab, "mended", "the second round begins", 30, |status| status.round.number == 2).await;
         let done = ends_as(lab, "mended", SetPhase::Succeeded, 90).await;
@@ -234,9 +237,7 @@ async fn those_that_failed_go_on_on_the_mended_template_while_the_others_run_und
         until(lab, "mixed", "one has failed", 60, |status| status.failed.count == 1).await;
 
         let mended = template("mixed", &["--steps=60", "--step-time=100ms", "end: checkpoint"]);
-        let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
-        let templates = lab.api::<LongTaskTemplate>();
-        templates.patch("mixed", &PatchParams::default(), &patch).await.expect("the template is mended");
+        mend(lab, "mixed", &mended).await;
         change(lab, "mixed", json!({ "restart": { "token": "again", "renew": true } })).await;
         let done = ends_as(lab, "mixed", SetPhase::Succeeded, 120).await;
         assert_eq!((done.round.number, done.succeeded.count), (2, 3));
@@ -272,9 +273,7 @@ async fn too_many_failures_of_a_thousand_stop_the_rest_and_the_next_round_takes_
         println!("{} started, {} failed, {left} tasks left", failed.next, failed.failed.count);
 
         let mended = template("broken", &["--steps=1", "--step-time=100ms"]);
-        let patch = Patch::Merge(json!({ "spec": mended["spec"] }));
-        let templates = lab.api::<LongTaskTemplate>();
-        templates.patch("broken", &PatchParams::default(), &patch).await.expect("the template is mended");
+        mend(lab, "broken", &mended).await;
         change(lab, "thousand", json!({ "restart": { "token": "again", "renew": true } })).await;
         let goes_on = |status: &LongTaskSetStatus| status.succeeded.count >= failed.next + 2;
         let rest = until(lab, "thousand", "it takes the rest", 2 * patience, goes_on).await;
