@@ -59,9 +59,11 @@ impl World {
             self.accuse(format!("S3: {member} is a recorded success, and starts again"));
         }
         let is_of_member = |pod: &&Value| {
-            let owner = pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
+            let owner = &pod["metadata"]["ownerReferences"][0];
+            let (name, owner) = (owner["name"].as_str().unwrap_or_default(), owner["uid"].as_str().unwrap_or_default());
             let is_there = self.store.all(Kind::Task).any(|task| task["metadata"]["uid"] == owner);
-            is_there && !self.by_hand.contains(owner) && owner != uid
+            let runs_for_nobody = self.outlived.contains(name) && self.is_counted(name);
+            is_there && !self.by_hand.contains(owner) && owner != uid && !runs_for_nobody
         };
         let others = self.store.all(Kind::Pod).filter(is_of_member).filter(|pod| is_alive(pod)).count();
         // A create that lands late, of a member that its user has deleted: the garbage collector takes the pod.
@@ -105,7 +107,7 @@ impl World {
 
 /// Whether the pod's program runs, or may yet. A pod that is being deleted gets no node any more: the API server refuses the
 /// binding.
-fn is_alive(pod: &Value) -> bool {
+pub(super) fn is_alive(pod: &Value) -> bool {
     let gets_no_node = pod["metadata"]["deletionTimestamp"].is_string() && pod["spec"]["nodeName"].is_null();
     matches!(pod["status"]["phase"].as_str(), Some("Pending" | "Running")) && !gets_no_node
 }

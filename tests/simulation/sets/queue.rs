@@ -1,9 +1,10 @@
 //! The queue in which the members of a set wait: what users do to it, what is wrong with its operators, and the invariant Q1 of
 //! docs/architecture.md, checked at every write.
 
+use longtask::api::queue::short_uid;
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::{judge::is_alive, world::World};
 use crate::{dice::Dice, objects::Kind};
 
 const QUEUE: &str = "q";
@@ -90,10 +91,13 @@ impl World {
         self.put(kind, name, object);
     }
 
-    /// The tickets of the tasks that are there, by the names of tasks.
-    fn ticket(&self, task: &str) -> Value {
-        let name = task.rsplit('/').next().unwrap_or_default();
-        self.store.get(Kind::Task, name).map(|task| task["status"]["queue"].clone()).unwrap_or_default()
+    /// The ticket of the task that has a place, if it is there: not that of another one which has its name by now.
+    fn ticket(&self, holder: &Value) -> Value {
+        let name = holder["task"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        let task = self.store.get(Kind::Task, name);
+        let is_its =
+            |task: &&Value| task["metadata"]["uid"].as_str().is_some_and(|uid| holder["uid"] == short_uid(uid));
+        task.filter(is_its).map(|task| task["status"]["queue"].clone()).unwrap_or_default()
     }
 
     /// What an operator writes that has a defect.
@@ -105,7 +109,7 @@ impl World {
                 let known = self.store.get(Kind::Queue, QUEUE).map(|queue| queue["status"]["holders"].clone());
                 let known = known.and_then(|known| known.as_array().cloned()).unwrap_or_default();
                 holders.retain(|holder| {
-                    let ticket = self.ticket(holder["task"].as_str().unwrap_or_default());
+                    let ticket = self.ticket(holder);
                     let is_unused = ticket["ticket"] == holder["ticket"] && ticket["state"] == "Waiting";
                     !(is_unused && known.contains(holder))
                 });
@@ -123,8 +127,9 @@ impl World {
                 if let Some(next) = next {
                     let (name, uid) = (&next["metadata"]["name"], next["metadata"]["uid"].as_str().unwrap_or_default());
                     let task = format!("n/{}", name.as_str().unwrap_or_default());
-                    let short = uid.get(..8).unwrap_or(uid);
-                    holders.push(json!({ "task": task, "uid": short, "ticket": next["status"]["queue"]["ticket"] }));
+                    holders.push(
+                        json!({ "task": task, "uid": short_uid(uid), "ticket": next["status"]["queue"]["ticket"] }),
+                    );
                 }
             }
             QueueDefect::GivesBackAtOnce => return,
@@ -147,7 +152,7 @@ impl World {
         let (before, after) = (holders(before), holders(after));
         let is_call = |holder: &&Value| {
             // Who has had the place before, by an old reading, is taken for one who still has it, and not called.
-            let ticket = self.ticket(holder["task"].as_str().unwrap_or_default());
+            let ticket = self.ticket(holder);
             !before.contains(holder) && ticket["ticket"] == holder["ticket"] && ticket["state"] == "Waiting"
         };
         let calls = after.iter().filter(is_call).count();
@@ -174,10 +179,8 @@ impl World {
             self.strays.insert(pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned());
             return;
         }
-        let counts = |pod: &&Value| {
-            let is_alive = matches!(pod["status"]["phase"].as_str(), Some("Pending" | "Running"));
-            is_alive && !self.strays.contains(pod["metadata"]["uid"].as_str().unwrap_or_default())
-        };
+        let counts =
+            |pod: &&Value| is_alive(pod) && !self.strays.contains(pod["metadata"]["uid"].as_str().unwrap_or_default());
         let others = self.store.all(Kind::Pod).filter(counts).count();
         if others as u64 >= places {
             self.accuse(format!("Q1: a pod starts beside {others} that run"));

@@ -128,6 +128,9 @@ pub(super) struct World {
     pub(super) writes: u64,
     /// The members that run by their user's hand, by UID: they are outside of the limits.
     pub(super) by_hand: BTreeSet<String>,
+    /// The members that succeeded and were deleted by their user before any operator had counted them. An operator with an old
+    /// cache may count them later, while the member that was made in their place runs.
+    pub(super) outlived: BTreeSet<String>,
     /// Every index that a status has called active.
     pub(super) called: BTreeSet<u64>,
     pub(super) trace: Vec<String>,
@@ -156,6 +159,7 @@ impl World {
             tokens: 0,
             writes: 0,
             by_hand: BTreeSet::new(),
+            outlived: BTreeSet::new(),
             called: BTreeSet::new(),
             trace: Vec::new(),
             violation: None,
@@ -361,6 +365,9 @@ impl World {
             4 | 5 => {
                 let Some(member) = member.filter(|member| !self.is_counted(member)) else { return };
                 self.tell("user", format!("deletes {member}"));
+                if self.store.get(Kind::Task, &member).is_some_and(|task| task["status"]["phase"] == "Succeeded") {
+                    self.outlived.insert(member.clone());
+                }
                 self.delete(Kind::Task, &member, &Value::Null);
             }
             6 => {
@@ -395,7 +402,8 @@ impl World {
         }
     }
 
-    fn is_counted(&self, member: &str) -> bool {
+    /// Whether a status has recorded this member's success.
+    pub(super) fn is_counted(&self, member: &str) -> bool {
         let index: u64 = member.rsplit_once('-').expect("an index").1.parse().expect("a number");
         self.status().is_some_and(|status| status.succeeded.indexes.contains(u32::try_from(index).expect("small")))
     }
