@@ -7,6 +7,7 @@
 mod alone;
 mod backoff;
 mod blocked;
+mod breaker;
 mod chain;
 mod claims;
 mod dashboards;

@@ -28,7 +28,7 @@ use super::support::{Change, Lab, manifest, story};
 /// A machine that also compiles is slower.
 const PATIENCE: u32 = 3;
 
-async fn make_queue(lab: &Lab, spec: Value) {
+pub(crate) async fn make_queue(lab: &Lab, spec: Value) {
     let queue: TaskQueue = serde_json::from_value(json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "TaskQueue", "metadata": { "name": "q" }, "spec": spec,
     }))
@@ -42,12 +42,17 @@ async fn change_queue(lab: &Lab, spec: Value) {
 }
 
 /// A task that waits in the queue and runs the program with these arguments.
-fn queued(name: &str, arguments: &[&str]) -> Value {
+pub(crate) fn queued(name: &str, arguments: &[&str]) -> Value {
     manifest(name, arguments).and(json!({ "spec": { "queueName": "q" } }))
 }
 
 /// Waits until the status of the queue is as described.
-async fn until(lab: &Lab, what: &str, seconds: u64, is_so: impl Fn(&TaskQueueStatus) -> bool) -> TaskQueueStatus {
+pub(crate) async fn until(
+    lab: &Lab,
+    what: &str,
+    seconds: u64,
+    is_so: impl Fn(&TaskQueueStatus) -> bool,
+) -> TaskQueueStatus {
     let deadline = Instant::now() + Duration::from_secs(seconds) * PATIENCE;
     loop {
         let status = lab.api::<TaskQueue>().get("q").await.expect("the queue").status.unwrap_or_default();
@@ -331,6 +336,14 @@ async fn a_queue_that_makes_no_sense_is_refused() {
             (json!({ "maxActive": 1, "rate": { "starts": 1, "per": "3d" } }), "write 72h, not 3d"),
             (json!({ "maxActive": 1, "allowedNamespaces": ["No_Name"] }), "names of namespaces"),
             (json!({ "maxActive": 1, "perKey": { "label": "no label" } }), "name of a label"),
+            (json!({ "maxActive": 1, "breaker": {} }), "counts"),
+            (json!({ "maxActive": 1, "breaker": { "counts": [{}] } }), "at least one of onExitCodes, onReasons"),
+            (
+                json!({ "maxActive": 1, "breaker": {
+                    "counts": [{ "onErrorCodes": ["Down"] }], "openFor": "1m", "maxOpenFor": "30s",
+                } }),
+                "must not be less than openFor",
+            ),
         ] {
             let queue = serde_json::from_value(json!({
                 "apiVersion": "longtask.dev/v1alpha1", "kind": "TaskQueue", "metadata": { "name": "x" }, "spec": spec,

@@ -96,10 +96,11 @@ struct Queue {
 
 fn queues() -> BoxedStrategy<Queue> {
     let state = select(vec![TicketState::Waiting, TicketState::Admitted, TicketState::Returned]);
-    let ticket = (1..4_i64, state, times(), select(vec!["q", "other"]))
-        .prop_map(|(ticket, state, queue_time, name)| Ticket { name: name.into(), ticket, state, queue_time });
-    let open = (option::of(1..4_i64), any::<bool>())
-        .prop_map(|(called, keeps_place)| Admission::Open(OpenQueue { called, keeps_place }));
+    let ticket = (1..4_i64, state, times(), (select(vec!["q", "other"]), any::<bool>())).prop_map(
+        |(ticket, state, queue_time, (name, probe))| Ticket { name: name.into(), ticket, state, queue_time, probe },
+    );
+    let open = (option::of(1..4_i64), any::<bool>(), any::<bool>())
+        .prop_map(|(called, is_probe, keeps_place)| Admission::Open(OpenQueue { called, is_probe, keeps_place }));
     let admission = prop_oneof![
         6 => open,
         1 => Just(Admission::Missing),

@@ -247,7 +247,7 @@ fn named(plan: &Plan) -> impl Iterator<Item = String> {
 fn the_worlds_lead_to_every_step_and_every_phase() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeMap::<String, u32>::new();
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         let world = worlds().new_tree(&mut runner).expect("a world").current();
         named(&plan(&world.observed(), world.now)).for_each(|name| *seen.entry(name).or_default() += 1);
     }

@@ -12,12 +12,12 @@ use serde_json::json;
 use crate::support::{Given, Planned, given, pod, t};
 
 fn open(called: Option<i64>) -> Admission {
-    Admission::Open(OpenQueue { called, keeps_place: false })
+    Admission::Open(OpenQueue { called, ..OpenQueue::default() })
 }
 
 /// A queue in which tasks keep their places while they wait.
 fn keeping(called: Option<i64>) -> Admission {
-    Admission::Open(OpenQueue { called, keeps_place: true })
+    Admission::Open(OpenQueue { called, keeps_place: true, ..OpenQueue::default() })
 }
 
 fn queued() -> Given {
@@ -26,7 +26,8 @@ fn queued() -> Given {
 
 fn with_ticket(given: Given, number: i64, state: TicketState) -> Given {
     given.status(|status| {
-        status.queue = Some(Ticket { name: "q".into(), ticket: number, state, queue_time: t("09:50:00") });
+        status.queue =
+            Some(Ticket { name: "q".into(), ticket: number, state, queue_time: t("09:50:00"), probe: false });
         if state == TicketState::Admitted
             && let Some(attempt) = &mut status.current_attempt
         {
@@ -249,4 +250,52 @@ fn another_run_goes_on_counting_tickets() {
     let again = again.edited(json!({ "restart": { "token": "v2" } })).at("10:00:00");
     let again = again.expect_containing(&["phase Pending Queued", "Normal Restarted"]);
     assert_eq!(ticket(&again), (4, TicketState::Waiting));
+}
+
+/// Its attempt runs as a probe of its queue's breaker, by its third ticket.
+fn probes() -> Given {
+    runs().status(|status| status.queue.as_mut().expect("a ticket").probe = true)
+}
+
+#[test]
+fn a_task_that_is_called_as_a_probe_knows_it() {
+    let called = OpenQueue { called: Some(1), is_probe: true, ..OpenQueue::default() };
+    let drawn = queued().at("10:00:00");
+    let started = drawn.then().in_queue(Admission::Open(called)).at("10:00:12").expect_containing(&["create pod t-1"]);
+    assert!(started.status().queue.expect("a ticket").probe);
+    let ended = runs().pod(pod(1).ran("10:00:00", "10:05:00", 75).released()).at("10:05:00");
+    assert_eq!(ended.status().recent_attempts[0].ticket, Some(3), "the queue sees how the turn ended");
+}
+
+#[test]
+fn the_failure_of_a_probe_is_charged_to_nothing_and_goes_behind_the_others_at_once() {
+    let policy = json!({
+        "retry": { "budgets": { "failures": 0 } },
+        "failurePolicy": { "rules": [
+            { "name": "down", "action": "Ignore", "limit": 0, "onExitCodes": { "operator": "In", "values": [69] } },
+        ] },
+    });
+    let ends = |given: Given, code: i32| {
+        given.spec(policy.clone()).pod(pod(1).ran("10:00:00", "10:05:00", code).released()).at("10:05:00")
+    };
+    for (code, reason) in [(1, "FailureBudgetExhausted"), (69, "RuleLimitExceeded")] {
+        let probe = ends(probes(), code).expect_containing(&["phase Pending Queued", "Warning AttemptFailed"]);
+        assert_eq!(ticket(&probe), (4, TicketState::Waiting));
+        let status = probe.status();
+        assert_eq!((status.consecutive.failures, status.totals.failures, status.rule_counters.len()), (0, 0, 0));
+        assert!(!status.queue.expect("a ticket").probe);
+        assert!(probe.note("AttemptFailed").contains("a probe"), "{}", probe.note("AttemptFailed"));
+        ends(runs(), code).expect_containing(&[&format!("phase Failed {reason}")]);
+    }
+}
+
+#[test]
+fn a_probe_still_obeys_what_ends_or_holds_a_task() {
+    let ends = |action: &str| {
+        let rules = json!([{ "name": "r", "action": action, "onExitCodes": { "operator": "In", "values": [69] } }]);
+        let given = probes().spec(json!({ "failurePolicy": { "rules": rules } }));
+        given.pod(pod(1).ran("10:00:00", "10:05:00", 69).released()).at("10:05:00")
+    };
+    ends("Fail").expect_containing(&["phase Failed FailedByRule"]);
+    ends("Hold").expect_containing(&["phase Suspended Held"]);
 }

@@ -33,13 +33,16 @@ pub(crate) fn given(spec: Value) -> Given {
 /// A task that waits with its first ticket since 09:00:00; `name` or `namespace/name`.
 pub(crate) fn waiting(name: &str) -> QueuedTask {
     let (namespace, name) = name.split_once('/').unwrap_or(("n", name));
-    let ticket = SeenTicket { queue: key(), number: 1, state: TicketState::Waiting, since: t("09:00:00") };
+    let ticket =
+        SeenTicket { queue: key(), number: 1, state: TicketState::Waiting, since: t("09:00:00"), is_probe: false };
     QueuedTask {
         namespace: namespace.into(),
         name: name.into(),
         uid: format!("uid-of-{name}"),
         asks: Some(key()),
         ticket: Some(ticket),
+        turn: None,
+        runs_since: None,
         priority: 0,
         has_begun: false,
         is_being_deleted: false,
@@ -60,7 +63,7 @@ pub(crate) fn place(name: &str, ticket: i64) -> Holder {
     let (namespace, name) = name.split_once('/').unwrap_or(("n", name));
     let uid = format!("uid-of-{name}");
     let short = uid.get(..8).unwrap_or(&uid).to_owned();
-    Holder { task: format!("{namespace}/{name}"), uid: short, ticket, key: None }
+    Holder { task: format!("{namespace}/{name}"), uid: short, ticket, key: None, probe: false, adopted: false }
 }
 
 /// What is so before the plan is made.

@@ -102,7 +102,7 @@ fn a_queue_is_explained_has_no_null_and_prints_its_columns() {
         .iter()
         .map(|column| column["name"].as_str().unwrap_or_default())
         .collect();
-    assert_eq!(columns, ["Active", "Waiting", "Wait", "Age", "Suspended"]);
+    assert_eq!(columns, ["Active", "Waiting", "Wait", "Breaker", "Age", "Suspended"]);
     assert_eq!(definition["spec"]["names"]["shortNames"], json!(["tq"]));
     let spec = &schema["properties"]["spec"];
     assert_eq!(spec["required"], json!(["maxActive"]));

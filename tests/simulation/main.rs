@@ -169,7 +169,7 @@ fn every_defect_of_a_set_is_found() {
     assert!(unfound.is_empty(), "not found by 2000 seeds: {unfound:?}");
 }
 
-/// Q1 and S1 to S3 of sets whose members wait in a queue.
+/// Q1, Q2 and S1 to S3 of sets whose members wait in a queue.
 #[test]
 fn no_seed_of_a_queue_breaks_an_invariant() {
     let (first, number) = (from_environment("FIRST_SEED", 0), from_environment("SEEDS", 100).div_ceil(20));

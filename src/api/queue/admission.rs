@@ -23,6 +23,8 @@ pub enum Admission {
 pub struct OpenQueue {
     /// The highest ticket of the task that the queue has called and not seen given back.
     pub called: Option<i64>,
+    /// Whether it has called that ticket as a probe of its breaker.
+    pub is_probe: bool,
     /// Whether a task keeps its place while it waits for its next attempt.
     pub keeps_place: bool,
 }
@@ -35,8 +37,10 @@ pub fn admission_of(queue: &TaskQueue, namespace: &str, name: &str, uid: &str) -
     let task = task_name(namespace, name);
     let holders = queue.status.iter().flat_map(|status| &status.holders);
     let own = holders.filter(|holder| holder.task == task && holder.uid == short_uid(uid));
+    let latest = own.max_by_key(|holder| holder.ticket);
     Admission::Open(OpenQueue {
-        called: own.map(|holder| holder.ticket).max(),
+        called: latest.map(|holder| holder.ticket),
+        is_probe: latest.is_some_and(|holder| holder.probe),
         keeps_place: queue.spec.hold_while_waiting,
     })
 }
@@ -65,7 +69,7 @@ mod tests {
     fn a_task_sees_its_own_ticket_and_no_other() {
         let queue = queue(&json!({ "allowedNamespaces": ["orders"], "holdWhileWaiting": true }));
         let called = |name: &str, uid: &str| match admission_of(&queue, "orders", name, uid) {
-            Admission::Open(OpenQueue { called, keeps_place: true }) => called,
+            Admission::Open(OpenQueue { called, keeps_place: true, is_probe: false }) => called,
             other => panic!("{other:?}"),
         };
         assert_eq!(called("a", "12345678-aaaa"), Some(3));

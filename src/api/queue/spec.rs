@@ -5,7 +5,7 @@ use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::TaskQueueStatus;
+use super::{breaker::Breaker, status::TaskQueueStatus};
 use crate::types::{GoDuration, cel::rule, duration::duration_between};
 
 /// The word in `allowedNamespaces` for all of them.
@@ -41,6 +41,12 @@ const ALL: &str = "*";
         type_ = "string",
         json_path = ".status.lastWait",
         description = "How long the task that was called last had waited."
+    ),
+    printcolumn(
+        name = "Breaker",
+        type_ = "string",
+        json_path = ".status.breaker.state",
+        description = "Whether the breaker lets tasks be called."
     ),
     printcolumn(
         name = "Age",
@@ -88,6 +94,11 @@ pub struct TaskQueueSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_waiting: Option<i32>,
+
+    /// Calls nobody while what the tasks depend on fails, and tries now and then, at the cost of no budget, whether it works
+    /// again. Default: tasks are called whatever becomes of them. Takes effect at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
 
     /// Set to true to call nobody: who runs, runs on. Default false. Takes effect at once.
     #[serde(default)]
@@ -165,6 +176,15 @@ impl TaskQueue {
             return self.namespace().is_some_and(|own| own == namespace);
         }
         allowed.iter().any(|name| name == ALL || name == namespace)
+    }
+
+    /// The namespaces whose tasks may use the queue; none for all of them.
+    pub fn namespaces(&self) -> Option<Vec<String>> {
+        let allowed = &self.spec.allowed_namespaces;
+        if allowed.iter().any(|name| name == ALL) {
+            return None;
+        }
+        Some(if allowed.is_empty() { self.namespace().into_iter().collect() } else { allowed.clone() })
     }
 
     /// Whether so many tasks wait that no further ones should be made for it. As old as the status: ten seconds at most.

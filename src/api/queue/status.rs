@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::breaker::BreakerStatus;
 use crate::types::GoDuration;
 
 /// Who has a place, and how many wait.
@@ -38,7 +39,11 @@ pub struct TaskQueueStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_call_time: Option<Timestamp>,
 
-    /// The queue's conditions: Suspended.
+    /// With `spec.breaker`: where that stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerStatus>,
+
+    /// The queue's conditions: Suspended and BreakerOpen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -57,6 +62,12 @@ pub struct Holder {
     /// With `spec.perKey`: the value of the label, when the task was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Whether it was called to try whether what the breaker guards works again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
+    /// Whether it had its place before this queue was made. The breaker does not count how its turn ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
 }
 
 impl Holder {

@@ -205,6 +205,16 @@ pub struct ExitCodes {
     pub values: Vec<i32>,
 }
 
+impl ExitCodes {
+    /// Whether an exit code is meant. 0, which is no failure, never is.
+    pub fn hold_for(&self, code: i32) -> bool {
+        match self.operator {
+            Operator::In => self.values.contains(&code),
+            Operator::NotIn => code != 0 && !self.values.contains(&code),
+        }
+    }
+}
+
 /// How exit codes are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {

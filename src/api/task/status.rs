@@ -322,6 +322,10 @@ pub struct Ticket {
     pub state: TicketState,
     /// Since when the task has waited with it. With its first one it has waited since it was created.
     pub queue_time: Timestamp,
+    /// Whether the queue has called it to try whether what its breaker guards works again. Its failures are charged to no
+    /// budget and to no limit of a rule.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 /// What has become of a ticket.
@@ -548,4 +552,7 @@ pub struct EndedAttempt {
     /// The sequence of the newest checkpoint at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_sequence: Option<i64>,
+    /// The ticket of its turn, if it had to wait in a queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<i64>,
 }

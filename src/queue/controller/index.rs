@@ -63,6 +63,10 @@ impl Tables {
             if *known.task == facts {
                 return Vec::new();
             }
+            if !facts.is_news_after(&known.task) {
+                self.replace(&key, Arc::new(facts));
+                return Vec::new();
+            }
         }
         let mut concerned = self.take(&key);
         let facts = Arc::new(facts);
@@ -74,6 +78,18 @@ impl Tables {
         }
         self.tasks.insert(key, Entry { version, task: facts });
         concerned
+    }
+
+    /// Takes newer facts of a task that is known, which are of the same queues.
+    fn replace(&mut self, key: &ObjectKey, facts: Arc<QueuedTask>) {
+        for queue in queues_of(&facts) {
+            if let Some(known) = self.queues.get_mut(queue).and_then(|tasks| tasks.get_mut(key)) {
+                *known = Arc::clone(&facts);
+            }
+        }
+        if let Some(known) = self.tasks.get_mut(key) {
+            known.task = facts;
+        }
     }
 
     /// Takes a task out; returns the queues for which that is news.
@@ -211,7 +227,7 @@ mod tests {
     fn a_holder_is_found_also_when_its_task_is_of_another_queue_by_now() {
         let index = QueueIndex::new();
         index.take(&Event::Apply(task(1, Some("r"), &ticket("r", 2, "Waiting"))));
-        let holder = Holder { task: "n/t".into(), uid: "u".into(), ticket: 1, key: None };
+        let holder = Holder { task: "n/t".into(), uid: "u".into(), ticket: 1, key: None, probe: false, adopted: false };
         assert_eq!(index.of(&key("q"), std::slice::from_ref(&holder)).len(), 1);
         assert_eq!(index.of(&key("r"), &[holder]).len(), 1, "once");
     }

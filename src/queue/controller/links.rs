@@ -261,6 +261,6 @@ mod tests {
         writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(queue(1, 1, &[])))));
         assert_eq!(seen(), Admission::Open(OpenQueue::default()));
         queues.written.keep(ObjectKey { namespace: "n".into(), name: "q".into() }, Arc::new(queue(2, 1, &[("a", 3)])));
-        assert_eq!(seen(), Admission::Open(OpenQueue { called: Some(3), keeps_place: false }));
+        assert_eq!(seen(), Admission::Open(OpenQueue { called: Some(3), ..OpenQueue::default() }));
     }
 }

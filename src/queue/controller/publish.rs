@@ -12,8 +12,8 @@ use crate::queue::plan::{QueueEvent, QueueEventReason};
 pub(super) fn publish(context: &Context, queue: &impl Resource<DynamicType = ()>, event: QueueEvent) {
     let QueueEvent { reason, note } = event;
     let type_ = match reason {
-        QueueEventReason::Suspended | QueueEventReason::Resumed => EventType::Normal,
-        QueueEventReason::Unreadable => EventType::Warning,
+        QueueEventReason::Suspended | QueueEventReason::Resumed | QueueEventReason::BreakerClosed => EventType::Normal,
+        QueueEventReason::BreakerOpened | QueueEventReason::Unreadable => EventType::Warning,
     };
     let event =
         Event { type_, reason: reason.to_string(), note: Some(note), action: "Reconcile".to_owned(), secondary: None };

@@ -7,21 +7,69 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::observed::{ObservedQueue, QueuedTask};
+use super::observed::{ObservedQueue, QueuedTask, Turn};
 use crate::{
     api::{
         queue::{Holder, QueueKey, short_uid},
         task::TicketState,
     },
-    types::time::after,
+    types::{GoDuration, time::after},
 };
 
 /// How soon to look again for a task that may be gone, in seconds.
 const LOOK_AGAIN: i64 = 5;
 
-/// Those who have a place: who had one and has not given it back, and who has taken one of which the queue does not know, since
-/// it was deleted and made again.
-pub(super) fn kept(seen: &ObservedQueue<'_>) -> Vec<Holder> {
+/// Those who had a place.
+pub(super) struct Places<'a> {
+    /// Who has one: who has not given it back, and who has taken one of which the queue does not know, since it was deleted and
+    /// made again.
+    pub(super) kept: Vec<Holder>,
+    /// Whose turn is over.
+    pub(super) over: Vec<Over<'a>>,
+}
+
+/// A turn that is over.
+pub(super) struct Over<'a> {
+    /// Whose place it was.
+    pub(super) holder: Holder,
+    task: Option<&'a QueuedTask>,
+}
+
+impl<'a> Over<'a> {
+    /// How it ended, if that is known, and the queue has called it itself: what it has found running may have been counted.
+    pub(super) fn turn(&self) -> Option<&'a Turn> {
+        let turn = self.task?.turn.as_ref()?;
+        (turn.ticket == self.holder.ticket && !self.holder.adopted).then_some(turn)
+    }
+}
+
+/// What is known of an attempt that has a place.
+pub(super) struct Run {
+    /// Whether it was called as a probe.
+    pub(super) is_probe: bool,
+    /// Since when its program runs, if it does.
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Run {
+    /// Whether it has run for so long.
+    pub(super) fn has_lasted(&self, duration: GoDuration, now: Timestamp) -> bool {
+        self.since.is_some_and(|since| after(since, duration.as_secs()) <= now)
+    }
+}
+
+/// The attempts that have places, in the order of their holders.
+pub(super) fn runs(holders: &[Holder], seen: &ObservedQueue<'_>) -> Vec<Run> {
+    let tasks = tasks_of(holders, &seen.tasks);
+    let since = |holder: &Holder| {
+        let task = known(holder, &tasks)?;
+        task.ticket.as_ref().filter(|ticket| ticket.number == holder.ticket).and(task.runs_since)
+    };
+    holders.iter().map(|holder| Run { is_probe: holder.probe, since: since(holder) }).collect()
+}
+
+/// Who still has a place, and whose turn is over.
+pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>) -> Places<'a> {
     let (own, spec) = (seen.key(), &seen.queue.spec);
     let recorded = seen.queue.status.as_ref().map_or(&[][..], |status| status.holders.as_slice());
     let tasks = tasks_of(recorded, &seen.tasks);
@@ -29,7 +77,8 @@ pub(super) fn kept(seen: &ObservedQueue<'_>) -> Vec<Holder> {
         Some(task) => has_given_back(holder, task, &own),
         None => seen.gone.contains(&(holder.task.clone(), holder.uid.clone())),
     };
-    let mut kept: Vec<_> = recorded.iter().filter(|holder| !is_over(holder)).cloned().collect();
+    let (over, mut kept): (Vec<_>, Vec<_>) = recorded.iter().cloned().partition(is_over);
+    let over = over.into_iter().map(|holder| Over { task: known(&holder, &tasks), holder }).collect();
     for holder in &mut kept {
         // Called before `perKey` was set, it has none.
         holder.key = match (&spec.per_key, holder.key.take()) {
@@ -42,7 +91,7 @@ pub(super) fn kept(seen: &ObservedQueue<'_>) -> Vec<Holder> {
         .tasks
         .iter()
         .filter(|task| task.admitted_ticket(&own).is_some())
-        .filter_map(|task| task.place(spec))
+        .filter_map(|task| Some(Holder { adopted: true, ..task.place(spec)? }))
         .collect();
     if !admitted.is_empty() {
         let known: HashSet<_> =
@@ -53,7 +102,7 @@ pub(super) fn kept(seen: &ObservedQueue<'_>) -> Vec<Holder> {
                 .filter(|place| !known.contains(&(place.task.clone(), place.uid.clone(), place.ticket))),
         );
     }
-    kept
+    Places { kept, over }
 }
 
 /// Those holders of whose task nothing is known: only live reads can say what is left of it.

@@ -4,6 +4,8 @@
 //! never taken back: only the task's own status gives it back. So a stale reading, a late write or a second operator cannot call
 //! more than there are places for.
 
+mod breaker;
+mod breaker_news;
 mod holders;
 mod line;
 mod observed;
@@ -12,18 +14,29 @@ mod pause;
 mod rate;
 mod record;
 mod steps;
+mod verdict;
+mod window;
 
 use jiff::Timestamp;
 
+use self::{
+    breaker::Judge,
+    holders::{Places, Run},
+    line::line,
+    order::{Order, first_in_line},
+    rate::Pace,
+    record::Record,
+};
 pub use self::{
     holders::unknown_holders,
-    observed::{ObservedQueue, QueuedTask, SeenTicket},
-    order::first_in_line,
+    observed::{ObservedQueue, QueuedTask, SeenTicket, Turn},
     rate::Rhythm,
     steps::{QueueEvent, QueueEventReason, QueuePlan, QueueWake},
 };
-use self::{line::line, rate::Pace, record::Record};
-use crate::{api::queue::TaskQueueStatus, types::GoDuration};
+use crate::{
+    api::queue::{BreakerState, BreakerStatus, Holder, PerKey, TaskQueueSpec, TaskQueueStatus},
+    types::GoDuration,
+};
 
 /// What to do next about a queue. The time is to the microsecond.
 pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
@@ -33,19 +46,35 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
     }
     let (spec, generation) = (&seen.queue.spec, seen.queue.metadata.generation.unwrap_or_default());
     let before = seen.queue.status.clone().unwrap_or_default();
-    let mut holders = holders::kept(seen);
+    let Places { kept: mut holders, over } = holders::places(seen);
     let has_unknown = !unknown_holders(&holders, &seen.tasks).is_empty();
     let waiting = line(seen, &holders);
+    let runs = if spec.breaker.is_some() { holders::runs(&holders, seen) } else { Vec::new() };
+    let breaker = spec.breaker.as_ref().map(|breaker| {
+        let judge = Judge::of(breaker, spec.places(), before.breaker.as_ref(), now);
+        (breaker, judge.after(&over, &runs, !waiting.is_empty()))
+    });
+    let standing = breaker.as_ref().map(|(_, standing)| standing);
+    let is_probing = forget_past_probes(&mut holders, standing);
     let pace = Pace::of(spec.rate.as_ref(), before.next_call_time, now);
     let room = spec.places().saturating_sub(holders.len());
-    let most = if spec.suspend { 0 } else { room.min(pace.slots()) };
-    let called = if most == 0 { Vec::new() } else { first_in_line(&waiting, &holders, spec, now, most) };
-    holders.extend(called.iter().filter_map(|task| task.place(spec)));
+    let allowed = if spec.suspend { 0 } else { allowed(standing, &runs).min(room) };
+    let most = allowed.min(pace.slots());
+    let order = Order { spec, begun_first: begun_first(standing), now };
+    let called = if most == 0 { Vec::new() } else { first_in_line(&waiting, &holders, order, most) };
+    holders.extend(called.iter().filter_map(|task| Some(Holder { probe: is_probing, ..task.place(spec)? })));
     let waits: Vec<_> = called.iter().map(|task| task.waited(now)).collect();
     let left = waiting.len().saturating_sub(called.len());
     let pace = pace.after(called.len());
-    let is_full = spec.suspend || left == 0 || holders.len() >= spec.places();
+    let is_full = left == 0 || called.len() >= allowed;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let mut conditions = before.conditions.clone();
+    breaker_news::conditions(&mut conditions, breaker.as_ref().map(|(spec, standing)| (*spec, standing)), now);
+    let told = [
+        pause::news(spec.suspend, &before.conditions),
+        breaker.as_ref().and_then(|(spec, standing)| breaker_news::news(spec, before.breaker.as_ref(), standing)),
+    ];
+    let breaker_moment = breaker.as_ref().and_then(|(spec, standing)| breaker::next_moment(spec, standing, &runs, now));
     let status = TaskQueueStatus {
         observed_generation: generation,
         active: count(holders.len()),
@@ -54,16 +83,56 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
         last_wait: waits.last().map(|seconds| GoDuration::from_secs(*seconds)).or(before.last_wait),
         holders,
         next_call_time: pace.next_call_time(),
-        conditions: pause::conditions(spec.suspend, before.conditions.clone(), generation, now),
+        breaker: breaker.map(|(_, standing)| standing),
+        conditions: pause::conditions(spec.suspend, conditions, generation, now),
     };
     let record = Record::of(seen, &status, now);
-    let moments =
-        [pace.next_slot().filter(|_| !is_full), has_unknown.then(|| holders::look_again_at(now)), record.put_off_to()];
+    let moments = [
+        pace.next_slot().filter(|_| !is_full),
+        has_unknown.then(|| holders::look_again_at(now)),
+        breaker_moment,
+        record.put_off_to(),
+    ];
     QueuePlan {
-        events: pause::news(spec.suspend, &before.conditions).into_iter().collect(),
+        events: told.into_iter().flatten().collect(),
         waits,
         waiting: left,
         status: record.is_due().then_some(status),
         wake: moments.into_iter().flatten().min().map_or(QueueWake::OnChange, QueueWake::At),
     }
+}
+
+/// Those who wait in a queue, in the order in which they would be called if there were room for all of them now, whatever their
+/// keys have.
+pub fn in_order<'a>(seen: &'a ObservedQueue<'_>, now: Timestamp) -> Vec<&'a QueuedTask> {
+    let spec = &seen.queue.spec;
+    let per_key = spec.per_key.clone().map(|per_key| PerKey { max_active: None, ..per_key });
+    let spec = TaskQueueSpec { per_key, ..spec.clone() };
+    let recorded = seen.queue.status.as_ref();
+    let holders = recorded.map_or(&[][..], |status| status.holders.as_slice());
+    let waiting = line(seen, holders);
+    let standing = recorded.and_then(|status| status.breaker.as_ref());
+    let order = Order { spec: &spec, begun_first: begun_first(standing), now };
+    first_in_line(&waiting, holders, order, waiting.len())
+}
+
+/// Has holders be no probes any more unless the breaker is half open; says whether it is.
+fn forget_past_probes(holders: &mut [Holder], standing: Option<&BreakerStatus>) -> bool {
+    let is_probing = standing.is_some_and(|standing| standing.state == BreakerState::HalfOpen);
+    if !is_probing {
+        for holder in holders {
+            holder.probe = false;
+        }
+    }
+    is_probing
+}
+
+/// How many may be called, as far as a breaker is concerned.
+fn allowed(standing: Option<&BreakerStatus>, runs: &[Run]) -> usize {
+    let probes = runs.iter().filter(|run| run.is_probe).count();
+    standing.and_then(|standing| breaker::slots(standing, probes)).unwrap_or(usize::MAX)
+}
+
+fn begun_first(standing: Option<&BreakerStatus>) -> bool {
+    standing.is_none_or(|standing| standing.state == BreakerState::Closed)
 }

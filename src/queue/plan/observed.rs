@@ -12,10 +12,13 @@ use crate::{
     api::{
         labels,
         queue::{Holder, QueueKey, TaskQueue, TaskQueueSpec, short_uid, task_name},
-        task::{LongTask, TicketState},
+        task::{AttemptReason, LongTask, LongTaskStatus, Outcome, TicketState},
     },
-    types::time::seconds_between,
+    types::{time::seconds_between, truncate},
 };
+
+/// The most bytes of a failure's message that are kept of a task.
+const LONGEST_MESSAGE: usize = 128;
 
 /// Everything that a plan is made from, beside the time.
 #[derive(Clone, Debug)]
@@ -43,6 +46,10 @@ pub struct QueuedTask {
     pub asks: Option<QueueKey>,
     /// Its latest ticket, of this queue or another.
     pub ticket: Option<SeenTicket>,
+    /// How its latest turn ended: by its last attempt.
+    pub turn: Option<Turn>,
+    /// Since when the program runs of the attempt that it has its place for.
+    pub runs_since: Option<Timestamp>,
     /// `spec.priority`
     pub priority: i64,
     /// Whether an attempt of its run has ended: it finishes what it has begun.
@@ -66,6 +73,44 @@ pub struct SeenTicket {
     pub state: TicketState,
     /// Since when the task has waited with it.
     pub since: Timestamp,
+    /// Whether it was called as a probe.
+    pub is_probe: bool,
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The ticket.
+    pub ticket: i64,
+    /// How its last attempt ended.
+    pub outcome: Outcome,
+    /// Why it ended so.
+    pub reason: Option<AttemptReason>,
+    /// The main container's exit code.
+    pub exit_code: Option<i32>,
+    /// Of a failure: the `error.code` that the program reported.
+    pub code: Option<String>,
+    /// Of a failure: what it said, cut.
+    pub message: String,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+impl Turn {
+    /// How the latest turn of a task ended, if its latest attempt had one.
+    fn of(status: &LongTaskStatus) -> Option<Self> {
+        let ended = status.recent_attempts.first()?;
+        let failure = status.last_failure.as_ref().filter(|failure| failure.attempt == ended.number);
+        Some(Self {
+            ticket: ended.ticket?,
+            outcome: ended.outcome,
+            reason: ended.reason.parse().ok(),
+            exit_code: ended.exit_code,
+            code: failure.and_then(|failure| failure.code.clone()),
+            message: failure.map(|failure| truncate(&failure.message, LONGEST_MESSAGE).to_owned()).unwrap_or_default(),
+            finished_at: ended.finished_at,
+        })
+    }
 }
 
 impl QueuedTask {
@@ -85,7 +130,10 @@ impl QueuedTask {
                 number: ticket.ticket,
                 state: ticket.state,
                 since: ticket.queue_time,
+                is_probe: ticket.probe,
             }),
+            turn: status.and_then(Turn::of),
+            runs_since: status.and_then(runs_since),
             name: task.name_any(),
             uid: task.uid().unwrap_or_default(),
             priority: i64::from(task.spec.priority),
@@ -113,13 +161,27 @@ impl QueuedTask {
     pub(super) fn place(&self, spec: &TaskQueueSpec) -> Option<Holder> {
         let key = spec.per_key.as_ref().and_then(|per_key| self.labels.get(&per_key.label)).cloned();
         let (task, uid) = (task_name(&self.namespace, &self.name), short_uid(&self.uid).to_owned());
-        Some(Holder { task, uid, ticket: self.ticket.as_ref()?.number, key })
+        Some(Holder { task, uid, ticket: self.ticket.as_ref()?.number, key, probe: false, adopted: false })
+    }
+
+    /// Whether queues have to hear of this reading, when they know that one. That its program has started concerns them only of a
+    /// probe.
+    pub fn is_news_after(&self, known: &Self) -> bool {
+        let is_probe = self.ticket.as_ref().is_some_and(|ticket| ticket.is_probe);
+        let runs_since = if is_probe { known.runs_since } else { self.runs_since };
+        *self != Self { runs_since, ..known.clone() }
     }
 
     /// The ticket with which it has a place in this queue, if it has.
     pub fn admitted_ticket(&self, queue: &QueueKey) -> Option<&SeenTicket> {
         self.ticket.as_ref().filter(|ticket| ticket.queue == *queue && ticket.state == TicketState::Admitted)
     }
+}
+
+/// Since when the program runs of the attempt that has a place.
+fn runs_since(status: &LongTaskStatus) -> Option<Timestamp> {
+    let ticket = status.queue.as_ref().filter(|ticket| ticket.state == TicketState::Admitted)?;
+    status.live_attempt().filter(|attempt| attempt.ticket == Some(ticket.ticket))?.started_at
 }
 
 impl<'a> ObservedQueue<'a> {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::observed::QueuedTask;
 use crate::{
     api::queue::{Holder, PerKey, TaskQueueSpec},
-    types::{GoDuration, time::seconds_between},
+    types::time::seconds_between,
 };
 
 /// How many steps of priority waiting can count for.
@@ -35,16 +35,25 @@ struct Share<'a> {
 /// What orders the first tasks of two groups of a namespace: effective priority, holders of the key, and the rest.
 type HeadRank<'a> = (i64, usize, bool, Timestamp, i64, &'a str);
 
+/// By what those who wait are ordered.
+#[derive(Clone, Copy)]
+pub(super) struct Order<'a> {
+    pub(super) spec: &'a TaskQueueSpec,
+    /// Who has begun comes before who has not: not while a breaker tries tasks, lest it is always the same one.
+    pub(super) begun_first: bool,
+    pub(super) now: Timestamp,
+}
+
 /// The first `most` of those who wait, in the order in which they are called: the highest priority; then namespaces and keys with
 /// few places; then who has begun; then who has waited longest.
-pub fn first_in_line<'a>(
+pub(super) fn first_in_line<'a>(
     line: &[&'a QueuedTask],
     holders: &[Holder],
-    spec: &TaskQueueSpec,
-    now: Timestamp,
+    order: Order<'_>,
     most: usize,
 ) -> Vec<&'a QueuedTask> {
-    let mut groups = groups(line, holders, spec, now);
+    let spec = order.spec;
+    let mut groups = groups(line, holders, order);
     let most_of_key = spec.per_key.as_ref().and_then(PerKey::places);
     let is_open = |group: &Group<'_>| most_of_key.is_none_or(|most| group.held < most);
     let mut shares: BTreeMap<&str, Share<'a>> = BTreeMap::new();
@@ -98,8 +107,8 @@ fn head(rank: Rank<'_>, held: usize) -> HeadRank<'_> {
     (priority, held, begun, since, sequence, name)
 }
 
-fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], spec: &TaskQueueSpec, now: Timestamp) -> Vec<Group<'a>> {
-    let label = spec.per_key.as_ref().map(|per_key| per_key.label.as_str());
+fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], order: Order<'_>) -> Vec<Group<'a>> {
+    let label = order.spec.per_key.as_ref().map(|per_key| per_key.label.as_str());
     let mut held: HashMap<(&str, &str), usize> = HashMap::new();
     for (holder, key) in holders.iter().filter_map(|holder| Some((holder, holder.key.as_deref()?))) {
         *held.entry((holder.namespace(), key)).or_default() += 1;
@@ -107,7 +116,7 @@ fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], spec: &TaskQueueSpec,
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut places: HashMap<(&str, Option<&str>), usize> = HashMap::new();
     for task in line.iter().copied() {
-        let ranked = (rank(task, spec.aging, now), task);
+        let ranked = (rank(task, order), task);
         let key = label.map(|label| task.labels.get(label).map(String::as_str));
         // Without the label it is a key of its own.
         let place = match key {
@@ -127,10 +136,10 @@ fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], spec: &TaskQueueSpec,
     groups
 }
 
-fn rank(task: &QueuedTask, aging: Option<GoDuration>, now: Timestamp) -> Rank<'_> {
-    let since = task.ticket.as_ref().map_or(now, |ticket| ticket.since);
-    let waited = seconds_between(since, now).max(0);
-    let steps = aging.map_or(0, |aging| (waited / aging.as_secs().max(1)).min(MOST_STEPS));
+fn rank<'a>(task: &'a QueuedTask, order: Order<'_>) -> Rank<'a> {
+    let since = task.ticket.as_ref().map_or(order.now, |ticket| ticket.since);
+    let waited = seconds_between(since, order.now).max(0);
+    let steps = order.spec.aging.map_or(0, |aging| (waited / aging.as_secs().max(1)).min(MOST_STEPS));
     let priority = task.priority.saturating_add(steps);
-    (-priority, !task.has_begun, since, task.sequence, &task.name)
+    (-priority, order.begun_first && !task.has_begun, since, task.sequence, &task.name)
 }

@@ -37,6 +37,10 @@ pub enum QueueEventReason {
     Suspended,
     /// The user let it go on.
     Resumed,
+    /// What the tasks depend on fails: nobody is called for a while.
+    BreakerOpened,
+    /// Those that were tried were healthy: all are called again.
+    BreakerClosed,
     /// The queue cannot be read.
     Unreadable,
 }

@@ -18,7 +18,7 @@ use super::{
     outcome::{self, Ending},
     parent,
     progress::{self, Gain, Merging},
-    save_failing,
+    queued, save_failing,
     steps::{EventReason, PodRef, Why},
     stored_checkpoint, suspension,
 };
@@ -112,10 +112,12 @@ impl Ended {
 impl<'a> Verdict<'a> {
     /// What the end of an attempt means that is recorded. A limit is asked for before a budget.
     pub(super) fn on(ended: &Ended, draft: &Draft<'a>) -> Self {
-        let Ended { pod, ending, gain, .. } = ended;
+        let Ended { attempt, pod, ending, gain } = ended;
         let class = budgets::class_of(ending, *gain, draft.spec, draft.now);
         let rule = failure_policy::matching_rule(ending, pod.as_deref(), draft.spec);
+        let is_free = ending.outcome == Outcome::Failed && queued::is_probe(draft, attempt);
         let charge = class.map(|class| Charge::of(class, rule, draft));
+        let charge = charge.map(|charge| if is_free { charge.free() } else { charge });
         let then = success(ending)
             .or_else(|| parent::cancels(draft).then_some(Then::Moot))
             .or_else(|| decree(ended, rule))
@@ -199,7 +201,8 @@ fn delay(ended: &Ended, charge: Option<Charge<'_>>, draft: &Draft<'_>) -> Delay 
     if let Some(asked) = asked {
         return at(asked.end(draft.now, draft.spec.retry.max_retry_after));
     }
-    let Some(Charge { class, rule, in_a_row, .. }) = charge else { return Delay::default() };
+    // A probe goes behind the others in its queue.
+    let Some(Charge { class, rule, in_a_row, is_free: false, .. }) = charge else { return Delay::default() };
     if let Some(delay) = rule.and_then(|rule| rule.delay) {
         return at(after(draft.now, delay.as_secs()));
     }
@@ -268,7 +271,7 @@ pub(super) fn settle(draft: &mut Draft<'_>, ended: &Ended, verdict: &Verdict<'_>
             }
             draft.status.next_attempt_time = delay.until.filter(|until| *until > draft.now);
             before_jitter = delay.before_jitter;
-            announce(draft, ended, charge.is_some(), changes.as_ref());
+            announce(draft, ended, charge.as_ref(), changes.as_ref());
         }
     }
     draft.explain(Why { rule: rule.map(|rule| rule.name.clone()), before_jitter });
@@ -312,6 +315,7 @@ fn record_attempt(draft: &mut Draft<'_>, ended: &Ended) {
             finished_at: ending.finished_at,
             node_name: node_name.as_deref().map(|node| truncate(node, LONGEST_NODE).to_owned()),
             checkpoint_sequence: status.checkpoint.as_ref().map(|checkpoint| checkpoint.sequence),
+            ticket: attempt.ticket,
         },
     );
     status.recent_attempts.truncate(RECENT_ATTEMPTS);
@@ -354,7 +358,7 @@ fn warn_of_ignored_reports(draft: &mut Draft<'_>, ended: &Ended) {
 }
 
 /// Says how the attempt ended, and when the next one starts.
-fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Option<&Changes<'_>>) {
+fn announce(draft: &mut Draft<'_>, ended: &Ended, charge: Option<&Charge<'_>>, changes: Option<&Changes<'_>>) {
     let Ended { pod, ending, .. } = ended;
     let (what, pod) = (ended.what(), PodRef::to_seen(pod.as_ref()));
     let time = draft.status.next_attempt_time.map_or_else(|| at_once(draft), |time| format!("at {time}"));
@@ -365,7 +369,7 @@ fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Opt
         Outcome::Completed => {}
         Outcome::TimeLimit | Outcome::Yielded => {
             draft.status.reason.clear();
-            let stall = if is_charged { " without progress" } else { "" };
+            let stall = if charge.is_some() { " without progress" } else { "" };
             draft.pod_event(
                 pod,
                 EventReason::SegmentEnded,
@@ -390,7 +394,9 @@ fn announce(draft: &mut Draft<'_>, ended: &Ended, is_charged: bool, changes: Opt
         }
         Outcome::Failed => {
             draft.status.retries = draft.status.retries.saturating_add(1);
-            let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.");
+            let probe =
+                if charge.is_some_and(|charge| charge.is_free) { " It was a probe, and is not counted." } else { "" };
+            let note = format!("{what} failed ({why}{exit}){said}; retrying {then}.{probe}");
             draft.pod_warning(pod, EventReason::AttemptFailed, &note);
             set_waiting(draft, why);
         }

@@ -18,6 +18,8 @@ pub(super) struct Charge<'a> {
     pub(super) in_a_row: i64,
     /// Set when that is more than is allowed.
     pub(super) exhausted: Option<FailureReason>,
+    /// Set when nothing is counted: a probe of a queue's breaker has failed.
+    pub(super) is_free: bool,
 }
 
 impl<'a> Charge<'a> {
@@ -27,16 +29,25 @@ impl<'a> Charge<'a> {
         let Some((own, Bound::Rule(limit))) = rule.map(|rule| (rule, Meaning::of(rule).bound())) else {
             let in_a_row = budgets::in_a_row(class, &draft.status).saturating_add(1);
             let exhausted = budgets::exhausted(class, in_a_row, &draft.spec.retry.budgets);
-            return Self { class, rule, in_a_row, exhausted };
+            return Self { class, rule, in_a_row, exhausted, is_free: false };
         };
         let counter = draft.status.rule_counters.iter().find(|counter| counter.name == own.name);
         let in_a_row = counter.map_or(0, |counter| counter.count).saturating_add(1);
         let is_exhausted = limit.is_some_and(|limit| in_a_row > i64::from(limit));
-        Self { class, rule, in_a_row, exhausted: is_exhausted.then_some(FailureReason::RuleLimitExceeded) }
+        let exhausted = is_exhausted.then_some(FailureReason::RuleLimitExceeded);
+        Self { class, rule, in_a_row, exhausted, is_free: false }
+    }
+
+    /// The same at no cost.
+    pub(super) fn free(self) -> Self {
+        Self { exhausted: None, is_free: true, ..self }
     }
 
     /// Counts it.
     pub(super) fn count(&self, status: &mut LongTaskStatus) {
+        if self.is_free {
+            return;
+        }
         match self.rule.filter(|rule| Meaning::of(rule).bound() != Bound::Budget) {
             Some(rule) => {
                 budgets::count_total(self.class, status);

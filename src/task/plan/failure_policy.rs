@@ -7,7 +7,7 @@ use super::{
     outcome::Ending,
     steps::EventReason,
 };
-use crate::api::task::{AttemptReason, ExitCodes, LongTaskSpec, Operator, Outcome, PodConditionPattern, Rule};
+use crate::api::task::{AttemptReason, LongTaskSpec, Outcome, PodConditionPattern, Rule};
 
 /// The first rule that matches; none for an attempt that did not end in trouble. `pod` is what it ended with.
 pub(super) fn matching_rule<'a>(ending: &Ending, pod: Option<&PodFacts>, spec: &'a LongTaskSpec) -> Option<&'a Rule> {
@@ -22,7 +22,7 @@ pub(super) fn matching_rule<'a>(ending: &Ending, pod: Option<&PodFacts>, spec: &
 fn matches(rule: &Rule, ending: &Ending, pod: Option<&PodFacts>) -> bool {
     let Rule { on_exit_codes, on_reasons, on_error_codes, on_pod_conditions, memory, .. } = rule;
     let by_exit_code =
-        on_exit_codes.as_ref().is_none_or(|codes| ending.exit_code.is_some_and(|code| holds_for(codes, code)));
+        on_exit_codes.as_ref().is_none_or(|codes| ending.exit_code.is_some_and(|code| codes.hold_for(code)));
     let is_recorded = |named: &AttemptReason| ending.reason.is_some_and(|recorded| named.matches(recorded));
     let by_reason = on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(is_recorded));
     let code = ending.report.error.as_ref().and_then(|error| error.code.as_ref());
@@ -31,13 +31,6 @@ fn matches(rule: &Rule, ending: &Ending, pod: Option<&PodFacts>) -> bool {
     let by_condition = on_pod_conditions.as_ref().is_none_or(|patterns| is_any_among(patterns, conditions));
     let can_grow = memory.as_ref().is_none_or(|growth| modifiers::grown(pod, growth).is_some());
     by_exit_code && by_reason && by_error_code && by_condition && can_grow
-}
-
-fn holds_for(codes: &ExitCodes, code: i32) -> bool {
-    match codes.operator {
-        Operator::In => codes.values.contains(&code),
-        Operator::NotIn => code != 0 && !codes.values.contains(&code),
-    }
 }
 
 fn is_any_among(patterns: &[PodConditionPattern], conditions: &[ConditionFacts]) -> bool {
@@ -81,7 +74,7 @@ fn shadowed(rules: &[Rule]) -> impl Iterator<Item = (&Rule, &Rule)> {
 fn takes_all_of(wide: &Rule, narrow: &Rule) -> bool {
     wide.memory.is_none()
         && covers(wide.on_exit_codes.as_ref(), narrow.on_exit_codes.as_ref(), |wide, narrow| {
-            (1..=255).all(|code| !holds_for(narrow, code) || holds_for(wide, code))
+            (1..=255).all(|code| !narrow.hold_for(code) || wide.hold_for(code))
         })
         && covers(wide.on_reasons.as_ref(), narrow.on_reasons.as_ref(), |wide, narrow| {
             narrow.iter().all(|narrow| wide.iter().any(|wide| wide.matches(*narrow)))

@@ -139,7 +139,7 @@ fn next_ticket(draft: &Draft<'_>) -> Option<Ticket> {
     let number = before.max(called).unwrap_or(0).saturating_add(1);
     let created = draft.seen.task.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let queue_time = created.filter(|created| number == 1 && *created < draft.now).unwrap_or(draft.now);
-    Some(Ticket { name, ticket: number, state: TicketState::Waiting, queue_time })
+    Some(Ticket { name, ticket: number, state: TicketState::Waiting, queue_time, probe: false })
 }
 
 /// The ticket under which the attempt starts that is decided now.
@@ -159,11 +159,19 @@ pub(super) fn waited(draft: &Draft<'_>) -> String {
 
 /// The task takes the place that it was called to.
 pub(super) fn take_place(draft: &mut Draft<'_>) {
-    if ticket_to_start(draft).is_some()
-        && let Some(ticket) = &mut draft.status.queue
-    {
+    let Some(open) = open_queue(draft).filter(|_| own_ticket(draft).is_some()) else { return };
+    if let Some(ticket) = &mut draft.status.queue {
+        if ticket.state == TicketState::Waiting {
+            ticket.probe = open.is_probe;
+        }
         ticket.state = TicketState::Admitted;
     }
+}
+
+/// Whether the attempt is one by which the queue tries whether what its breaker guards works again.
+pub(super) fn is_probe(draft: &Draft<'_>, attempt: &CurrentAttempt) -> bool {
+    let ticket = draft.status.queue.as_ref();
+    ticket.is_some_and(|ticket| ticket.probe && attempt.ticket == Some(ticket.ticket))
 }
 
 /// Gives back a ticket that the task does not want any more, a place as soon as no pod can be there any more.

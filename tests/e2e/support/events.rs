@@ -30,6 +30,11 @@ impl Lab {
         self.until_event("Pod", pod, reason).await
     }
 
+    /// Likewise, about a TaskQueue.
+    pub(crate) async fn until_event_of_queue(&self, queue: &str, reason: &str) -> String {
+        self.until_event("TaskQueue", queue, reason).await
+    }
+
     async fn until_event(&self, kind: &str, name: &str, reason: &str) -> String {
         let about = watcher::Config::default().fields(&about(kind, name, reason));
         let mut sent = pin!(watcher(self.api::<Event>(), about).applied_objects());

@@ -1,5 +1,5 @@
-//! The queue in which the members of a set wait: what users do to it, what is wrong with its operators, and the invariant Q1 of
-//! docs/architecture.md, checked at every write.
+//! The queue in which the members of a set wait: what users do to it, what is wrong with its operators, and the invariants Q1 and Q2
+//! of docs/architecture.md, checked at every write.
 
 use longtask::api::queue::short_uid;
 use serde_json::{Value, json};
@@ -18,10 +18,13 @@ pub(crate) enum QueueDefect {
     CountsFromTheCache,
     /// A task gives its place back as soon as its attempt is withdrawn, with a create under way.
     GivesBackAtOnce,
+    /// A queue calls the next task although its breaker is open.
+    CallsWhileOpen,
 }
 
 impl QueueDefect {
-    pub(crate) const ALL: [Self; 3] = [Self::TakesCallsBack, Self::CountsFromTheCache, Self::GivesBackAtOnce];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::TakesCallsBack, Self::CountsFromTheCache, Self::GivesBackAtOnce, Self::CallsWhileOpen];
 }
 
 /// The queue, drawn once.
@@ -30,6 +33,7 @@ pub(super) struct QueueWeather {
     places: u64,
     keeps_place: bool,
     has_rate: bool,
+    has_breaker: bool,
     defect: Option<QueueDefect>,
 }
 
@@ -37,20 +41,26 @@ impl QueueWeather {
     pub(super) fn draw(seed: u64, defect: Option<QueueDefect>) -> Self {
         let mut dice = Dice::from_seed(seed ^ 0x0071_7565_7565_2141);
         let (places, keeps_place, has_rate) = (dice.between(1, 2), dice.happens(300), dice.happens(300));
-        Self { places, keeps_place, has_rate, defect }
+        Self { places, keeps_place, has_rate, has_breaker: dice.happens(500), defect }
     }
 }
 
 impl World {
     /// Makes the queue, and has the template name it.
     pub(super) fn begin_queue(&mut self, template: &mut Value) {
-        let Some(QueueWeather { places, keeps_place, has_rate, .. }) = self.queued else { return };
+        let Some(QueueWeather { places, keeps_place, has_rate, has_breaker, .. }) = self.queued else { return };
         template["queueName"] = json!(QUEUE);
         // A member takes turns within its life: at each try, and with its segments.
         template["retry"] = json!({ "budgets": { "failures": 1 }, "backoff": { "initial": "2s" } });
         let mut spec = json!({ "maxActive": places, "holdWhileWaiting": keeps_place });
         if has_rate {
             spec["rate"] = json!({ "starts": 2, "per": "1s" });
+        }
+        if has_breaker {
+            spec["breaker"] = json!({
+                "counts": [{ "onExitCodes": { "operator": "In", "values": [1] } }], "failures": 2, "window": "1m",
+                "openFor": "5s", "maxOpenFor": "20s", "probeFor": "10s",
+            });
         }
         self.create(Kind::Queue, QUEUE, json!({ "metadata": { "name": QUEUE }, "spec": spec }));
     }
@@ -116,25 +126,30 @@ impl World {
             }
             QueueDefect::CountsFromTheCache => {
                 let running = self.store.all(Kind::Task).filter(|task| task["status"]["phase"] == "Running").count();
-                let is_waiting = |task: &&Value| {
-                    let is_called = holders.iter().any(|holder| {
-                        let name = holder["task"].as_str().unwrap_or_default();
-                        name.rsplit('/').next() == task["metadata"]["name"].as_str()
-                    });
-                    task["status"]["queue"]["state"] == "Waiting" && !is_called
-                };
-                let next = self.store.all(Kind::Task).find(is_waiting).filter(|_| (running as u64) < places);
-                if let Some(next) = next {
-                    let (name, uid) = (&next["metadata"]["name"], next["metadata"]["uid"].as_str().unwrap_or_default());
-                    let task = format!("n/{}", name.as_str().unwrap_or_default());
-                    holders.push(
-                        json!({ "task": task, "uid": short_uid(uid), "ticket": next["status"]["queue"]["ticket"] }),
-                    );
-                }
+                holders.extend(self.next_place(&holders).filter(|_| (running as u64) < places));
+            }
+            QueueDefect::CallsWhileOpen => {
+                let is_open = status["breaker"]["state"] == "Open" && (holders.len() as u64) < places;
+                holders.extend(self.next_place(&holders).filter(|_| is_open));
             }
             QueueDefect::GivesBackAtOnce => return,
         }
         status["holders"] = json!(holders);
+    }
+
+    /// The place of a task that waits and has none, if there is one.
+    fn next_place(&self, holders: &[Value]) -> Option<Value> {
+        let is_waiting = |task: &&Value| {
+            let is_called = holders.iter().any(|holder| {
+                let name = holder["task"].as_str().unwrap_or_default();
+                name.rsplit('/').next() == task["metadata"]["name"].as_str()
+            });
+            task["status"]["queue"]["state"] == "Waiting" && !is_called
+        };
+        let next = self.store.all(Kind::Task).find(is_waiting)?;
+        let (name, uid) = (next["metadata"]["name"].as_str()?, next["metadata"]["uid"].as_str()?);
+        let ticket = &next["status"]["queue"]["ticket"];
+        Some(json!({ "task": format!("n/{name}"), "uid": short_uid(uid), "ticket": ticket }))
     }
 
     /// What a task writes that does not keep its place for a create that is under way.
@@ -145,19 +160,44 @@ impl World {
         }
     }
 
-    /// Q1: who is called is called to a free place.
+    /// Q1, Q2: who is called is called to a free place, and by a breaker that lets them.
     pub(super) fn judge_queue(&mut self, before: &Value, after: &Value) {
         let Some(QueueWeather { places, .. }) = self.queued else { return };
         let holders = |queue: &Value| queue["status"]["holders"].as_array().cloned().unwrap_or_default();
+        let breaker = after["status"]["breaker"].clone();
         let (before, after) = (holders(before), holders(after));
         let is_call = |holder: &&Value| {
             // Who has had the place before, by an old reading, is taken for one who still has it, and not called.
             let ticket = self.ticket(holder);
-            !before.contains(holder) && ticket["ticket"] == holder["ticket"] && ticket["state"] == "Waiting"
+            !before.iter().any(|known| is_same(known, holder))
+                && ticket["ticket"] == holder["ticket"]
+                && ticket["state"] == "Waiting"
         };
         let calls = after.iter().filter(is_call).count();
         if calls > 0 && after.len() as u64 > places {
             self.accuse(format!("Q1: a call to place {} of {places}", after.len()));
+        }
+        let allowed = match breaker["state"].as_str() {
+            Some("Open") => 0,
+            Some("HalfOpen") => breaker["wave"]["allow"].as_u64().unwrap_or(0),
+            _ => u64::MAX,
+        };
+        if calls as u64 > allowed {
+            self.accuse(format!("Q2: {calls} calls, and the breaker allows {allowed}"));
+        }
+        self.judge_turns(&before, &after);
+    }
+
+    /// Q2: a turn is over once. Two operators at a time can have one called again that is over: the one whose tasks are old reads.
+    fn judge_turns(&mut self, before: &[Value], after: &[Value]) {
+        if self.weather.operators > 1 {
+            return;
+        }
+        for holder in before.iter().filter(|holder| !after.iter().any(|other| is_same(holder, other))) {
+            let turn = (holder["uid"].as_str().unwrap_or_default().to_owned(), holder["ticket"].as_i64().unwrap_or(0));
+            if holder["adopted"] != true && !self.turns.insert(turn) {
+                self.accuse(format!("Q2: the turn of {} is over a second time", holder["task"]));
+            }
         }
     }
 
@@ -186,4 +226,9 @@ impl World {
             self.accuse(format!("Q1: a pod starts beside {others} that run"));
         }
     }
+}
+
+/// Whether two holders are one turn of one task.
+fn is_same(one: &Value, other: &Value) -> bool {
+    ["uid", "ticket"].iter().all(|field| one[field] == other[field])
 }

@@ -116,6 +116,8 @@ pub(super) struct World {
     pub(super) queued: Option<QueueWeather>,
     /// The pods that were created for a task that was gone.
     pub(super) strays: BTreeSet<String>,
+    /// The turns that are over, by the UID of the task and the ticket.
+    pub(super) turns: BTreeSet<(String, i64)>,
     began: Instant,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
@@ -148,6 +150,7 @@ impl World {
             defect,
             queued,
             strays: BTreeSet::new(),
+            turns: BTreeSet::new(),
             began: Instant::now(),
             queue: BTreeMap::new(),
             scheduled: 0,

@@ -40,13 +40,8 @@ pub struct Restart {
 
     /// With this new token, take the definition from the LongTaskTemplate of `templateRef` as it is now. Default false: go
     /// on with the copy that the task has. The checkpoints stay.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renew: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Where another run begins.
