@@ -8,6 +8,8 @@ use std::{
 };
 
 use longtask::{
+    api::queue::BreakerState,
+    queue::controller::queue_figures::{self, QueueFigures},
     set::controller::set_figures::{self, SetFigures},
     task::controller::task_metrics::{self, TaskFigures},
 };
@@ -19,7 +21,7 @@ pub(crate) fn all_metrics() -> String {
     fs::read_to_string("tests/chart/snapshots/metrics.txt").expect("a snapshot")
 }
 
-/// Every figure of a task and of a set, with a value.
+/// Every figure of a task, of a set and of a queue, with a value.
 pub(crate) fn all_figures() -> String {
     let task = TaskFigures {
         completed: Some(1),
@@ -29,7 +31,10 @@ pub(crate) fn all_figures() -> String {
         last_report: Some(5),
         ..TaskFigures::default()
     };
-    task_metrics::encode(&[task]).expect("text") + &set_figures::encode(&[SetFigures::default()]).expect("text")
+    let queue = QueueFigures { breaker: Some(BreakerState::Open), ..QueueFigures::default() };
+    let of_tasks = task_metrics::encode(&[task]).expect("text");
+    let of_sets = set_figures::encode(&[SetFigures::default()]).expect("text");
+    of_tasks + &of_sets + &queue_figures::encode(&[queue]).expect("text")
 }
 
 /// The names of our metrics in an expression.

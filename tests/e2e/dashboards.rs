@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    sets,
+    queues, sets,
     support::{Change, Lab, Store, http_get, manifest, story_of_reports},
 };
 
@@ -44,6 +44,8 @@ async fn every_panel_of_the_dashboards_has_data() {
         sets::create::<LongTaskTemplate>(lab, sets::template("part", &["--steps=2", "--step-time=1s"])).await;
         let parts = json!({ "templateRef": { "name": "part" }, "count": 1000, "maxParallel": 1 });
         sets::create::<LongTaskSet>(lab, sets::set("parts", &parts)).await;
+        let guard = json!({ "maxActive": 1, "breaker": { "counts": [{ "onErrorCodes": ["Down"] }] } });
+        queues::make_queue(lab, guard).await;
         let store = Store::start(lab).await;
         let keeps = json!({ "spec": { "checkpoint": { "store": store.settings() } } });
         let files = ["--report=files", "--resume=files", "--steps=1000", "--step-time=1s"];

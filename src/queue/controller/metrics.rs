@@ -1,13 +1,19 @@
 //! The metrics of queues.
 
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+};
 
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{Page, Registry};
 
 /// What is counted of queues. Clones count into the same.
 #[derive(Clone, Debug)]
 pub(super) struct QueueMetrics {
     pub(super) queued_tasks: Gauge,
+    pub(super) breakers: Family<BreakerLabels, Gauge>,
+    /// Figures of single queues, by name.
+    pub(super) figures: Page,
     wait: Histogram,
     calls: Counter,
 }
@@ -20,6 +26,12 @@ impl QueueMetrics {
                 "Tasks that wait in a queue; only the leader reports them",
                 Gauge::default(),
             ),
+            breakers: registry.register(
+                "breakers",
+                "Breakers of queues by state; only the leader reports them",
+                Family::default(),
+            ),
+            figures: registry.page("/metrics/tasks"),
             wait: registry.register_seconds(
                 "queue_wait",
                 "Time that a task had waited in its queue when it was called",
@@ -41,6 +53,12 @@ impl QueueMetrics {
     #[cfg(test)]
     pub(super) fn fill(&self) {
         self.queued_tasks.set(1);
+        self.breakers.get_or_create(&BreakerLabels { state: "Open" }).set(1);
         self.called(&[1]);
     }
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+pub(super) struct BreakerLabels {
+    pub(super) state: &'static str,
 }

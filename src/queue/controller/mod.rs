@@ -10,6 +10,7 @@ mod links;
 mod metrics;
 mod observe;
 mod publish;
+pub mod queue_figures;
 mod reconcile;
 mod sweep;
 mod watches;
