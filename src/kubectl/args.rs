@@ -12,6 +12,8 @@ pub(super) const NAME: &str = "kubectl-longtask";
 pub(super) const TASK: &str = "TASK";
 /// Likewise for that of a set.
 pub(super) const SET: &str = "SET";
+/// Likewise for that of a queue.
+pub(super) const QUEUE: &str = "QUEUE";
 /// Likewise for that of a template.
 pub(super) const TEMPLATE: &str = "TEMPLATE";
 
@@ -74,6 +76,10 @@ pub(super) enum Verb {
     ///
     /// Those that the set has recorded, and those of the members that are still there.
     Results(SetName),
+    /// Show who has a place in a TaskQueue, and who waits, in the order of their turns.
+    ///
+    /// Those who wait are read from the namespaces that the queue is for, as far as you may list tasks there.
+    Queue(QueueArgs),
     /// List tasks by the work that they have done and lost, the one that ran longest first; with --sets, sets.
     Top(TopArgs),
     /// List the tasks that have failed or are held for a human, and the sets that have failed, the oldest first.
@@ -152,6 +158,18 @@ pub(super) struct SetName {
     /// The name of the set.
     #[arg(value_name = SET)]
     pub(super) name: String,
+}
+
+/// A queue and how to print.
+#[derive(Debug, Args)]
+pub(super) struct QueueArgs {
+    /// The name of the queue.
+    #[arg(value_name = QUEUE)]
+    pub(super) name: String,
+
+    /// Print as JSON, for programs. Default: for people.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(super) output: Option<Output>,
 }
 
 /// Some tasks and how to print.

@@ -17,12 +17,12 @@ use kube::{ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::{
-    args::{ClusterArgs, NAME, Plugin, SET, TASK, TEMPLATE},
+    args::{ClusterArgs, NAME, Plugin, QUEUE, SET, TASK, TEMPLATE},
     error::Error,
     session::Session,
 };
 use crate::{
-    api::{set::LongTaskSet, task::LongTask, template::LongTaskTemplate},
+    api::{queue::TaskQueue, set::LongTaskSet, task::LongTask, template::LongTaskTemplate},
     clock::Clock,
 };
 
@@ -70,7 +70,7 @@ fn line(candidate: &CompletionCandidate) -> String {
 /// The verbs that take a set as lts/NAME in place of a task.
 const TAKE_SETS: [&str; 5] = ["status", "suspend", "resume", "cancel", "restart"];
 
-/// The command with the names of tasks, sets and templates to offer wherever one is asked for.
+/// The command with the names of tasks, sets, queues and templates to offer wherever one is asked for.
 fn with_names(command: clap::Command, names: &Names) -> clap::Command {
     command.mut_subcommands(|verb| {
         let takes_sets = TAKE_SETS.contains(&verb.get_name());
@@ -84,6 +84,8 @@ fn with_names(command: clap::Command, names: &Names) -> clap::Command {
                 names.templates.clone()
             } else if asks_for(SET) {
                 names.sets.clone()
+            } else if asks_for(QUEUE) {
+                names.queues.clone()
             } else {
                 return arg;
             };
@@ -99,6 +101,7 @@ struct Names {
     tasks: Vec<String>,
     templates: Vec<String>,
     sets: Vec<String>,
+    queues: Vec<String>,
 }
 
 /// The names that the words ask for. A cluster that does not answer has none to offer.
@@ -114,6 +117,9 @@ async fn names(words: &[OsString], clock: Clock) -> Names {
     }
     if matches.subcommand_name() == Some("results") {
         return Names { sets: names_of::<LongTaskSet>(&session).await, ..Names::default() };
+    }
+    if matches.subcommand_name() == Some("queue") {
+        return Names { queues: names_of::<TaskQueue>(&session).await, ..Names::default() };
     }
     let sets = async {
         match matches.subcommand_name() {
@@ -142,6 +148,7 @@ mod tests {
             tasks: vec!["import".into(), "export".into()],
             templates: vec!["transcode".into()],
             sets: vec!["night".into()],
+            queues: vec!["partner-api".into()],
         };
         let candidates = candidates(words.iter().map(OsString::from).collect(), &names).expect("candidates");
         candidates.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
@@ -156,6 +163,7 @@ mod tests {
         assert_eq!(offered(&["suspend", "import", "ex"]), ["export"]);
         assert_eq!(offered(&["start", ""]), ["transcode"]);
         assert_eq!(offered(&["results", ""]), ["night"]);
+        assert_eq!(offered(&["queue", ""]), ["partner-api"]);
         assert_eq!(offered(&["status", "import", "--output", ""]), ["json"]);
         assert_eq!(offered(&["logs", "import", "--fo"]), ["--follow"]);
     }

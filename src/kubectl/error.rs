@@ -108,6 +108,11 @@ fn is_resource_missing(error: &kube::Error) -> bool {
         if status.code == 404 && status.details.as_ref().is_none_or(|details| details.name.is_empty()))
 }
 
+/// A 403: the user may not.
+pub(super) fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
 /// A 404 for an object.
 pub(super) fn is_object_missing(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404) && !is_resource_missing(error)

@@ -91,6 +91,7 @@ async fn dispatch(plugin: Plugin, clock: Clock) -> Result<ExitCode, Error> {
         Verb::Logs(args) => return logs::logs(&session().await?, &args).await.map(|()| ExitCode::SUCCESS),
         Verb::Events(args) => events::events(&session().await?, &args).await?,
         Verb::Results(args) => sets::results(&session().await?, &args).await?,
+        Verb::Queue(args) => queues::show(&session().await?, &args).await?,
         Verb::Top(args) => list::top(&session().await?, &args).await?,
         Verb::DeadLetters(args) => list::dead_letters(&session().await?, &args).await?,
         Verb::Suspend(args) => lifecycle::suspend(&session().await?, &args).await?,

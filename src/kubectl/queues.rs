@@ -1,18 +1,28 @@
-//! TaskQueues in the plugin: `suspend` and `resume` take `tq/NAME`.
+//! TaskQueues in the plugin: `queue` shows one, `suspend` and `resume` take `tq/NAME`, and `status` tells a task its place in
+//! line.
+
+use std::sync::Arc;
 
 use kube::{
-    ResourceExt,
-    api::{Patch, PatchParams},
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
 use super::{
-    args::Output,
+    args::{Output, QueueArgs},
     change::{Change, FIELD_MANAGER},
-    error::{Error, is_object_missing},
+    error::{Error, is_forbidden, is_object_missing},
     session::Session,
+    text::queue::{PlaceInLine, QueueView},
 };
-use crate::api::queue::TaskQueue;
+use crate::{
+    api::{
+        queue::{QueueKey, TaskQueue},
+        task::{LongTask, LongTaskStatus, PhaseReason},
+    },
+    queue::plan::QueuedTask,
+};
 
 /// What stands in front of a queue's name where a task's could stand as well.
 const PREFIXES: [&str; 3] = ["tq/", "taskqueue/", "taskqueues/"];
@@ -20,6 +30,61 @@ const PREFIXES: [&str; 3] = ["tq/", "taskqueue/", "taskqueues/"];
 /// The name of the queue that is meant, if one is.
 pub(super) fn queue_in(name: &str) -> Option<&str> {
     PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))
+}
+
+/// Who has a place in a queue, and who waits, in order.
+pub(super) async fn show(session: &Session, args: &QueueArgs) -> Result<String, Error> {
+    let queue: TaskQueue = session.object(queue_in(&args.name).unwrap_or(&args.name)).await?;
+    let view = view(session, &queue).await?;
+    match args.output {
+        Some(Output::Json) => Ok(serde_json::to_string_pretty(&view)? + "\n"),
+        None => Ok(view.text(session.clock.now())),
+    }
+}
+
+/// Where a task stands in its queue, if it waits in one, and the user may see that.
+pub(super) async fn place_of(session: &Session, task: &LongTask) -> Option<PlaceInLine> {
+    let reason = task.status.as_ref().map(|status: &LongTaskStatus| status.reason.as_str());
+    if reason != Some(PhaseReason::Queued.into()) {
+        return None;
+    }
+    let namespace = task.namespace().unwrap_or_default();
+    let key = QueueKey::meant_by(task.spec.queue_name.as_deref()?, &namespace);
+    let queues: Api<TaskQueue> = Api::namespaced(session.client.clone(), &key.namespace);
+    // Without it the task's own status is all that there is to tell.
+    let queue = queues.get(&key.name).await.ok()?;
+    view(session, &queue).await.ok()?.place_of(&namespace, &task.name_any())
+}
+
+/// A queue with those tasks that the user may list.
+async fn view(session: &Session, queue: &TaskQueue) -> Result<QueueView, Error> {
+    let (mut tasks, mut not_seen) = (Vec::new(), Vec::new());
+    let mut namespaces = queue.namespaces();
+    if namespaces.is_none() {
+        if let Some(all) = list(Api::all(session.client.clone())).await? {
+            tasks = all;
+        } else {
+            not_seen.push("*".to_owned());
+            namespaces = Some(vec![session.namespace.clone()]);
+        }
+    }
+    for namespace in namespaces.into_iter().flatten() {
+        match list(Api::namespaced(session.client.clone(), &namespace)).await? {
+            Some(some) => tasks.extend(some),
+            None => not_seen.push(namespace),
+        }
+    }
+    let tasks = tasks.iter().filter_map(QueuedTask::of).map(Arc::new).collect();
+    Ok(QueueView::of(queue, tasks, not_seen, session.clock.now()))
+}
+
+/// The tasks there; none where the user may not list them.
+async fn list(api: Api<LongTask>) -> Result<Option<Vec<LongTask>>, Error> {
+    match api.list(&ListParams::default()).await {
+        Ok(tasks) => Ok(Some(tasks.items)),
+        Err(error) if is_forbidden(&error) => Ok(None),
+        Err(error) => Err(Error::of_call("list LongTasks")(error)),
+    }
 }
 
 /// Changes a queue as `decide` says.

@@ -3,6 +3,7 @@
 use super::{
     args::{OneTask, Output},
     error::Error,
+    queues,
     session::Session,
     sets,
     text::status::StatusView,
@@ -15,7 +16,8 @@ pub(super) async fn status(session: &Session, args: &OneTask) -> Result<String, 
     }
     let task = session.task(&args.name).await?;
     let now = session.clock.now();
-    let standing = StatusView::of(&task, now);
+    let place = queues::place_of(session, &task).await;
+    let standing = StatusView::of(&task, now).in_line(place.as_ref());
     match args.output {
         Some(Output::Json) => Ok(serde_json::to_string_pretty(&standing)? + "\n"),
         None => Ok(standing.text(now)),

@@ -90,7 +90,8 @@ const ROOMS: [(&str, bool, &[&str]); 22] = [
     ("queue", true, &[]),
     ("queue::plan", true, &["api", "types"]),
     ("queue::controller", false, &["api", "cli", "clock", "queue::plan", "runtime", "telemetry", "types"]),
-    ("kubectl", false, &["api", "clock", "contract", "start", "types"]),
+    // The order of a queue is the operator's own.
+    ("kubectl", false, &["api", "clock", "contract", "queue::plan", "start", "types"]),
     ("operator", false, &["cli", "queue::controller", "runtime", "set::controller", "task::controller", "telemetry"]),
 ];
 

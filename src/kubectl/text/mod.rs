@@ -11,6 +11,7 @@ pub(super) mod dead_letters;
 pub(super) mod drill;
 pub(super) mod events;
 pub(super) mod log;
+pub(super) mod queue;
 pub(super) mod sets;
 pub(super) mod status;
 pub(super) mod top;

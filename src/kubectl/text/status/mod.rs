@@ -10,6 +10,7 @@ use serde_json::Value;
 use self::reports::Reports;
 use super::{
     next::next,
+    queue::PlaceInLine,
     style::{BOLD, BUSY, DIM, WARNING, of_outcome, of_phase, paint},
     table::{Cell, table},
     time::{ago, span},
@@ -93,6 +94,14 @@ impl StatusView {
             checkpoint: status.checkpoint,
             result: status.result,
         }
+    }
+
+    /// The same of a task of which is known where it stands in its queue.
+    pub(in crate::kubectl) fn in_line(mut self, place: Option<&PlaceInLine>) -> Self {
+        if let Some(place) = place {
+            self.next = place.words();
+        }
+        self
     }
 
     /// The same for people.
