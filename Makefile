@@ -221,7 +221,7 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 # holds a lock for which all others wait.
 STAGES := tools lint unit:tools,lint cluster-up:tools images:cluster-up simulation:lint stories:unit admission:stories,cluster-up e2e:admission,images,deny chart:e2e
 
-.PHONY: test ci stories admission e2e chart images demo demo-train demo-set
+.PHONY: test ci stories admission e2e chart images demo demo-train demo-set demo-queue
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -304,3 +304,8 @@ demo-set: $(TOOL) ## survey each block of the Unicode standard as a member of a 
 	@tests/stages.sh cluster-up image
 	@$(TOOL) load deploy/image.yaml examples/survey/image-1.0.yaml examples/survey/image-1.1.yaml
 	@examples/survey/demo.sh
+
+demo-queue: $(TOOL) ## send 60 orders to a partner who goes down in the middle: the breaker of the queue opens, tries, and closes
+	@tests/stages.sh cluster-up image
+	@$(TOOL) load deploy/image.yaml examples/partner/image.yaml
+	@examples/partner/demo.sh
