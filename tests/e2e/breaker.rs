@@ -19,24 +19,35 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    queues::{make_queue, queued, until},
-    support::{Change, Lab, story},
+    queues::{change_queue, is_queued, make_queue, queued, until},
+    support::{Change, Lab, Task, story},
 };
 
-/// A queue of so many places, whose breaker opens when two tasks have failed with 69.
-fn guarded(open_for: &str) -> Value {
+/// A queue whose breaker opens when two tasks have failed with 69, and tries after ten minutes.
+fn guarded() -> Value {
     json!({ "maxActive": 20, "breaker": {
-        "counts": [{ "onExitCodes": { "operator": "In", "values": [69] } }], "failures": 2, "openFor": open_for,
+        "counts": [{ "onExitCodes": { "operator": "In", "values": [69] } }], "failures": 2, "openFor": "10m",
     } })
 }
 
-/// A task that may fail once, and whose program fails with 69 in these attempts.
-fn failing(name: &str, attempts: &[u32]) -> Value {
-    let rules: Vec<_> = attempts.iter().map(|attempt| format!("attempt={attempt} start: exit 69")).collect();
-    let mut arguments = vec!["--steps=1", "--step-time=100ms"];
-    arguments.extend(rules.iter().map(String::as_str));
-    let retry = json!({ "budgets": { "failures": 1 }, "backoff": { "initial": "1s", "jitter": "None" } });
-    queued(name, &arguments).and(json!({ "spec": { "retry": retry } }))
+/// A task that may fail once. In its first attempts, its program fails with 69: as soon as there is the file `go`, so that
+/// those of several tasks fail together, and none has tried again before the breaker is open.
+fn failing(name: &str, attempts: u32) -> Value {
+    let rule = format!("attempt<={attempts} start: wait /journal/go; exit 69");
+    let retry = json!({ "budgets": { "failures": 1 }, "backoff": { "initial": "10s", "jitter": "None" } });
+    queued(name, &["--steps=1", "--step-time=100ms", &rule]).and(json!({ "spec": { "retry": retry } }))
+}
+
+/// Two tasks that fail together, so that the breaker opens.
+async fn open_with<'a>(lab: &'a Lab, tasks: [Value; 2]) -> ([Task<'a>; 2], TaskQueueStatus) {
+    let [first, second] = tasks;
+    let tasks = [lab.submit(first).await, lab.submit(second).await];
+    for task in &tasks {
+        task.until_phase(Phase::Running, 60).await;
+    }
+    lab.touch("go");
+    let status = until(lab, "it is open", 60, |status| state(status) == Some(Open)).await;
+    (tasks, status)
 }
 
 fn state(status: &TaskQueueStatus) -> Option<BreakerState> {
@@ -79,16 +90,19 @@ impl BreakerWatch {
 #[tokio::test]
 async fn it_opens_tries_one_at_a_time_at_no_cost_and_closes_in_waves() {
     story(async |lab| {
-        make_queue(lab, guarded("4s")).await;
+        make_queue(lab, guarded()).await;
         let watch = BreakerWatch::start(lab);
-        let first = lab.submit(failing("first", &[1, 2])).await;
-        let second = lab.submit(failing("second", &[1])).await;
-        until(lab, "it is open", 60, |status| state(status) == Some(Open)).await;
+        // It is the first to be tried, and fails once more.
+        let first = failing("first", 2).and(json!({ "spec": { "priority": 1 } }));
+        let ([first, second], _) = open_with(lab, [first, failing("second", 1)]).await;
         let mut others = Vec::new();
         for number in 0..15 {
-            others.push(lab.submit(failing(&format!("other-{number:02}"), &[])).await);
+            others.push(lab.submit(failing(&format!("other-{number:02}"), 0)).await);
         }
-        until(lab, "all wait", 60, |status| status.waiting >= 15 || state(status) != Some(Open)).await;
+        for task in others.iter().chain([&first, &second]) {
+            task.until("it waits", 60, is_queued).await;
+        }
+        change_queue(lab, json!({ "breaker": { "openFor": "1s", "maxOpenFor": "4s" } })).await;
         for task in others.iter().chain([&second]) {
             task.ends_as(Phase::Succeeded, 120).await;
         }
@@ -126,12 +140,9 @@ async fn it_opens_tries_one_at_a_time_at_no_cost_and_closes_in_waves() {
 #[tokio::test]
 async fn an_open_breaker_outlives_the_operator_and_who_waits_too_long_fails_without_a_pod() {
     story(async |lab| {
-        make_queue(lab, guarded("10m")).await;
-        for name in ["first", "second"] {
-            lab.submit(failing(name, &[1])).await;
-        }
-        let open = until(lab, "it is open", 60, |status| state(status) == Some(Open)).await;
-        let parked = failing("parked", &[]).and(json!({ "spec": { "limits": { "wallTime": "15s" } } }));
+        make_queue(lab, guarded()).await;
+        let (_, open) = open_with(lab, [failing("first", 1), failing("second", 1)]).await;
+        let parked = failing("parked", 0).and(json!({ "spec": { "limits": { "wallTime": "15s" } } }));
         let parked = lab.submit(parked).await;
         lab.kill_operator().await;
         lab.start_operator();
@@ -148,9 +159,10 @@ async fn an_open_breaker_outlives_the_operator_and_who_waits_too_long_fails_with
 #[tokio::test]
 async fn one_task_alone_does_not_open_it() {
     story(async |lab| {
-        make_queue(lab, guarded("10m")).await;
-        let retry = json!({ "spec": { "retry": { "budgets": { "failures": 3 } } } });
-        let alone = lab.submit(failing("alone", &[1, 2, 3]).and(retry)).await;
+        make_queue(lab, guarded()).await;
+        lab.touch("go");
+        let retry = json!({ "spec": { "retry": { "budgets": { "failures": 3 }, "backoff": { "initial": "1s" } } } });
+        let alone = lab.submit(failing("alone", 3).and(retry)).await;
         alone.ends_as(Phase::Succeeded, 90).await;
         let status = until(lab, "its turns are over", 30, |status| status.active == 0).await;
         let breaker = status.breaker.expect("a breaker");

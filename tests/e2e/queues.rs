@@ -36,7 +36,7 @@ pub(crate) async fn make_queue(lab: &Lab, spec: Value) {
     lab.api::<TaskQueue>().create(&PostParams::default(), &queue).await.expect("the API server takes the queue");
 }
 
-async fn change_queue(lab: &Lab, spec: Value) {
+pub(crate) async fn change_queue(lab: &Lab, spec: Value) {
     let patch = Patch::Merge(json!({ "spec": spec }));
     lab.api::<TaskQueue>().patch("q", &PatchParams::default(), &patch).await.expect("the API server takes the change");
 }
@@ -64,7 +64,7 @@ pub(crate) async fn until(
     }
 }
 
-fn is_queued(status: &LongTaskStatus) -> bool {
+pub(crate) fn is_queued(status: &LongTaskStatus) -> bool {
     status.phase == Some(Phase::Pending) && status.reason == "Queued"
 }
 
