@@ -1,4 +1,4 @@
-//! What one look at a task or a set costs, without the API server: plan, outcome, rendering, status merge.
+//! What one look at a task, a set or a queue costs, without the API server: plan, outcome, rendering, status merge.
 //!
 //! `cargo bench --bench micro`. The last group is a yardstick: a task read from JSON, as every watch event is.
 
@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{
+        queue::{QueueKey, TaskQueue},
         set::LongTaskSet,
-        task::{LongTask, LongTaskStatus},
+        task::{LongTask, LongTaskStatus, TicketState},
     },
+    queue::plan::{ObservedQueue, QueuedTask, SeenTicket, plan as plan_queue},
     set::plan::{Member, MemberPhase, ObservedSet, plan as plan_set},
     task::{
         plan::{Observed, Plan, PodFacts, Step, plan},
@@ -207,5 +209,58 @@ fn sets(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, plans, pods, statuses, sets);
+/// A queue of 1000 places with a breaker, aging and keys, all of which are taken, but for fifty that have just become free; 10,000
+/// tasks of a hundred keys wait.
+fn queues(criterion: &mut Criterion) {
+    let queue_key = QueueKey { namespace: "n".into(), name: "q".into() };
+    let task = |number: u32, ticket: i64, state: TicketState| {
+        let since = at("09:00:00");
+        let ticket = SeenTicket { queue: queue_key.clone(), number: ticket, state, since, is_probe: false };
+        Arc::new(QueuedTask {
+            namespace: "n".into(),
+            name: format!("t-{number:05}"),
+            uid: format!("{number:08}-uid"),
+            asks: Some(queue_key.clone()),
+            ticket: Some(ticket),
+            turn: None,
+            runs_since: (state == TicketState::Admitted).then(|| at("09:50:00")),
+            priority: i64::from(number % 5),
+            has_begun: number.is_multiple_of(3),
+            is_being_deleted: false,
+            sequence: i64::MAX,
+            labels: [("tenant".to_owned(), format!("tenant-{}", number % 100))].into(),
+        })
+    };
+    let holders: Vec<_> = (0..1000)
+        .map(|number| {
+            json!({ "task": format!("n/t-{number:05}"), "uid": format!("{number:08}"), "ticket": 1,
+                              "key": format!("tenant-{}", number % 100) })
+        })
+        .collect();
+    let queue: TaskQueue = serde_json::from_value(json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "TaskQueue",
+        "metadata": { "name": "q", "namespace": "n", "uid": "queue-uid", "generation": 1, "resourceVersion": "1" },
+        "spec": {
+            "maxActive": 1000, "aging": "10m", "perKey": { "label": "tenant" },
+            "breaker": { "counts": [{ "onErrorCodes": ["PartnerDown"] }] },
+        },
+        "status": {
+            "observedGeneration": 1, "active": 1000, "summary": "1000/1000", "waiting": 10_000, "holders": holders,
+            "breaker": { "state": "Closed", "transitionTime": at("09:00:00") },
+        },
+    }))
+    .expect("a queue");
+    let over = (0..50).map(|number| task(number, 2, TicketState::Waiting));
+    let running = (50..1000).map(|number| task(number, 1, TicketState::Admitted));
+    let waiting = (1000..11_000).map(|number| task(number, 1, TicketState::Waiting));
+    let seen = ObservedQueue::of(&queue, over.chain(running).chain(waiting).collect());
+    assert_eq!(plan_queue(&seen, at("10:00:00")).waits.len(), 50, "fifty are called");
+    let mut group = criterion.benchmark_group("queue::plan");
+    group.bench_function("10,000 wait, 1000 places, fifty are free", |bencher| {
+        bencher.iter(|| plan_queue(black_box(&seen), at("10:00:00")));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, plans, pods, statuses, sets, queues);
 criterion_main!(benches);
