@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, EnumMessage, IntoStaticStr};
 
 use crate::{
-    api::task::{AttemptReason, ExitCodes},
+    api::task::{AttemptReason, EndFacts, ExitCodes},
     types::{
         GoDuration,
         cel::rule,
@@ -183,15 +183,9 @@ impl Breaker {
 }
 
 impl CountedFailure {
-    /// Whether a failure with this exit code, reason and reported code is meant.
-    pub fn fits(&self, exit_code: Option<i32>, reason: Option<AttemptReason>, code: Option<&str>) -> bool {
-        let by_exit_code =
-            self.on_exit_codes.as_ref().is_none_or(|codes| exit_code.is_some_and(|code| codes.hold_for(code)));
-        let is_recorded = |named: &AttemptReason| reason.is_some_and(|reason| named.matches(reason));
-        let by_reason = self.on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(is_recorded));
-        let is_reported = |named: &String| code == Some(named.as_str());
-        let by_error_code = self.on_error_codes.as_ref().is_none_or(|codes| codes.iter().any(is_reported));
-        by_exit_code && by_reason && by_error_code
+    /// Whether a failure that ended so is meant.
+    pub fn fits(&self, end: EndFacts<'_>) -> bool {
+        end.fit(self.on_exit_codes.as_ref(), self.on_reasons.as_deref(), self.on_error_codes.as_deref())
     }
 }
 
@@ -228,15 +222,16 @@ mod tests {
     #[test]
     fn all_matchers_of_an_entry_must_fit() {
         let entry = |matchers: Value| serde_json::from_value::<CountedFailure>(matchers).expect("an entry");
+        let ended = |exit_code, reason, code| EndFacts { exit_code, reason, code };
         let down = entry(json!({ "onErrorCodes": ["PartnerDown"] }));
-        assert!(down.fits(Some(1), None, Some("PartnerDown")));
-        assert!(!down.fits(Some(1), None, Some("Other")));
-        assert!(!down.fits(Some(1), None, None));
+        assert!(down.fits(ended(Some(1), None, Some("PartnerDown"))));
+        assert!(!down.fits(ended(Some(1), None, Some("Other"))));
+        assert!(!down.fits(ended(Some(1), None, None)));
         let both = entry(json!({ "onExitCodes": { "operator": "In", "values": [69] }, "onReasons": ["Error"] }));
-        assert!(both.fits(Some(69), Some(AttemptReason::Error), None));
-        assert!(!both.fits(Some(69), Some(AttemptReason::OOMKilled), None));
-        assert!(!both.fits(Some(1), Some(AttemptReason::Error), None));
-        assert!(!both.fits(None, None, None), "what is not known fits nothing");
+        assert!(both.fits(ended(Some(69), Some(AttemptReason::Error), None)));
+        assert!(!both.fits(ended(Some(69), Some(AttemptReason::OOMKilled), None)));
+        assert!(!both.fits(ended(Some(1), Some(AttemptReason::Error), None)));
+        assert!(!both.fits(ended(None, None, None)), "what is not known fits nothing");
     }
 
     #[test]

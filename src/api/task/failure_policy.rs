@@ -205,6 +205,34 @@ pub struct ExitCodes {
     pub values: Vec<i32>,
 }
 
+/// What the matchers that rules and breakers share look at in the end of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct EndFacts<'a> {
+    /// The main container's exit code.
+    pub exit_code: Option<i32>,
+    /// The reason of the end.
+    pub reason: Option<AttemptReason>,
+    /// The `error.code` that the program reported.
+    pub code: Option<&'a str>,
+}
+
+impl EndFacts<'_> {
+    /// Whether all of these matchers hold that are given.
+    pub fn fit(
+        self,
+        on_exit_codes: Option<&ExitCodes>,
+        on_reasons: Option<&[AttemptReason]>,
+        on_error_codes: Option<&[String]>,
+    ) -> bool {
+        let by_exit_code = on_exit_codes.is_none_or(|codes| self.exit_code.is_some_and(|code| codes.hold_for(code)));
+        let is_recorded = |named: &AttemptReason| self.reason.is_some_and(|recorded| named.matches(recorded));
+        let by_reason = on_reasons.is_none_or(|reasons| reasons.iter().any(is_recorded));
+        let is_reported = |named: &String| self.code == Some(named.as_str());
+        let by_error_code = on_error_codes.is_none_or(|codes| codes.iter().any(is_reported));
+        by_exit_code && by_reason && by_error_code
+    }
+}
+
 impl ExitCodes {
     /// Whether an exit code is meant. 0, which is no failure, never is.
     pub fn hold_for(&self, code: i32) -> bool {

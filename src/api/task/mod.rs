@@ -9,7 +9,8 @@ mod transition;
 
 pub use conditions::{ConditionReason, ConditionType};
 pub use failure_policy::{
-    Action, ConditionStatus, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator, PodConditionPattern, Rule,
+    Action, ConditionStatus, EndFacts, ExitCodes, FailurePolicy, MemoryGrowth, OnExhausted, Operator,
+    PodConditionPattern, Rule,
 };
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
 pub use spec::{

@@ -54,6 +54,7 @@ impl Tables {
     fn put(&mut self, task: &LongTask) -> Vec<QueueKey> {
         let (key, version) = (ObjectKey::of(task), version(task));
         let Some(facts) = QueuedTask::of(task) else { return self.take(&key) };
+        let mut is_news = true;
         if let Some(known) = self.tasks.get_mut(&key) {
             let is_older = known.task.uid == facts.uid && version < known.version;
             if is_older {
@@ -63,10 +64,7 @@ impl Tables {
             if *known.task == facts {
                 return Vec::new();
             }
-            if !facts.is_news_after(&known.task) {
-                self.replace(&key, Arc::new(facts));
-                return Vec::new();
-            }
+            is_news = facts.is_news_after(&known.task);
         }
         let mut concerned = self.take(&key);
         let facts = Arc::new(facts);
@@ -77,19 +75,7 @@ impl Tables {
             }
         }
         self.tasks.insert(key, Entry { version, task: facts });
-        concerned
-    }
-
-    /// Takes newer facts of a task that is known, which are of the same queues.
-    fn replace(&mut self, key: &ObjectKey, facts: Arc<QueuedTask>) {
-        for queue in queues_of(&facts) {
-            if let Some(known) = self.queues.get_mut(queue).and_then(|tasks| tasks.get_mut(key)) {
-                *known = Arc::clone(&facts);
-            }
-        }
-        if let Some(known) = self.tasks.get_mut(key) {
-            known.task = facts;
-        }
+        if is_news { concerned } else { Vec::new() }
     }
 
     /// Takes a task out; returns the queues for which that is news.

@@ -10,15 +10,12 @@ use super::{
     verdict::{Verdict, failure_of, verdict_on},
     window::Window,
 };
-use crate::{
-    api::queue::{Breaker, BreakerState, BreakerStatus, Wave},
-    types::time::after,
-};
+use crate::api::queue::{Breaker, BreakerState, BreakerStatus, Wave};
 
 /// How many probes the last wave has, if there are as many places.
 const LAST_WAVE: i64 = 8;
 
-/// A breaker that closes once so many probes were healthy.
+/// Judges where a breaker stands.
 pub(super) struct Judge<'a> {
     spec: &'a Breaker,
     places: i64,
@@ -67,8 +64,8 @@ impl<'a> Judge<'a> {
         match (self.status.state, verdict) {
             (_, Verdict::Neither) | (BreakerState::Open, _) => {}
             (BreakerState::Closed, verdict) => {
-                let window = &mut self.status.window;
-                Window::of(self.spec, self.now).count(window, &over.holder.task, turn.finished_at, verdict);
+                let (window, has_failed) = (&mut self.status.window, verdict == Verdict::Failed);
+                Window::of(self.spec, self.now).count(window, &over.holder.task, turn.finished_at, has_failed);
             }
             // Who runs on from before it opened says nothing about now.
             (BreakerState::HalfOpen, _) if !over.holder.probe => {}
@@ -93,14 +90,13 @@ impl<'a> Judge<'a> {
     /// Lets more probes be called when those of the wave were healthy; closes after the last wave, or when nobody is left who
     /// could be one.
     fn widen(&mut self, runs: &[Run], somebody_waits: bool) {
-        let probes: Vec<_> = runs.iter().filter(|run| run.is_probe).collect();
-        let lasting = probes.iter().filter(|run| run.has_lasted(self.spec.probe_for, self.now)).count();
-        let (under_way, lasting) = (probes.len(), i64::try_from(lasting).unwrap_or(0));
+        let (lasting, young): (Vec<_>, Vec<_>) =
+            runs.iter().filter(|run| run.is_probe).partition(|run| run.has_lasted(self.spec.probe_for, self.now));
+        let lasting = i64::try_from(lasting.len()).unwrap_or(0);
         let last = self.places.clamp(1, LAST_WAVE);
         while let Some(wave) = self.status.wave {
             let healthy = wave.healthy.saturating_add(lasting);
-            let all_lasting = i64::try_from(under_way).is_ok_and(|under_way| under_way == lasting);
-            let nobody_is_left = !somebody_waits && all_lasting && healthy > 0;
+            let nobody_is_left = !somebody_waits && young.is_empty() && healthy > 0;
             if nobody_is_left || (healthy >= wave.allow && wave.allow >= last) {
                 self.turn_to(BreakerState::Closed);
                 self.status.openings = 0;
@@ -145,7 +141,7 @@ pub(super) fn next_moment(spec: &Breaker, status: &BreakerStatus, runs: &[Run], 
         BreakerState::Open => Some(spec.open_until(status)),
         BreakerState::HalfOpen => {
             let probes = runs.iter().filter(|run| run.is_probe);
-            probes.filter_map(|run| Some(after(run.since?, spec.probe_for.as_secs()))).filter(|at| *at > now).min()
+            probes.filter_map(|run| run.lasts_at(spec.probe_for)).filter(|at| *at > now).min()
         }
     }
 }

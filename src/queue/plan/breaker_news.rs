@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::steps::{QueueEvent, QueueEventReason};
 use crate::{
     api::queue::{Breaker, BreakerFailure, BreakerState, BreakerStatus, QueueConditionReason, QueueConditionType},
-    types::{is_condition_true, mark_false, mark_true},
+    types::{is_condition_true, mark_false, mark_true, time::after},
 };
 
 /// What is new about where the breaker stands.
@@ -15,7 +15,7 @@ pub(super) fn news(spec: &Breaker, before: Option<&BreakerStatus>, after: &Break
     let was_closed = before.is_none_or(|before| before.state == BreakerState::Closed);
     match after.state {
         BreakerState::Open if openings(before) != after.openings => {
-            let note = format!("{}. Nobody is called until {}.", why_open(after), shown(spec.open_until(after)));
+            let note = format!("{}. Nobody is called until {}.", why_open(after), spec.open_until(after));
             Some(QueueEvent { reason: QueueEventReason::BreakerOpened, note })
         }
         BreakerState::Closed if !was_closed => {
@@ -30,7 +30,7 @@ pub(super) fn news(spec: &Breaker, before: Option<&BreakerStatus>, after: &Break
 pub(super) fn conditions(conditions: &mut Vec<Condition>, breaker: Option<(&Breaker, &BreakerStatus)>, now: Timestamp) {
     let type_ = QueueConditionType::BreakerOpen;
     // The API keeps whole seconds of a condition.
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let second = after(now, 0);
     let Some((spec, status)) = breaker else {
         let reason = QueueConditionReason::BreakerRemoved.to_string();
         if is_condition_true(conditions, type_) {
@@ -40,7 +40,7 @@ pub(super) fn conditions(conditions: &mut Vec<Condition>, breaker: Option<(&Brea
     };
     match status.state {
         BreakerState::Open => {
-            let message = format!("{}; nobody is called until {}", why_open(status), shown(spec.open_until(status)));
+            let message = format!("{}; nobody is called until {}", why_open(status), spec.open_until(status));
             mark_true(conditions, type_, QueueConditionReason::DependencyFailing.to_string(), &message, second);
         }
         BreakerState::HalfOpen => {
@@ -70,9 +70,4 @@ fn told(failure: &BreakerFailure) -> String {
     let BreakerFailure { task, code, message } = failure;
     let said = if message.is_empty() { String::new() } else { format!(": {message}") };
     format!("; the last failure was {code} of {task}{said}")
-}
-
-/// A moment in whole seconds, for people.
-fn shown(moment: Timestamp) -> Timestamp {
-    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }

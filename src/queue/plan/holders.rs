@@ -26,6 +26,10 @@ pub(super) struct Places<'a> {
     pub(super) kept: Vec<Holder>,
     /// Whose turn is over.
     pub(super) over: Vec<Over<'a>>,
+    /// The attempts of those who have a place.
+    pub(super) runs: Vec<Run>,
+    /// Whether of some who have a place nothing is known.
+    pub(super) has_unknown: bool,
 }
 
 /// A turn that is over.
@@ -48,24 +52,25 @@ pub(super) struct Run {
     /// Whether it was called as a probe.
     pub(super) is_probe: bool,
     /// Since when its program runs, if it does.
-    pub(super) since: Option<Timestamp>,
+    since: Option<Timestamp>,
 }
 
 impl Run {
+    /// The attempt for which a holder has its place, of the task that is known of it.
+    fn of(holder: &Holder, task: Option<&QueuedTask>) -> Self {
+        let is_its = |task: &&QueuedTask| task.ticket.as_ref().is_some_and(|ticket| ticket.number == holder.ticket);
+        Self { is_probe: holder.probe, since: task.filter(is_its).and_then(|task| task.runs_since) }
+    }
+
+    /// When it has run for so long, if its program runs.
+    pub(super) fn lasts_at(&self, duration: GoDuration) -> Option<Timestamp> {
+        self.since.map(|since| after(since, duration.as_secs()))
+    }
+
     /// Whether it has run for so long.
     pub(super) fn has_lasted(&self, duration: GoDuration, now: Timestamp) -> bool {
-        self.since.is_some_and(|since| after(since, duration.as_secs()) <= now)
+        self.lasts_at(duration).is_some_and(|lasts_at| lasts_at <= now)
     }
-}
-
-/// The attempts that have places, in the order of their holders.
-pub(super) fn runs(holders: &[Holder], seen: &ObservedQueue<'_>) -> Vec<Run> {
-    let tasks = tasks_of(holders, &seen.tasks);
-    let since = |holder: &Holder| {
-        let task = known(holder, &tasks)?;
-        task.ticket.as_ref().filter(|ticket| ticket.number == holder.ticket).and(task.runs_since)
-    };
-    holders.iter().map(|holder| Run { is_probe: holder.probe, since: since(holder) }).collect()
 }
 
 /// Who still has a place, and whose turn is over.
@@ -87,22 +92,25 @@ pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>) -> Places<'a> {
             (Some(per_key), None) => known(holder, &tasks).and_then(|task| task.labels.get(&per_key.label)).cloned(),
         };
     }
+    let mut runs: Vec<_> = kept.iter().map(|holder| Run::of(holder, known(holder, &tasks))).collect();
+    let has_unknown = kept.iter().any(|holder| known(holder, &tasks).is_none());
     let admitted: Vec<_> = seen
         .tasks
         .iter()
         .filter(|task| task.admitted_ticket(&own).is_some())
-        .filter_map(|task| Some(Holder { adopted: true, ..task.place(spec)? }))
+        .filter_map(|task| Some((task, Holder { adopted: true, ..task.place(spec)? })))
         .collect();
     if !admitted.is_empty() {
-        let known: HashSet<_> =
+        let recorded: HashSet<_> =
             kept.iter().map(|holder| (holder.task.clone(), holder.uid.clone(), holder.ticket)).collect();
-        kept.extend(
-            admitted
-                .into_iter()
-                .filter(|place| !known.contains(&(place.task.clone(), place.uid.clone(), place.ticket))),
-        );
+        for (task, place) in admitted {
+            if !recorded.contains(&(place.task.clone(), place.uid.clone(), place.ticket)) {
+                runs.push(Run::of(&place, Some(task)));
+                kept.push(place);
+            }
+        }
     }
-    Places { kept, over }
+    Places { kept, over, runs, has_unknown }
 }
 
 /// Those holders of whose task nothing is known: only live reads can say what is left of it.

@@ -46,15 +46,14 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
     }
     let (spec, generation) = (&seen.queue.spec, seen.queue.metadata.generation.unwrap_or_default());
     let before = seen.queue.status.clone().unwrap_or_default();
-    let Places { kept: mut holders, over } = holders::places(seen);
-    let has_unknown = !unknown_holders(&holders, &seen.tasks).is_empty();
+    let Places { kept: mut holders, over, runs, has_unknown } = holders::places(seen);
     let waiting = line(seen, &holders);
-    let runs = if spec.breaker.is_some() { holders::runs(&holders, seen) } else { Vec::new() };
     let breaker = spec.breaker.as_ref().map(|breaker| {
         let judge = Judge::of(breaker, spec.places(), before.breaker.as_ref(), now);
         (breaker, judge.after(&over, &runs, !waiting.is_empty()))
     });
-    let standing = breaker.as_ref().map(|(_, standing)| standing);
+    let judged = breaker.as_ref().map(|(spec, standing)| (*spec, standing));
+    let standing = judged.map(|(_, standing)| standing);
     let is_probing = forget_past_probes(&mut holders, standing);
     let pace = Pace::of(spec.rate.as_ref(), before.next_call_time, now);
     let room = spec.places().saturating_sub(holders.len());
@@ -69,12 +68,12 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
     let is_full = left == 0 || called.len() >= allowed;
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let mut conditions = before.conditions.clone();
-    breaker_news::conditions(&mut conditions, breaker.as_ref().map(|(spec, standing)| (*spec, standing)), now);
+    breaker_news::conditions(&mut conditions, judged, now);
     let told = [
         pause::news(spec.suspend, &before.conditions),
-        breaker.as_ref().and_then(|(spec, standing)| breaker_news::news(spec, before.breaker.as_ref(), standing)),
+        judged.and_then(|(spec, standing)| breaker_news::news(spec, before.breaker.as_ref(), standing)),
     ];
-    let breaker_moment = breaker.as_ref().and_then(|(spec, standing)| breaker::next_moment(spec, standing, &runs, now));
+    let breaker_moment = judged.and_then(|(spec, standing)| breaker::next_moment(spec, standing, &runs, now));
     let status = TaskQueueStatus {
         observed_generation: generation,
         active: count(holders.len()),

@@ -17,7 +17,7 @@ use crate::{
     types::{time::seconds_between, truncate},
 };
 
-/// The most bytes of a failure's message that are kept of a task.
+/// The most bytes of a failure's message that are kept of a task, and that a breaker shows.
 const LONGEST_MESSAGE: usize = 128;
 
 /// Everything that a plan is made from, beside the time.

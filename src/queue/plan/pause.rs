@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::steps::{QueueEvent, QueueEventReason};
 use crate::{
     api::queue::{QueueConditionReason, QueueConditionType},
-    types::{is_condition_true, mark_false, mark_true},
+    types::{is_condition_true, mark_false, mark_true, time::after},
 };
 
 /// What is new about a pause.
@@ -26,7 +26,7 @@ pub(super) fn news(suspend: bool, before: &[Condition]) -> Option<QueueEvent> {
 pub(super) fn conditions(suspend: bool, before: Vec<Condition>, generation: i64, now: Timestamp) -> Vec<Condition> {
     let (mut conditions, suspended) = (before, QueueConditionType::Suspended);
     // The API keeps whole seconds of a condition.
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let second = after(now, 0);
     if suspend {
         let message = "nobody is called; set spec.suspend to false to go on";
         mark_true(&mut conditions, suspended, QueueConditionReason::SuspendedByUser.to_string(), message, second);

@@ -1,16 +1,10 @@
 //! What the end of a turn says about the dependency.
 
 use super::observed::Turn;
-use crate::{
-    api::{
-        queue::{Breaker, BreakerFailure, Holder},
-        task::Outcome,
-    },
-    types::truncate,
+use crate::api::{
+    queue::{Breaker, BreakerFailure, Holder},
+    task::{EndFacts, Outcome},
 };
-
-/// The most bytes of a failure's message that stay in the status.
-const LONGEST_MESSAGE: usize = 128;
 
 /// What the end of a turn says about the dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +22,8 @@ pub(super) fn verdict_on(turn: &Turn, spec: &Breaker) -> Verdict {
         Outcome::Completed | Outcome::TimeLimit | Outcome::Yielded => Verdict::Healthy,
         Outcome::Stopped | Outcome::Interrupted | Outcome::StartFailed => Verdict::Neither,
         Outcome::Failed => {
-            let fits = spec.counts.iter().any(|entry| entry.fits(turn.exit_code, turn.reason, turn.code.as_deref()));
-            if fits { Verdict::Failed } else { Verdict::Healthy }
+            let end = EndFacts { exit_code: turn.exit_code, reason: turn.reason, code: turn.code.as_deref() };
+            if spec.counts.iter().any(|entry| entry.fits(end)) { Verdict::Failed } else { Verdict::Healthy }
         }
     }
 }
@@ -37,5 +31,5 @@ pub(super) fn verdict_on(turn: &Turn, spec: &Breaker) -> Verdict {
 /// A counted failure, as the status shows it.
 pub(super) fn failure_of(holder: &Holder, turn: &Turn) -> BreakerFailure {
     let code = turn.code.clone().or_else(|| turn.reason.map(|reason| reason.to_string())).unwrap_or_default();
-    BreakerFailure { task: holder.task.clone(), code, message: truncate(&turn.message, LONGEST_MESSAGE).to_owned() }
+    BreakerFailure { task: holder.task.clone(), code, message: turn.message.clone() }
 }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::verdict::Verdict;
 use crate::{
     api::queue::{Breaker, Bucket},
     types::time::after,
@@ -36,7 +35,7 @@ impl Window {
     }
 
     /// Counts the end of a turn, and forgets what is over.
-    pub(super) fn count(&self, buckets: &mut Vec<Bucket>, task: &str, ended: Timestamp, verdict: Verdict) {
+    pub(super) fn count(&self, buckets: &mut Vec<Bucket>, task: &str, ended: Timestamp, has_failed: bool) {
         buckets.retain(|bucket| bucket.time > self.start);
         // Clocks differ.
         let time = self.begin_of(ended.min(self.now));
@@ -48,13 +47,11 @@ impl Window {
             buckets.insert(place, Bucket { time, failed: 0, healthy: 0, task: String::new() });
         }
         let Some(bucket) = buckets.get_mut(place) else { return };
-        match verdict {
-            Verdict::Neither => {}
-            Verdict::Healthy => bucket.healthy = bucket.healthy.saturating_add(1),
-            Verdict::Failed => {
-                bucket.failed = bucket.failed.saturating_add(1);
-                bucket.task = joined(&bucket.task, task);
-            }
+        if has_failed {
+            bucket.failed = bucket.failed.saturating_add(1);
+            bucket.task = joined(&bucket.task, task);
+        } else {
+            bucket.healthy = bucket.healthy.saturating_add(1);
         }
     }
 

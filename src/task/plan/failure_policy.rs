@@ -7,7 +7,7 @@ use super::{
     outcome::Ending,
     steps::EventReason,
 };
-use crate::api::task::{AttemptReason, LongTaskSpec, Outcome, PodConditionPattern, Rule};
+use crate::api::task::{EndFacts, LongTaskSpec, Outcome, PodConditionPattern, Rule};
 
 /// The first rule that matches; none for an attempt that did not end in trouble. `pod` is what it ended with.
 pub(super) fn matching_rule<'a>(ending: &Ending, pod: Option<&PodFacts>, spec: &'a LongTaskSpec) -> Option<&'a Rule> {
@@ -21,16 +21,13 @@ pub(super) fn matching_rule<'a>(ending: &Ending, pod: Option<&PodFacts>, spec: &
 
 fn matches(rule: &Rule, ending: &Ending, pod: Option<&PodFacts>) -> bool {
     let Rule { on_exit_codes, on_reasons, on_error_codes, on_pod_conditions, memory, .. } = rule;
-    let by_exit_code =
-        on_exit_codes.as_ref().is_none_or(|codes| ending.exit_code.is_some_and(|code| codes.hold_for(code)));
-    let is_recorded = |named: &AttemptReason| ending.reason.is_some_and(|recorded| named.matches(recorded));
-    let by_reason = on_reasons.as_ref().is_none_or(|reasons| reasons.iter().any(is_recorded));
-    let code = ending.report.error.as_ref().and_then(|error| error.code.as_ref());
-    let by_error_code = on_error_codes.as_ref().is_none_or(|codes| code.is_some_and(|code| codes.contains(code)));
+    let code = ending.report.error.as_ref().and_then(|error| error.code.as_deref());
+    let end = EndFacts { exit_code: ending.exit_code, reason: ending.reason, code };
+    let by_end = end.fit(on_exit_codes.as_ref(), on_reasons.as_deref(), on_error_codes.as_deref());
     let conditions = pod.map(|pod| pod.conditions.as_slice()).unwrap_or_default();
     let by_condition = on_pod_conditions.as_ref().is_none_or(|patterns| is_any_among(patterns, conditions));
     let can_grow = memory.as_ref().is_none_or(|growth| modifiers::grown(pod, growth).is_some());
-    by_exit_code && by_reason && by_error_code && by_condition && can_grow
+    by_end && by_condition && can_grow
 }
 
 fn is_any_among(patterns: &[PodConditionPattern], conditions: &[ConditionFacts]) -> bool {
