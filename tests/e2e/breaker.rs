@@ -39,7 +39,7 @@ fn failing(name: &str, attempts: u32) -> Value {
 }
 
 /// Two tasks that fail together, so that the breaker opens.
-async fn open_with<'a>(lab: &'a Lab, tasks: [Value; 2]) -> ([Task<'a>; 2], TaskQueueStatus) {
+async fn open_with(lab: &Lab, tasks: [Value; 2]) -> ([Task<'_>; 2], TaskQueueStatus) {
     let [first, second] = tasks;
     let tasks = [lab.submit(first).await, lab.submit(second).await];
     for task in &tasks {
