@@ -5,7 +5,7 @@ use std::{env, fmt::Display, fs};
 use longtask::{
     api::{
         queue::{QueueConditionReason, QueueConditionType},
-        set::{SetConditionReason, SetConditionType, SetFailureReason, SetPhase, SetStopReason},
+        set::{SetConditionReason, SetConditionType, SetFailureReason, SetPhase, SetPhaseReason, SetStopReason},
         task::{
             AttemptReason, ConditionReason, ConditionType, FailureReason, Limit, Outcome, Phase, PhaseReason,
             StopReason,
@@ -67,6 +67,7 @@ fn page() -> String {
             "`status.conditions[].reason` of a LongTaskSet, and its `status.reason` while it is Blocked. `Blocked` can have the API \
              server's own words as well, and `Failed`, `Finished` and `Stalled` have a reason to fail.",
         ),
+        list::<SetPhaseReason>("Reasons of a set's phase", "`status.reason` of a LongTaskSet that nothing blocks."),
         list::<SetFailureReason>("Reasons of a set to fail", "`status.reason` of the phase Failed of a LongTaskSet."),
         list::<SetStopReason>(
             "Reasons of a set to stop",

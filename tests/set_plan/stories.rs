@@ -58,6 +58,27 @@ fn who_has_ended_makes_room_and_those_who_wait_come_first() {
 }
 
 #[test]
+fn a_set_whose_queue_is_full_makes_no_members_and_says_so_until_it_is_not() {
+    let full = |mut given: Given| {
+        given.is_queue_full = true;
+        given
+    };
+    let planned = full(running()).member(0, M::Succeeded).at("10:00:00");
+    assert_eq!((planned.creates(), planned.phase()), (vec![], "Running QueueFull".into()));
+    assert_eq!(planned.wakes_at(), Some(t("10:00:10")));
+    assert!(!planned.is(SetConditionType::Blocked), "nothing is wrong");
+    let mut later = planned.then();
+    let planned = later.clone().at("10:00:10");
+    assert_eq!(planned.wakes_at(), Some(t("10:00:20")));
+    planned.is_quiet();
+    later.is_queue_full = false;
+    let planned = later.at("10:00:20");
+    assert_eq!((planned.creates(), planned.phase()), (vec![3], "Running".into()));
+    let last = full(given(3).spec(json!({ "maxParallel": 3 })).lists(3, "", "", "").all(M::UnderWay, 1));
+    assert_eq!(last.at("10:00:00").phase(), "Running", "it has no further members to make");
+}
+
+#[test]
 fn a_lower_limit_stops_nobody() {
     let planned = running().edited(json!({ "maxParallel": 1 })).member(0, M::Succeeded).at("10:00:00");
     assert_eq!((planned.lists(), planned.creates()), ("3 0//".into(), vec![]));

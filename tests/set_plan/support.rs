@@ -35,6 +35,7 @@ pub(crate) fn given(count: u32) -> Given {
         absent: Ranges::default(),
         refused: longtask::set::plan::Refused::default(),
         is_being_deleted: false,
+        is_queue_full: false,
     }
 }
 
@@ -51,6 +52,7 @@ pub(crate) struct Given {
     pub(crate) absent: Ranges,
     pub(crate) refused: longtask::set::plan::Refused,
     pub(crate) is_being_deleted: bool,
+    pub(crate) is_queue_full: bool,
 }
 
 /// A plan, and the world in which it was carried out.
@@ -175,6 +177,7 @@ impl Given {
         }
         seen.absent.clone_from(&self.absent);
         seen.refused.clone_from(&self.refused);
+        seen.is_queue_full = self.is_queue_full;
         plan(&seen, now)
     }
 

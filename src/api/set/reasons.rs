@@ -71,6 +71,13 @@ pub enum SetConditionReason {
     Created,
 }
 
+/// Why a set makes no further members for now though nothing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, EnumIter, EnumMessage, IntoStaticStr)]
+pub enum SetPhaseReason {
+    /// Running: so many tasks wait in the queue of the members as its `maxWaiting` says. It goes on when fewer do.
+    QueueFull,
+}
+
 /// Why a set failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumIter, EnumMessage, EnumString, IntoStaticStr)]
 pub enum SetFailureReason {

@@ -8,7 +8,7 @@ use super::{
     steps::SetStep,
 };
 use crate::{
-    api::set::{Members, SetConditionReason, SetConditionType, SetPhase},
+    api::set::{Members, SetConditionReason, SetConditionType, SetPhase, SetPhaseReason},
     types::{is_condition_true, time::after},
 };
 
@@ -44,9 +44,14 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     if has_more {
         draft.wake_at_once();
     }
-    if draft.seen.is_queue_full && draft.has_more_to_start() {
+    if waits_for_queue(draft) {
         draft.wake_at(after(draft.now, QUEUE_FULL));
     }
+}
+
+/// Whether only the queue keeps further members from being made.
+fn waits_for_queue(draft: &Draft<'_>) -> bool {
+    draft.seen.is_queue_full && draft.has_more_to_start()
 }
 
 /// How many more members may have their turn: none while those that are there fill the queue.
@@ -85,7 +90,8 @@ pub(super) fn running(draft: &mut Draft<'_>) {
         if is_condition_true(&draft.status.conditions, SetConditionType::Blocked) {
             draft.mark_false(SetConditionType::Blocked, SetConditionReason::Created, "");
         }
-        draft.set_phase(SetPhase::Running, "");
+        let reason = if waits_for_queue(draft) { SetPhaseReason::QueueFull.into() } else { "" };
+        draft.set_phase(SetPhase::Running, reason);
     }
 }
 
