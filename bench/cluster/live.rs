@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     figures::{Run, name, percentile},
@@ -14,12 +14,14 @@ use crate::{
 };
 
 const NAMESPACE: &str = "bench-live";
+const QUEUE: &str = "queue";
 /// How long idleness is watched.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// Tasks whose pods run on and on; the operator is started anew for each run.
 pub(crate) async fn live(rig: &Rig, count: usize, runs: usize) -> Result<()> {
-    population(rig, "live", count, runs, "Running", |number| load::task_of(&format!("live-{number}"), &json!({}))).await
+    let task = |number| load::task_of(&format!("live-{number}"), &json!({}));
+    population(rig, "live", (count, "Running"), runs, async |load| load.create(count, task).await).await
 }
 
 /// Tasks that wait for a time that is far away.
@@ -27,21 +29,39 @@ pub(crate) async fn waiting(rig: &Rig, count: usize, runs: usize) -> Result<()> 
     let annotations =
         json!({ "bench.longtask.dev/run": "1s", "bench.longtask.dev/report": r#"{"resumeAfter": "24h"}"# });
     let task = |number| load::task_of(&format!("waiting-{number}"), &annotations);
-    population(rig, "waiting", count, runs, "Waiting", task).await
+    population(rig, "waiting", (count, "Waiting"), runs, async |load| load.create(count, task).await).await
+}
+
+/// Tasks that wait in a queue whose only place is taken.
+pub(crate) async fn queue_waiting(rig: &Rig, count: usize, runs: usize) -> Result<()> {
+    let task = |number| load::queued(load::task_of(&format!("queued-{number}"), &json!({})), QUEUE);
+    population(rig, "queue-waiting", (count, "Pending"), runs, async |load| {
+        load.create_beside(load::queue(QUEUE, 1)).await?;
+        load.create(count + 1, task).await
+    })
+    .await
+}
+
+/// A set whose members all run on and on.
+pub(crate) async fn members(rig: &Rig, count: usize, runs: usize) -> Result<()> {
+    population(rig, "members", (count, "Running"), runs, async |load| {
+        load.create_beside(load::template_with("members", &json!({}))).await?;
+        load.create_beside(load::set("members", count, count)).await
+    })
+    .await
 }
 
 async fn population(
     rig: &Rig,
     scenario: &str,
-    count: usize,
+    (count, phase): (usize, &str),
     runs: usize,
-    phase: &str,
-    task: impl Fn(usize) -> Value,
+    make: impl AsyncFnOnce(&Load) -> Result<()>,
 ) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     let operator = rig.start_operator()?;
-    load.create(count, task).await?;
+    make(&load).await?;
     let words = format!("phase=\"{phase}\"");
     until("all are there", Duration::from_mins(40), async || {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -92,14 +112,16 @@ pub(crate) enum Started {
     Whole,
     /// The name of its template, from which it is filled in.
     Thin,
+    /// All, and it waits for its turn in a queue that has places.
+    Queued,
 }
 
 /// From the create of a task to that of its pod, on a cluster that has little to do.
 pub(crate) async fn start_of_a_task(rig: &Rig, count: usize, what: Started) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
-    let template = serde_json::from_value(load::template_of("start", "1s"))?;
-    load.template_api().create(&kube::api::PostParams::default(), &template).await?;
+    load.create_beside(load::template_of("start", "1s")).await?;
+    load.create_beside(load::queue(QUEUE, 1000)).await?;
     let (operator, _) = start(rig).await?;
     // A controller manager uses all it can get in its first seconds.
     until("it is quiet", Duration::from_mins(2), async || Ok(is_quiet(&manager).await? && is_quiet(&operator).await?))
@@ -111,6 +133,7 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize, what: Started) -> R
         let object = serde_json::from_value(match what {
             Started::Whole => load::task(&task_name, "1s"),
             Started::Thin => load::thin_task(&task_name, "start"),
+            Started::Queued => load::queued(load::task(&task_name, "1s"), QUEUE),
         })?;
         asked.push((task_name, Instant::now()));
         load.api().create(&kube::api::PostParams::default(), &object).await?;
@@ -131,7 +154,11 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize, what: Started) -> R
         name("create of the task to its pod p50, ms", percentile(&took, 0.5)),
         name("create of the task to its pod p99, ms", percentile(&took, 0.99)),
     ];
-    let scenario = if what == Started::Thin { "start-thin" } else { "start" };
+    let scenario = match what {
+        Started::Whole => "start",
+        Started::Thin => "start-thin",
+        Started::Queued => "start-queued",
+    };
     Run::of(scenario, "LongTask", figures).record()?;
     drop((manager, operator));
     Ok(())

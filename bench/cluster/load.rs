@@ -80,9 +80,14 @@ impl Load {
         Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource)
     }
 
-    pub(crate) fn template_api(&self) -> Api<DynamicObject> {
-        let kind = GroupVersionKind::gvk("longtask.dev", "v1alpha1", "LongTaskTemplate");
-        Api::namespaced_with(self.client.clone(), &self.namespace, &ApiResource::from_gvk(&kind))
+    /// Creates an object of ours that the load needs: a template, a queue.
+    pub(crate) async fn create_beside(&self, manifest: Value) -> Result<()> {
+        let object: DynamicObject = serde_json::from_value(manifest)?;
+        let kind = object.types.as_ref().context("a manifest has a kind")?.kind.clone();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("longtask.dev", "v1alpha1", &kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
+        api.create(&PostParams::default(), &object).await.with_context(|| format!("create a {kind}"))?;
+        Ok(())
     }
 
     /// Creates that many, as fast as the API server takes them. Names are numbered.
@@ -164,6 +169,20 @@ pub(crate) fn live(mut task: Value, interval: u32) -> Value {
     task
 }
 
+/// The task, but it waits in the queue of that name.
+pub(crate) fn queued(mut task: Value, queue: &str) -> Value {
+    task["spec"]["queueName"] = json!(queue);
+    task
+}
+
+/// A queue of so many places.
+pub(crate) fn queue(name: &str, places: usize) -> Value {
+    json!({
+        "apiVersion": "longtask.dev/v1alpha1", "kind": "TaskQueue", "metadata": { "name": name },
+        "spec": { "maxActive": places },
+    })
+}
+
 /// A Job of one pod that runs that long.
 pub(crate) fn job(name: &str, run: &str) -> Value {
     json!({
@@ -183,7 +202,12 @@ pub(crate) fn indexed_job(name: &str, run: &str, count: usize, parallel: usize) 
 
 /// The definition of tasks whose pods run that long.
 pub(crate) fn template_of(name: &str, run: &str) -> Value {
-    let pod = template(&json!({ "bench.longtask.dev/run": run }), None);
+    template_with(name, &json!({ "bench.longtask.dev/run": run }))
+}
+
+/// The definition of tasks whose pods are as these annotations say.
+pub(crate) fn template_with(name: &str, annotations: &Value) -> Value {
+    let pod = template(annotations, None);
     json!({
         "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTaskTemplate", "metadata": { "name": name },
         "spec": { "segment": { "duration": "1h" }, "template": pod },

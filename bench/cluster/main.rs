@@ -14,6 +14,7 @@ mod lag;
 mod live;
 mod load;
 mod operator;
+mod places;
 mod pod_start;
 mod pods;
 mod queued;
@@ -54,6 +55,8 @@ struct Arguments {
 enum Scenario {
     /// Tasks that wait when the operator starts.
     Queued,
+    /// The same in a queue.
+    QueuedAdmitted,
     /// Jobs that wait when their controller starts.
     QueuedJobs,
     /// Chains of 20 segments.
@@ -68,10 +71,20 @@ enum Scenario {
     Live,
     /// Tasks that wait.
     Waiting,
+    /// Tasks that wait in a queue.
+    QueueWaiting,
+    /// Members of a set that run.
+    Members,
     /// From a task to its pod.
     Start,
     /// The same, where the task names a template only.
     StartThin,
+    /// The same as `start` with a queue that has places.
+    StartQueued,
+    /// Tasks that follow each other in the places of a queue.
+    Places,
+    /// Breakers that open, one after the other: at most 50.
+    Breaker,
     /// Programs that report while they run.
     Reports,
     /// One set of many members.
@@ -111,8 +124,8 @@ async fn main() -> Result<()> {
     }
     for run in 1..=arguments.runs {
         for &scenario in &on_rig {
-            if run > 1 && matches!(scenario, Scenario::Live | Scenario::Waiting) {
-                continue; // all their runs are made with one population
+            if run > 1 && scenario.has_one_population() {
+                continue;
             }
             println!("run {run} of {}", arguments.runs);
             on_a_rig_of_its_own(scenario, &arguments).await?;
@@ -125,6 +138,11 @@ impl Scenario {
     /// Whether it is of real pods.
     fn needs_kubelet(self) -> bool {
         matches!(self, Self::Evicted | Self::Lag | Self::PodStart)
+    }
+
+    /// Whether all its runs are made with the same objects.
+    fn has_one_population(self) -> bool {
+        matches!(self, Self::Live | Self::Waiting | Self::QueueWaiting | Self::Members)
     }
 }
 
@@ -141,6 +159,7 @@ async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Resul
     let Arguments { count, runs, run, live_writes, .. } = *arguments;
     match scenario {
         Scenario::Queued => queued::tasks(&rig, count).await,
+        Scenario::QueuedAdmitted => queued::admitted(&rig, count).await,
         Scenario::QueuedJobs => queued::jobs(&rig, count).await,
         Scenario::Chains => chains::tasks(&rig, count, run, Chains::Plain).await,
         Scenario::ChainsLive => chains::tasks(&rig, count, run, Chains::Live).await,
@@ -148,8 +167,13 @@ async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Resul
         Scenario::Killed => chains::tasks(&rig, count, run, Chains::Killed).await,
         Scenario::Live => live::live(&rig, count, runs).await,
         Scenario::Waiting => live::waiting(&rig, count, runs).await,
+        Scenario::QueueWaiting => live::queue_waiting(&rig, count, runs).await,
+        Scenario::Members => live::members(&rig, count, runs).await,
         Scenario::Start => live::start_of_a_task(&rig, count, Started::Whole).await,
         Scenario::StartThin => live::start_of_a_task(&rig, count, Started::Thin).await,
+        Scenario::StartQueued => live::start_of_a_task(&rig, count, Started::Queued).await,
+        Scenario::Places => places::change_hands(&rig, count).await,
+        Scenario::Breaker => places::breaker(&rig, count.min(places::MOST_BREAKERS)).await,
         Scenario::Reports => reports::reports(&rig, count, live_writes).await,
         Scenario::Sets => sets::set(&rig, count).await,
         Scenario::SetsKilled => sets::killed(&rig, count).await,

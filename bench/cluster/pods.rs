@@ -49,6 +49,19 @@ impl Sightings {
         all
     }
 
+    /// The times in which a place changes hands, sorted, in milliseconds: while more wait than there are places, each pod that
+    /// ends makes room for the one that comes so many later.
+    pub(crate) fn places(&self, places: usize) -> Vec<f64> {
+        let (mut came, mut ended): (Vec<_>, Vec<_>) = (self.came.values().collect(), self.ended.values().collect());
+        came.sort();
+        ended.sort();
+        let changes = came.iter().skip(places).zip(ended);
+        let mut all: Vec<f64> =
+            changes.map(|(came, ended)| came.saturating_duration_since(*ended).as_secs_f64() * 1000.0).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    }
+
     /// When the pod of a task's first attempt came.
     pub(crate) fn first_of(&self, task: &str) -> Option<Instant> {
         self.came.get(&(task.to_owned(), 1)).copied()

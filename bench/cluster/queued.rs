@@ -1,4 +1,5 @@
-//! B1: single-segment tasks that wait when the operator starts, against as many Jobs that wait for the Job controller.
+//! B1: single-segment tasks that wait when the operator starts, also in a queue, against as many Jobs that wait for the Job
+//! controller.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +15,27 @@ use crate::{
 const NAMESPACE: &str = "bench-queued";
 /// How long each pod runs.
 const RUN: &str = "1s";
+/// How many places the queue has.
+const PLACES: usize = 50;
+const THROUGH_A_QUEUE: &str = "LongTask through a queue";
 
 pub(crate) async fn tasks(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     load.create(count, |number| load::task(&format!("queued-{number}"), RUN)).await?;
     measure(rig, &load, "LongTask", count, || rig.start_operator()).await?;
+    drop(manager);
+    Ok(())
+}
+
+/// The same tasks in a queue, which has places for some of them at a time.
+pub(crate) async fn admitted(rig: &Rig, count: usize) -> Result<()> {
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    load.create_beside(load::queue(NAMESPACE, PLACES)).await?;
+    let task = |number| load::queued(load::task(&format!("queued-{number}"), RUN), NAMESPACE);
+    load.create(count, task).await?;
+    measure(rig, &load, THROUGH_A_QUEUE, count, || rig.start_operator()).await?;
     drop(manager);
     Ok(())
 }
@@ -61,7 +77,7 @@ async fn measure(
             .filter(|(_, writes)| *writes >= 0.05 * count as f64)
             .map(|(what, writes)| (format!("{what}, per object"), writes / count as f64)),
     );
-    if side == "LongTask" {
+    if side.starts_with("LongTask") {
         let of = |words: &[&str]| {
             Ok::<_, anyhow::Error>(operator::sum("longtask_api_requests_total", words)? / count as f64)
         };

@@ -28,7 +28,7 @@ struct Target {
     tasks: f64,
 }
 
-const TARGETS: [Target; 26] = [
+const TARGETS: [Target; 35] = [
     Target {
         what: "hand-over, operator's share, p50",
         scenario: "chains",
@@ -196,6 +196,78 @@ const TARGETS: [Target; 26] = [
         at_most: 1.0,
         unit: "",
         tasks: 10_000.0,
+    },
+    Target {
+        what: "create of a task in a queue that has places to that of its pod, p99",
+        scenario: "start-queued",
+        figure: "create of the task to its pod p99, ms",
+        at_most: 400.0,
+        unit: "ms",
+        tasks: 0.0,
+    },
+    Target {
+        what: "a place of a queue of 50 changes hands, p50",
+        scenario: "places",
+        figure: "a place changes hands p50, ms",
+        at_most: 150.0,
+        unit: "ms",
+        tasks: 0.0,
+    },
+    Target {
+        what: "the same, p99",
+        scenario: "places",
+        figure: "a place changes hands p99, ms",
+        at_most: 600.0,
+        unit: "ms",
+        tasks: 0.0,
+    },
+    Target {
+        what: "from a recorded failure to the open breaker, p99",
+        scenario: "breaker",
+        figure: "failure recorded to open p99, ms",
+        at_most: 250.0,
+        unit: "ms",
+        tasks: 0.0,
+    },
+    Target {
+        what: "calls after that",
+        scenario: "breaker",
+        figure: "calls after it was open",
+        at_most: 0.0,
+        unit: "",
+        tasks: 0.0,
+    },
+    Target {
+        what: "5,000 tasks that wait in a full queue: writes in a minute",
+        scenario: "queue-waiting",
+        figure: "idle writes in a minute",
+        at_most: 0.0,
+        unit: "",
+        tasks: 5_000.0,
+    },
+    Target {
+        what: "the same: share of a core",
+        scenario: "queue-waiting",
+        figure: "idle cpu, % of a core",
+        at_most: 1.0,
+        unit: "%",
+        tasks: 5_000.0,
+    },
+    Target {
+        what: "a set of 1,000 members that run: writes in a minute",
+        scenario: "members",
+        figure: "idle writes in a minute",
+        at_most: 0.0,
+        unit: "",
+        tasks: 1_000.0,
+    },
+    Target {
+        what: "the same: share of a core",
+        scenario: "members",
+        figure: "idle cpu, % of a core",
+        at_most: 1.0,
+        unit: "%",
+        tasks: 1_000.0,
     },
     Target {
         what: "from a reported line to the status, interval of 5 s, 100 programs, p99",

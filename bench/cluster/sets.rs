@@ -13,14 +13,13 @@ use anyhow::Result;
 use futures::StreamExt;
 use kube::{
     Api, Client, ResourceExt,
-    api::{DynamicObject, PartialObjectMeta, PostParams},
+    api::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
     },
 };
 use longtask::api::{set::LongTaskSet, task::LongTask};
-use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -50,7 +49,7 @@ const LIMIT: Duration = Duration::from_mins(40);
 pub(crate) async fn set(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_sets(&rig.client, NAMESPACE).await?;
-    create(&load.template_api(), load::template_of(NAME, RUN)).await?;
+    load.create_beside(load::template_of(NAME, RUN)).await?;
     let (operator, _) = live::start(rig).await?;
     let is_quiet = async || Ok(live::is_quiet(&manager).await? && live::is_quiet(&operator).await?);
     until("it is quiet", Duration::from_mins(2), is_quiet).await?;
@@ -81,7 +80,7 @@ pub(crate) async fn set(rig: &Rig, count: usize) -> Result<()> {
 pub(crate) async fn killed(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_sets(&rig.client, NAMESPACE).await?;
-    create(&load.template_api(), load::template_of(NAME, LONG_RUN)).await?;
+    load.create_beside(load::template_of(NAME, LONG_RUN)).await?;
     let bystander = Bystander::of(&rig.client, NAMESPACE);
     let mut operator = Some(rig.start_operator()?);
     let (began, mut kills) = (Instant::now(), 0);
@@ -135,11 +134,6 @@ pub(crate) async fn workflow(rig: &Rig, count: usize) -> Result<()> {
     load.until_ended(1, LIMIT).await?;
     Run::of("sets", "Argo Workflows", started.until_now(rig, count, &controller).await?).record()?;
     drop(manager);
-    Ok(())
-}
-
-async fn create(api: &Api<DynamicObject>, object: Value) -> Result<()> {
-    api.create(&PostParams::default(), &serde_json::from_value(object)?).await?;
     Ok(())
 }
 
