@@ -9,6 +9,7 @@ mod table;
 
 mod lifecycle;
 mod one_namespace;
+mod queues;
 mod rights;
 mod support;
 mod templates;
