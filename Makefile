@@ -5,6 +5,7 @@ CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/longtask
 # Tools that are built when they are needed first.
 TYPOS := 1.52.0
 ARGO_VERSION := v4.0.5
+KUEUE_VERSION := v0.17.0
 CYCLONEDX  := 0.5.9
 MUTANTS    := 27.1.0
 # Stores that the agent's tests run with.
@@ -34,9 +35,10 @@ KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl, helm and servers of the versions that the tests are made for.
 export PATH := $(BUILD):$(CACHE)/bin:$(SERVERS)/bin:$(PATH)
-# The same for every build, vet and test of Go: what is compiled with other flags is compiled again.
+# The same for every build, vet and test of Go: what is compiled with other flags is compiled again. What debuggers read would
+# take a tenth of the time, and is not linked.
 export CGO_ENABLED := 0
-export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath -gcflags=all=-dwarf=false)
 
 # Where rustup has not got the compiler that is pinned and may not fetch it, the one that it has does as well.
 ifneq ($(shell command -v rustup),)
@@ -213,7 +215,7 @@ endif
 
 ##@ On a cluster
 
-IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
+IMAGES := tests/images/operator.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
 	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
 # What each stage of `make test` waits for. The stories on the cluster have limits of time, and wait for all that keeps the
@@ -223,14 +225,14 @@ IMAGES := deploy/image.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml 
 STAGES := tools lint cluster-up:tools images:cluster-up simulation:lint stories:lint admission:stories,cluster-up \
 	unit:stories,images chart:admission,images e2e:chart,unit,deny
 
-.PHONY: test ci stories admission e2e chart images demo demo-train demo-set demo-queue
+.PHONY: test ci stories admission e2e kueue chart images demo demo-train demo-set demo-queue
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
 ci: ## the same and licences: what continuous integration runs
 	@tests/stages.sh deny $(STAGES)
 
-images: $(TOOL) ## build the images of the operator, the test program and the examples, and put them on the cluster
+images: $(TOOL) ## build the images of the operator, not optimised, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
 stories: ## build the tests that need a cluster
@@ -243,8 +245,20 @@ e2e: $(TOOL) $(SERVERS)/bin/moto_server ## run the stories on that cluster; it n
 	@$(TOOL) tools collector
 	@# The operator of a demo would work on the tasks of the tests as well. On a cluster of yours, the tests refuse.
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
-	cargo test --locked --test e2e -- --skip alone:: --test-threads=$(or $(E2E_THREADS),10)
+	cargo test --locked --test e2e -- --skip alone:: --skip kueue:: --test-threads=$(or $(E2E_THREADS),10)
 	cargo test --locked --test e2e -- alone:: --test-threads=1
+
+# Tagged by version, so that a newer one is built anew. Its chart is in the module.
+KUEUE := $(CACHE)/kueue-$(KUEUE_VERSION)
+$(KUEUE):
+	@echo "building Kueue (once, some minutes)"
+	@rm -rf $@.part && GOBIN=$@.part go install -ldflags='-s -w' sigs.k8s.io/kueue/cmd/kueue@$(KUEUE_VERSION)
+	@cp -r "$$(go env GOMODCACHE)/sigs.k8s.io/kueue@$(KUEUE_VERSION)/charts/kueue" $@.part/chart && chmod -R u+w $@.part && mv $@.part $@
+
+kueue: export KUEUE := $(KUEUE)
+kueue: tools cluster-up $(KUEUE) ## run the stories of quota with the real Kueue on that cluster, which it installs and removes again
+	@$(TOOL) load tests/e2e/program/image.yaml tests/kueue/image.yaml
+	tests/kueue/run.sh cargo test --locked --test e2e -- kueue::
 
 chart: tools ## install, upgrade, roll back and uninstall the chart on that cluster; nothing else may run there meanwhile
 	@if [ "$(KUBECONFIG)" = "$(CACHE)/kubeconfig" ]; then helm uninstall longtask -n longtask-system --ignore-not-found --wait; fi
@@ -272,10 +286,12 @@ bench: export KWOK := $(CACHE)/bin/kwok
 bench: export ARGO := $(ARGO)
 bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator beside the Job controller and Argo, on kwok (hours; RUNS=5); empties the local cluster
 	@$(TOOL) tools kwok
-	@$(TOOL) load bench/argo/image.yaml
+	@$(TOOL) load deploy/image.yaml bench/argo/image.yaml
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
-	cargo bench --locked --bench cluster -- queued queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
-	cargo bench --locked --bench cluster -- start start-thin --runs $(RUNS) --count $(or $(COUNT),300)
+	cargo bench --locked --bench cluster -- queued queued-admitted queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
+	cargo bench --locked --bench cluster -- start start-thin start-queued --runs $(RUNS) --count $(or $(COUNT),300)
+	cargo bench --locked --bench cluster -- places breaker members --runs $(RUNS) --count $(or $(COUNT),1000)
+	cargo bench --locked --bench cluster -- queue-waiting --runs $(RUNS) --count $(or $(COUNT),5000)
 	cargo bench --locked --bench cluster -- chains chains-live chains-argo killed --runs $(RUNS) --count $(or $(COUNT),250)
 	cargo bench --locked --bench cluster -- live waiting --runs $(RUNS) --count $(or $(COUNT),10000)
 	cargo bench --locked --bench cluster -- reports --runs $(RUNS) --count $(or $(COUNT),10000)

@@ -20,6 +20,7 @@ mod failure_examples;
 mod finished;
 mod fuzzed;
 mod interruptions;
+mod kueue;
 mod leader;
 mod live;
 mod operator_killed;

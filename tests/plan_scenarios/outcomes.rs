@@ -127,6 +127,20 @@ fn row_5a_a_pod_that_never_ran_and_was_taken_away_is_an_interruption() {
 }
 
 #[test]
+fn what_kueue_says_of_a_pod_that_it_deletes_is_told() {
+    for (reason, told) in
+        [("WorkloadEvictedDueToPreempted", "Preempted"), ("WorkloadEvictedDueToInactiveClusterQueue", "Evicted")]
+    {
+        let words = json!({ "type": "TerminationTarget", "status": "True", "reason": reason,
+                            "message": "Preempted to accommodate a workload", "lastTransitionTime": "2026-11-24T10:00:30Z" });
+        let taken = sliced().ran("10:00:00", "10:00:31", 1).condition(words).deleted("10:01:00", 30);
+        let planned = running().pod(taken).at("10:00:32");
+        let planned = planned.expect_containing(&[&format!("outcome Interrupted {told} exit 1")]);
+        assert!(planned.note("AttemptInterrupted").contains("to accommodate a workload"));
+    }
+}
+
+#[test]
 fn row_5b_a_pod_that_never_ran_by_its_own_fault_is_a_failed_start() {
     let init = json!({ "status": { "initContainerStatuses": [{
         "name": "fetch", "image": "i", "imageID": "", "ready": false, "restartCount": 0,

@@ -776,7 +776,8 @@ impl PodBuilder {
         self.condition(condition)
     }
 
-    fn condition(mut self, condition: Value) -> Self {
+    /// With one more condition.
+    pub(crate) fn condition(mut self, condition: Value) -> Self {
         match &mut self.0["status"]["conditions"] {
             Value::Array(conditions) => conditions.push(condition),
             none => *none = json!([condition]),

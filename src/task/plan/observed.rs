@@ -227,7 +227,7 @@ pub struct PodFacts {
     pub grace: i64,
     /// Set when somebody deleted it.
     pub deletion: Option<Deletion>,
-    /// The condition `DisruptionTarget`.
+    /// The condition `DisruptionTarget`, or Kueue's `TerminationTarget`.
     pub disruption: Option<Disruption>,
     /// All conditions of a pod that is on its way out or has ended; the many that run need not keep theirs in memory.
     pub conditions: Vec<ConditionFacts>,
@@ -336,7 +336,7 @@ pub struct Deletion {
     pub grace: i64,
 }
 
-/// The condition `DisruptionTarget`.
+/// Why somebody takes the pod away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disruption {
     /// Such as `EvictionByEvictionAPI`.

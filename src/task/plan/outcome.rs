@@ -378,7 +378,7 @@ fn interruption(pod: &PodFacts) -> Option<AttemptReason> {
     }
     match &pod.disruption {
         Some(disruption) => Some(match disruption.reason.as_str() {
-            "PreemptionByScheduler" => AttemptReason::Preempted,
+            "PreemptionByScheduler" | "WorkloadEvictedDueToPreempted" => AttemptReason::Preempted,
             "DeletionByPodGC" => AttemptReason::NodeLost,
             _ => AttemptReason::Evicted,
         }),

@@ -191,8 +191,10 @@ fn phase(status: &PodStatus) -> PodPhase {
     }
 }
 
+/// Kueue notes in a condition of its own why it deletes a pod (`Stop` in its `pkg/controller/jobs/pod`, v0.17).
 fn disruption(status: &PodStatus) -> Option<Disruption> {
-    let condition = condition(status, "DisruptionTarget").filter(|condition| condition.status == "True")?;
+    let holding = |type_| condition(status, type_).filter(|condition| condition.status == "True");
+    let condition = holding("DisruptionTarget").or_else(|| holding("TerminationTarget"))?;
     Some(Disruption {
         reason: condition.reason.clone().unwrap_or_default(),
         message: condition.message.clone().unwrap_or_default(),

@@ -1,0 +1,168 @@
+//! Quota of [Kueue](https://kueue.sigs.k8s.io), with the real one: `make kueue` builds and installs it for these stories.
+//! Nothing in LongTask knows of it. The template has the labels of Kueue's integration of pods, and each attempt is a
+//! Workload of its own.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
+use serde_json::{Value, json};
+
+use super::support::{Change, Lab, Task, Undo, manifest, message_of, pod, story};
+
+/// What each pod asks for, and all that there is.
+const QUOTA: &str = "10m";
+
+/// Objects of Kueue that belong to a story.
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    let metadata = json!({ "name": name });
+    json!({ "apiVersion": "kueue.x-k8s.io/v1beta2", "kind": kind, "metadata": metadata }).and(spec)
+}
+
+/// Makes the queue `quota`, which has quota for one pod at a time, and a class `urgent-<namespace>` for work that goes first.
+#[must_use = "they are deleted when this is dropped"]
+async fn quota_for_one(lab: &Lab) -> [Undo; 3] {
+    let all = &lab.namespace;
+    let resources = json!([{ "name": "cpu", "nominalQuota": QUOTA }]);
+    let cluster_queue = json!({ "spec": {
+        // Who has waited longest is next. Kueue's default, BestEffortFIFO, puts aside who does not fit, and looks at them again a
+        // second after quota is given back: by then, the next segment of the same task has it.
+        "queueingStrategy": "StrictFIFO",
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": all } },
+        "preemption": { "withinClusterQueue": "LowerPriority" },
+        "resourceGroups": [{ "coveredResources": ["cpu"], "flavors": [{ "name": all, "resources": resources }] }],
+    } });
+    let objects = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        object("ResourceFlavor", all, json!({})),
+        object("WorkloadPriorityClass", &urgent(lab), json!({ "value": 1000 })),
+        object("ClusterQueue", all, cluster_queue),
+        object("LocalQueue", "quota", json!({ "spec": { "clusterQueue": all } })),
+    ] });
+    let delete = |kind, name: &str| Undo::by(&["kubectl", "delete", kind, name, "--ignore-not-found", "--wait=false"]);
+    let undo =
+        [delete("clusterqueue", all), delete("resourceflavor", all), delete("workloadpriorityclass", &urgent(lab))];
+    lab.kubectl_output(&["apply", "--filename", &lab.file("kueue.json", &objects)]).await;
+    lab.kubectl_output(&["wait", "localqueue/quota", "--for=condition=Active", "--timeout=60s"]).await;
+    undo
+}
+
+fn urgent(lab: &Lab) -> String {
+    format!("urgent-{}", lab.namespace)
+}
+
+/// Puts a pod into the queue.
+fn of_quota(mut pod: Value) -> Value {
+    pod["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": QUOTA } });
+    pod.and(json!({ "metadata": { "labels": { "kueue.x-k8s.io/queue-name": "quota" } } }))
+}
+
+/// A task each of whose pods is in the queue.
+fn task_of_quota(mut manifest: Value) -> Value {
+    manifest["spec"]["template"] = of_quota(manifest["spec"]["template"].take());
+    manifest
+}
+
+/// The Workloads of the story: the pod that owns each, and what is true of it.
+async fn workloads(lab: &Lab) -> Vec<(String, BTreeSet<String>)> {
+    let listed = lab.kubectl_output(&["get", "workloads.kueue.x-k8s.io", "--output=json"]).await;
+    let listed: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut workloads: Vec<_> = listed["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|workload| {
+            let conditions = workload["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let holding = conditions.iter().filter(|condition| condition["status"] == "True");
+            (text(&workload["metadata"]["ownerReferences"][0]["name"]), holding.map(|one| text(&one["type"])).collect())
+        })
+        .collect();
+    workloads.sort();
+    workloads
+}
+
+/// How much of the quota is in use, in Kueue's own words.
+async fn in_use(lab: &Lab) -> String {
+    let used = "--output=jsonpath={.status.flavorsReservation[0].resources[0].total}";
+    lab.kubectl_output(&["get", "clusterqueue", &lab.namespace, used]).await
+}
+
+async fn until_nothing_is_in_use(lab: &Lab) {
+    lab.kubectl_output(&[
+        "wait",
+        &format!("clusterqueue/{}", lab.namespace),
+        "--for=jsonpath={.status.reservingWorkloads}=0",
+        "--timeout=60s",
+    ])
+    .await;
+    assert_eq!(in_use(lab).await, "0");
+}
+
+/// From the first to the last thing that an attempt's program did.
+fn work_of(task: &Task<'_>, attempt: i64) -> (Timestamp, Timestamp) {
+    let entries = task.journal().entries();
+    let mut times = entries.iter().filter(|entry| entry.attempt == attempt).map(|entry| entry.time);
+    let first = times.next().expect("it has run");
+    (first, times.next_back().unwrap_or(first))
+}
+
+fn ends(status: &LongTaskStatus) -> Vec<(Outcome, &str)> {
+    status.recent_attempts.iter().rev().map(|attempt| (attempt.outcome, attempt.reason.as_str())).collect()
+}
+
+#[tokio::test]
+async fn each_segment_asks_for_quota_anew_and_another_task_gets_it_in_between() {
+    story(async |lab| {
+        let _undo = quota_for_one(lab).await;
+        let slices = json!({ "spec": { "segment": { "duration": "5s" }, "podHistoryLimit": 10 } });
+        let chain = task_of_quota(manifest("chain", &["--steps=12", "--step-time=1s"])).and(slices.clone());
+        let chain = lab.submit(chain).await;
+        chain.journal().until_step(1, Duration::from_secs(30)).await;
+        let other = lab.submit(task_of_quota(manifest("other", &["--steps=1", "--step-time=1s"])).and(slices)).await;
+        // A task behind the gate has a pod that waits, and says so.
+        let gated = other.until("it is said to be gated", 90, |status| status.reason == "SchedulingGated").await;
+        println!("behind the gate: {:?}", message_of(&gated, ConditionType::Blocked));
+        let status = chain.ends_as(Phase::Succeeded, 120).await;
+        other.ends_as(Phase::Succeeded, 30).await;
+
+        assert_eq!(
+            ends(&status),
+            [(Outcome::TimeLimit, ""), (Outcome::TimeLimit, ""), (Outcome::Completed, "")],
+            "three segments, and nothing else"
+        );
+        assert_eq!(chain.journal().steps(), (1..=12).collect::<Vec<_>>());
+        let pods = ["chain-1", "chain-2", "chain-3", "other-1"].map(str::to_owned);
+        let finished = workloads(lab).await;
+        assert_eq!(finished.iter().map(|(pod, _)| pod.clone()).collect::<Vec<_>>(), pods, "one Workload for each");
+        for (pod, holding) in &finished {
+            assert!(holding.contains("Finished"), "{pod}: {holding:?}");
+        }
+        let [first, second] = [work_of(&chain, 1), work_of(&chain, 2)];
+        let between = work_of(&other, 1);
+        assert!(first.1 <= between.0 && between.1 <= second.0, "{first:?}, {between:?}, {second:?}");
+        until_nothing_is_in_use(lab).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_that_kueue_preempts_is_interrupted_and_goes_on_from_its_checkpoint() {
+    story(async |lab| {
+        let _undo = quota_for_one(lab).await;
+        let task = lab.submit(task_of_quota(manifest("humble", &["--steps=8", "--step-time=1s"]))).await;
+        task.journal().until_step(3, Duration::from_secs(30)).await;
+        let class = json!({ "metadata": { "labels": { "kueue.x-k8s.io/priority-class": urgent(lab) } } });
+        lab.create_pod(of_quota(pod("urgent", &["--steps=1", "--step-time=3s"])).and(class)).await;
+        let interrupted = task.until("it is interrupted", 60, |status| status.totals.interruptions == 1).await;
+        let failure = interrupted.last_failure.expect("it is told");
+        assert_eq!((failure.outcome, failure.reason.as_str()), (Outcome::Interrupted, "Preempted"));
+        assert!(failure.message.contains("accommodate"), "Kueue's own words: {}", failure.message);
+        let status = task.ends_as(Phase::Succeeded, 90).await;
+        assert_eq!(ends(&status), [(Outcome::Interrupted, "Preempted"), (Outcome::Completed, "")]);
+        assert_eq!((status.totals.failures, status.retries), (0, 0));
+        let resumed = task.journal().start_of(2);
+        assert!(resumed.step >= 3, "it resumes from its checkpoint: {resumed:?}");
+        until_nothing_is_in_use(lab).await;
+    })
+    .await;
+}
