@@ -3,9 +3,9 @@
     make bench-store                   # five runs of everything
     make bench-store RUNS=1 PART=64    # a 64th of each shape, to try it out
 
-Each tool is a process from its start to its end, sends parts of 16 MiB, and has at most 32 requests under way. Each
-keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file again for its MD5,
-awscli has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line
+Each tool is a process from its start to its end, sends parts of 16 MiB by TLS, and has at most 32 requests under way.
+Each keeps the checks that it does by itself: the agent hashes what it sends, rclone reads a large file again for its
+MD5, awscli has checksums of parts. The tools take turns within each run. Server and tool share the cores. Each run is a line
 in bench/results/store.jsonl; the table is of the runs of this call.
 """
 
@@ -99,8 +99,8 @@ def run(command, environment, on_start=None):
 class Agent:
     name = "longtask-agent"
 
-    def __init__(self, program, endpoint, scratch):
-        self.program, self.endpoint = program, endpoint
+    def __init__(self, program, endpoint, authority, scratch):
+        self.program, self.endpoint, self.authority = program, endpoint, authority.read_text()
         self.folder = pathlib.Path(scratch, "agent")
         self.saved = {}
 
@@ -121,7 +121,8 @@ class Agent:
             **store,
         }
         settings = json.dumps({"version": 1, "wordBytes": 4096, "store": settings})
-        return {**KEYS, "PATH": os.environ["PATH"], "LONGTASK_AGENT": settings, "LONGTASK_POD_UID": "00000000"}
+        own = {"LONGTASK_AGENT": settings, "LONGTASK_POD_UID": "00000000", "CA_CERTIFICATE": self.authority}
+        return {**KEYS, "PATH": os.environ["PATH"], **own}
 
     def save(self, shape, source, key):
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -154,11 +155,12 @@ class Agent:
 class Rclone:
     name = "rclone"
 
-    def __init__(self, program, endpoint, scratch):
+    def __init__(self, program, endpoint, authority, scratch):
         self.program = program
         self.settings = {
             "PATH": os.environ["PATH"],
             "RCLONE_CONFIG": f"{scratch}/rclone.conf",
+            "RCLONE_CA_CERT": str(authority),
             "RCLONE_S3_PROVIDER": "Other",
             "RCLONE_S3_ENDPOINT": endpoint,
             "RCLONE_S3_REGION": REGION,
@@ -194,14 +196,15 @@ class Rclone:
 class Awscli:
     name = "awscli"
 
-    def __init__(self, program, endpoint, scratch):
+    def __init__(self, program, endpoint, authority, scratch):
         self.program, self.endpoint = program, endpoint
         settings = pathlib.Path(f"{scratch}/aws.conf")
         settings.write_text(
             f"[default]\ns3 =\n  max_concurrent_requests = {REQUESTS}\n  multipart_threshold = 16MB\n"
             "  multipart_chunksize = 16MB\n  addressing_style = path\n"
         )
-        self.environment = {**KEYS, "PATH": os.environ["PATH"], "HOME": scratch, "AWS_CONFIG_FILE": str(settings)}
+        own = {"HOME": scratch, "AWS_CONFIG_FILE": str(settings), "AWS_CA_BUNDLE": str(authority)}
+        self.environment = {**KEYS, "PATH": os.environ["PATH"], **own}
 
     def copy(self, source, target):
         options = ["--recursive", "--only-show-errors", "--endpoint-url", self.endpoint]
@@ -214,15 +217,30 @@ class Awscli:
         return self.copy(f"s3://{BUCKET}/awscli/{key}/", str(folder)), folder
 
 
+def certificate(scratch):
+    """A certificate of this machine for itself, and its key, as files."""
+    settings, authority, key = (pathlib.Path(scratch, f"tls.{end}") for end in ("conf", "pem", "key"))
+    settings.write_text(
+        "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = use\n[name]\nCN = bench\n"
+        "[use]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n"
+    )
+    command = ["openssl", "req", "-x509", "-config", settings, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-days", "2", "-keyout", key, "-out", authority]
+    subprocess.run(command, check=True, capture_output=True)
+    return authority, key
+
+
 @contextlib.contextmanager
 def store(program, scratch):
-    """versitygw, with its objects as files in a folder. Gives its address, and that folder."""
+    """versitygw, with its objects as files in a folder. Gives its address, its certificate, and that folder."""
     objects, beside = pathlib.Path(scratch, "store"), pathlib.Path(scratch, "beside")
     (objects / BUCKET).mkdir(parents=True)
     beside.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    authority, key = certificate(scratch)
     command = [program, "--access", ACCESS, "--secret", SECRET, "--port", f"127.0.0.1:{port}"]
+    command += ["--cert", authority, "--key", key]
     # What the file system cannot keep beside a file is kept beside the data.
     command += ["posix", "--sidecar", str(beside), str(objects)]
     log = pathlib.Path(scratch, "store.log")
@@ -233,7 +251,7 @@ def store(program, scratch):
                     break
                 if process.poll() is not None:
                     sys.exit(f"{program} ends with {process.returncode}:\n{log.read_text()}")
-            yield f"http://127.0.0.1:{port}", objects / BUCKET
+            yield f"https://127.0.0.1:{port}", authority, objects / BUCKET
         finally:
             process.kill()
 
@@ -332,11 +350,12 @@ def main():
     }
     figures = {name: [{} for _ in range(arguments.runs)] for name in versions}
     tables = []
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch, store(versitygw, scratch) as (endpoint, bucket):
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch, store(versitygw, scratch) as opened:
+        endpoint, authority, bucket = opened
         tools = [
-            Agent(arguments.agent, endpoint, scratch),
-            Rclone(rclone, endpoint, scratch),
-            Awscli(aws, endpoint, scratch),
+            Agent(arguments.agent, endpoint, authority, scratch),
+            Rclone(rclone, endpoint, authority, scratch),
+            Awscli(aws, endpoint, authority, scratch),
         ]
         for whole in shapes:
             shape = whole.part(arguments.part)

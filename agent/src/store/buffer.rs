@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 
 /// From this size on, a buffer is mapped by itself, and given back when nobody needs it. What the allocator gets back it
 /// keeps, for each of its threads: with parts of 16 MiB that is more than the parts themselves.
@@ -19,7 +19,13 @@ impl Buffer {
     /// Room for so many bytes.
     pub(super) fn of(size: u64) -> io::Result<Self> {
         let size = usize::try_from(size).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        Ok(if size < MAPPED { Self::Small(vec![0; size]) } else { Self::Mapped(MmapMut::map_anon(size)?) })
+        if size < MAPPED {
+            return Ok(Self::Small(vec![0; size]));
+        }
+        let bytes = MmapMut::map_anon(size)?;
+        // In large pages where the kernel has them: each small one costs a fault of its own.
+        let _ = bytes.advise(Advice::HugePage);
+        Ok(Self::Mapped(bytes))
     }
 
     /// The room.

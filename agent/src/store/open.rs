@@ -21,6 +21,8 @@ const REQUEST: Duration = Duration::from_mins(5);
 const TRIES: usize = 10;
 /// The variable with a certificate authority, as PEM, that the store's certificate is of.
 const CA_CERTIFICATE: &str = "CA_CERTIFICATE";
+/// The variable that says whether content is left out of S3's signatures.
+const UNSIGNED_PAYLOAD: &str = "AWS_UNSIGNED_PAYLOAD";
 
 /// Where a store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +69,7 @@ impl Address {
         let store: Arc<dyn ObjectStore> = match scheme {
             "file" => return self.directory(place),
             _ if bucket.is_empty() => return Err(self.unusable("it names no bucket")),
-            "s3" => Arc::new(self.s3(bucket, patience)?),
+            "s3" => Arc::new(self.s3(bucket, patience)?.build().map_err(|error| self.unusable(&error.to_string()))?),
             "gs" => Arc::new(self.gcs(bucket, patience)?),
             "az" | "abfss" => Arc::new(self.azure(scheme, bucket, patience)?),
             other => return Err(self.unusable(&format!("{other} is none of s3, gs, az, abfss and file"))),
@@ -76,7 +78,7 @@ impl Address {
         Ok(Opened { store, prefix })
     }
 
-    fn s3(&self, bucket: &str, patience: Duration) -> Result<impl ObjectStore + use<>, Failure> {
+    fn s3(&self, bucket: &str, patience: Duration) -> Result<AmazonS3Builder, Failure> {
         let mut builder = AmazonS3Builder::from_env()
             .with_client_options(self.client_options()?)
             .with_retry(retry(patience))
@@ -87,7 +89,11 @@ impl Address {
         if let Some(endpoint) = &self.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        builder.build().map_err(|error| self.unusable(&error.to_string()))
+        if env::var_os(UNSIGNED_PAYLOAD).is_none() {
+            // A signed payload is one more digest of all that is sent. TLS guards what is sent as well; plain HTTP does not.
+            builder = builder.with_unsigned_payload(!self.is_plain());
+        }
+        Ok(builder)
     }
 
     fn gcs(&self, bucket: &str, patience: Duration) -> Result<impl ObjectStore + use<>, Failure> {
@@ -131,16 +137,20 @@ impl Address {
 
     /// No client trusts more than the authorities that are compiled in and the one that it is given: the image has none.
     fn client_options(&self) -> Result<ClientOptions, Failure> {
-        let is_plain = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
         let mut options = ClientOptions::new()
             .with_timeout(REQUEST)
             .with_http1_only()
-            .with_allow_http(is_plain)
+            .with_allow_http(self.is_plain())
             .with_no_system_certificates(true);
         for certificate in self.certificates()? {
             options = options.with_root_certificate(certificate);
         }
         Ok(options)
+    }
+
+    /// Whether requests are sent without TLS.
+    fn is_plain(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
     fn certificates(&self) -> Result<Vec<Certificate>, Failure> {
@@ -166,7 +176,7 @@ fn retry(patience: Duration) -> RetryConfig {
 #[cfg(test)]
 mod tests {
     use futures::TryStreamExt;
-    use object_store::{ObjectStoreExt, StaticCredentialProvider, gcp::GcpCredential};
+    use object_store::{ObjectStoreExt, StaticCredentialProvider, aws::AmazonS3ConfigKey, gcp::GcpCredential};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -199,6 +209,17 @@ mod tests {
     fn the_place_in_the_store_is_the_rest_of_the_address() {
         for (url, prefix) in [("s3://b", ""), ("s3://b/", ""), ("s3://b/runs", "runs"), ("gs://b/a/b/", "a/b")] {
             assert_eq!(address(url).open(Duration::ZERO).expect(url).prefix.as_ref(), prefix, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_without_tls_is_signed() {
+        for (endpoint, is_unsigned) in
+            [(None, "true"), (Some("https://minio:9000"), "true"), (Some("http://minio:9000"), "false")]
+        {
+            let address = Address { endpoint: endpoint.map(str::to_owned), ..address("s3://bucket/runs") };
+            let builder = address.s3("bucket", Duration::ZERO).expect("it can be used");
+            assert_eq!(builder.get_config_value(&AmazonS3ConfigKey::UnsignedPayload).as_deref(), Some(is_unsigned));
         }
     }
 

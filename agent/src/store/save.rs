@@ -250,7 +250,8 @@ impl Reading {
     }
 }
 
-/// Compares what is stored with what was sent, by its size. Its content was compared on the way, by the store itself.
+/// Compares what is stored with what was sent, by its size. Its content was guarded on the way, by TLS or by a digest that the
+/// store compares, and is compared with the manifest when it is restored.
 async fn compare(room: &Room, name: &SaveName, tree: &Tree) -> Result<(), Failure> {
     let stored: BTreeMap<_, _> = room
         .store()

@@ -73,7 +73,7 @@ pub enum AttemptReason {
     /// Interrupted by an eviction by the API, a taint or the kubelet; or failed, or not started, by the pod's own limit
     /// of local storage.
     Evicted,
-    /// Interrupted: a pod of higher priority took its place.
+    /// Interrupted: a pod of higher priority took its place, or Kueue gave its quota to other work.
     Preempted,
     /// Interrupted: somebody deleted the pod.
     Deleted,
