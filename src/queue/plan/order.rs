@@ -20,10 +20,11 @@ const MOST_STEPS: i64 = 10;
 /// how long it has waited, its sequence, its name.
 type Rank<'a> = (i64, bool, Timestamp, i64, &'a str);
 
-/// A group: tasks of one namespace and key, of which those with the smallest rank come last.
+/// A group: tasks of one namespace and key, by where they are in the line, the next one first. Few of many are called, so they are
+/// never all put in order.
 struct Group<'a> {
     held: usize,
-    tasks: Vec<(Rank<'a>, &'a QueuedTask)>,
+    tasks: BinaryHeap<Reverse<(Rank<'a>, usize)>>,
 }
 
 /// The groups of one namespace, the next one first.
@@ -62,12 +63,12 @@ pub(super) fn first_in_line<'a>(
         *held.entry(holder.namespace()).or_default() += 1;
     }
     for (index, group) in groups.iter().enumerate().filter(|(_, group)| is_open(group)) {
-        let Some((rank, task)) = group.tasks.last() else { continue };
-        let namespace = task.namespace.as_str();
+        let Some((rank, task)) = group.first() else { continue };
+        let namespace = line[task].namespace.as_str();
         let share = shares
             .entry(namespace)
             .or_insert_with(|| Share { held: held.get(namespace).copied().unwrap_or(0), next: BinaryHeap::new() });
-        share.next.push(Reverse((head(*rank, group.held), index)));
+        share.next.push(Reverse((head(rank, group.held), index)));
     }
     let mut shares: Vec<_> = shares.into_values().collect();
     let mut next: BinaryHeap<_> =
@@ -80,18 +81,24 @@ pub(super) fn first_in_line<'a>(
         let share = &mut shares[of];
         let Some(Reverse((_, index))) = share.next.pop() else { continue };
         let group = &mut groups[index];
-        let Some((_, task)) = group.tasks.pop() else { continue };
-        called.push(task);
+        let Some(Reverse((_, task))) = group.tasks.pop() else { continue };
+        called.push(line[task]);
         share.held += 1;
         group.held += 1;
-        if let Some((rank, _)) = group.tasks.last().filter(|_| most_of_key.is_none_or(|most| group.held < most)) {
-            share.next.push(Reverse((head(*rank, group.held), index)));
+        if let Some((rank, _)) = group.first().filter(|_| most_of_key.is_none_or(|most| group.held < most)) {
+            share.next.push(Reverse((head(rank, group.held), index)));
         }
         if let Some(rank) = share.rank() {
             next.push(Reverse((rank, of)));
         }
     }
     called
+}
+
+impl<'a> Group<'a> {
+    fn first(&self) -> Option<(Rank<'a>, usize)> {
+        self.tasks.peek().map(|Reverse(first)| *first)
+    }
 }
 
 impl<'a> Share<'a> {
@@ -113,10 +120,10 @@ fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], order: Order<'_>) -> 
     for (holder, key) in holders.iter().filter_map(|holder| Some((holder, holder.key.as_deref()?))) {
         *held.entry((holder.namespace(), key)).or_default() += 1;
     }
-    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut groups: Vec<(usize, Vec<_>)> = Vec::new();
     let mut places: HashMap<(&str, Option<&str>), usize> = HashMap::new();
-    for task in line.iter().copied() {
-        let ranked = (rank(task, order), task);
+    for (index, task) in line.iter().copied().enumerate() {
+        let ranked = Reverse((rank(task, order), index));
         let key = label.map(|label| task.labels.get(label).map(String::as_str));
         // Without the label it is a key of its own.
         let place = match key {
@@ -126,14 +133,11 @@ fn groups<'a>(line: &[&'a QueuedTask], holders: &[Holder], order: Order<'_>) -> 
         };
         if place == groups.len() {
             let of_key = key.flatten().and_then(|key| held.get(&(task.namespace.as_str(), key)));
-            groups.push(Group { held: of_key.copied().unwrap_or(0), tasks: Vec::new() });
+            groups.push((of_key.copied().unwrap_or(0), Vec::new()));
         }
-        groups[place].tasks.push(ranked);
+        groups[place].1.push(ranked);
     }
-    for group in &mut groups {
-        group.tasks.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-    }
-    groups
+    groups.into_iter().map(|(held, tasks)| Group { held, tasks: BinaryHeap::from(tasks) }).collect()
 }
 
 fn rank<'a>(task: &'a QueuedTask, order: Order<'_>) -> Rank<'a> {
