@@ -35,8 +35,8 @@ KUBECONFIG ?= $(CACHE)/kubeconfig
 export KUBECONFIG
 # kubectl, helm and servers of the versions that the tests are made for.
 export PATH := $(BUILD):$(CACHE)/bin:$(SERVERS)/bin:$(PATH)
-# The same for every build, vet and test of Go: what is compiled with other flags is compiled again. What debuggers read would
-# take a tenth of the time, and is not linked.
+# The same for every build, vet and test of Go: what is compiled with other flags is compiled again. What debuggers read is not
+# linked, so it is not made either.
 export CGO_ENABLED := 0
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath -gcflags=all=-dwarf=false)
 

@@ -43,7 +43,7 @@ const NODES_OF_KWOK: &str = "bench.longtask.dev/node=kwok";
 /// The namespace that the operator's account is in.
 pub(crate) const OPERATOR_NAMESPACE: &str = "bench-operator";
 
-/// The image with the agent: the operator's, which `make images` puts on the node.
+/// The image with the agent: the operator's, which `make bench` puts on the node.
 const AGENT_IMAGE: &str = "localhost/longtask:dev";
 /// Where reports are taken.
 const REPORTS_PORT: u16 = 18443;
