@@ -16,11 +16,13 @@ AZURITE    := 3.37.0
 RCLONE     := v1.76.0
 AWSCLI     := 1.46.2
 # A tool that works for a second need not be optimised for minutes, as its release profile would.
-CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
+CARGO_INSTALL := env CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root $(CACHE)
 # Servers of stores that the tests start.
 SERVERS := $(CACHE)/servers
 # What belongs to this clone.
 BUILD   := $(CURDIR)/.cache
+# Where cargo puts what it builds for this machine: a folder for each profile.
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')
 TOOL    := $(BUILD)/cluster
 # Where the plugin of kubectl is installed.
 PREFIX  ?= $(HOME)/.local
@@ -79,23 +81,25 @@ $(TOOL): $(CLUSTER_SOURCES)
 
 ##@ Development
 
-.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit stores release-check
+.PHONY: build install-plugin lint typos doc msrv deny sbom image reproducible generate unit moto stores release-check
 build: ## build the program
 	cargo build --locked
 
 install-plugin: ## build the program and install it as a plugin of kubectl below PREFIX, by default ~/.local
 	cargo build --locked --release
 	install -d $(PREFIX)/bin
-	install target/release/longtask $(PREFIX)/bin/longtask
+	install $(BUILT)/release/longtask $(PREFIX)/bin/longtask
 	ln -sf longtask $(PREFIX)/bin/kubectl-longtask
 	ln -sf longtask $(PREFIX)/bin/kubectl_complete-longtask
 	$(PREFIX)/bin/kubectl-longtask man $(PREFIX)/share/man/man1
 
+# In a folder of its own: while it compiles, nobody who waits for the tests' folder waits for it.
+CLIPPY := tests/idle.sh env CARGO_TARGET_DIR=$(BUILD)/clippy cargo clippy --locked --quiet
 lint: $(TOOL) typos ## check format, spelling and lints, warnings denied
 	cargo fmt --check
 	tests/pins.sh
-	cargo clippy --locked --workspace --all-targets --quiet -- --deny warnings
-	cargo clippy --locked --test admission --test e2e --test install --test simulation --quiet -- --deny warnings
+	$(CLIPPY) --workspace --all-targets -- --deny warnings
+	$(CLIPPY) --test admission --test e2e --test install --test simulation -- --deny warnings
 	cd tests/cluster && test -z "$$(gofmt -l .)" && go vet ./internal/... ./cmd/cluster ./cmd/collector ./cmd/pause
 	cd tests/argocd && test -z "$$(gofmt -l .)" && go vet ./...
 	@$(TOOL) tools actionlint
@@ -109,14 +113,14 @@ typos: ## check spelling
 		echo "SKIPPED: spelling is not checked, because pip could not install typos $(TYPOS). Other ways: https://github.com/crate-ci/typos"
 	@! command -v typos > /dev/null || typos
 
-doc: ## build the documentation of the code, private items too, warnings denied: target/doc
+doc: ## build the documentation of the code, private items too, warnings denied
 	RUSTDOCFLAGS='--deny warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 msrv: ## build with the oldest compiler that Cargo.toml promises; rustup has to have it
 	cargo +$(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) build --locked --workspace
 
 deny: ## check licences and sources of the dependencies; advisories need the network: cargo deny check advisories
-	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; $(CARGO_INSTALL) cargo-deny; }
+	@command -v cargo-deny > /dev/null || { echo "building cargo-deny (once, some minutes)"; tests/idle.sh $(CARGO_INSTALL) cargo-deny; }
 	cargo deny --log-level error check bans licenses sources
 
 # Without a time and a path of its own, the same commit has the same list.
@@ -153,6 +157,7 @@ unit: ## run the tests that need no cluster
 	cd tests/cluster && go test ./internal/... ./cmd/cluster
 	cd tests/argocd && go test -count=1 ./... # go does not see that a file outside of the module has changed
 
+moto: $(SERVERS)/bin/moto_server ## install the store of the stories
 $(SERVERS)/bin/moto_server:
 	@echo "installing moto"
 	@mkdir -p $(@D) && python3 -m pip install --quiet --root-user-action ignore --target $(SERVERS)/moto 'moto[server]==$(MOTO)'
@@ -189,10 +194,10 @@ release-check: ## check that this commit can be released as VERSION=x.y.z; RELEA
 	@tests/release_check.sh $(VERSION)
 
 .PHONY: simulation soak
-simulation: ## run the real controllers against a simulated cluster, on virtual time: 1000 seeds, or SEEDS=
-	SEEDS=$(or $(SEEDS),1000) tests/idle.sh cargo test --locked --profile simulation --test simulation
+simulation: ## run the real controllers against a simulated cluster, on virtual time: 200 seeds, or SEEDS=
+	SEEDS=$(or $(SEEDS),200) tests/idle.sh cargo test --locked --test simulation
 
-soak: ## the same with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
+soak: ## the same, optimised, with 20000 seeds, or SEEDS=, from FIRST_SEED= on; prints the trace of a seed that fails
 	SEEDS=$(or $(SEEDS),20000) cargo test --locked --profile simulation --test simulation no_seed -- --nocapture
 
 # What survives with a reason is in .cargo/mutants.toml. What the scenarios miss is tried again with all the tests
@@ -218,25 +223,25 @@ endif
 IMAGES := tests/images/operator.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
 	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
-# What each stage of `make test` waits for. The stories on the cluster have limits of time, and wait for all that keeps the
-# cores busy, except for the simulation, which takes only what the others leave. It does not fetch the crates: whoever does that
-# holds a lock for which all others wait. The stories of the chart mostly wait themselves: the unit tests come so late that they
-# have the cores meanwhile.
-STAGES := tools lint cluster-up:tools images:cluster-up simulation:lint stories:lint admission:stories,cluster-up \
-	unit:stories,images chart:admission,images e2e:chart,unit,deny
+# What each stage of `make test` waits for. The long way leads from the cluster, for which Kubernetes is built, over the images to
+# the stories: the tests are built with what that leaves of the cores. The stories have limits of time and mostly wait themselves.
+# So lint and the simulation take what they leave, and the unit tests run beside those of the chart.
+STAGES := cluster-up build-tests images:build-tests,cluster-up admission:build-tests,cluster-up tools:images moto:tools \
+	lint:tools unit:tools simulation:unit chart:admission,images e2e:chart,unit,moto
 
-.PHONY: test ci stories admission e2e kueue chart images demo demo-train demo-set demo-queue
+.PHONY: test ci build-tests admission e2e kueue chart images demo demo-train demo-set demo-queue
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
 ci: ## the same and licences: what continuous integration runs
-	@tests/stages.sh deny $(STAGES)
+	@tests/stages.sh $(STAGES) deny:lint
 
 images: $(TOOL) ## build the images of the operator, not optimised, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-stories: ## build the tests that need a cluster
-	cargo test --locked --quiet --test admission --test e2e --test chart --test install --no-run
+build-tests: ## build the programs and all tests
+	tests/idle.sh cargo test --locked --quiet --workspace --no-run
+	tests/idle.sh cargo test --locked --quiet --test admission --test e2e --test install --test simulation --no-run
 
 admission: ## ask the API server of that cluster what it takes and what it refuses; no pod runs
 	cargo test --locked --test admission
@@ -305,7 +310,7 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 bench-store: $(SERVERS)/bin/versitygw $(SERVERS)/bin/rclone $(SERVERS)/bin/aws ## measure saves and restores beside rclone and awscli (long, with 20 GiB of disk; RUNS=5)
 	cargo build --locked --profile agent --package longtask-agent
 	@mkdir -p $(BUILD)
-	python3 bench/store/measure.py --agent $(or $(CARGO_TARGET_DIR),target)/agent/longtask-agent --programs $(SERVERS)/bin \
+	python3 bench/store/measure.py --agent $(BUILT)/agent/longtask-agent --programs $(SERVERS)/bin \
 		--runs $(RUNS) --part $(or $(PART),1) --folder $(BUILD)
 
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node

@@ -1,4 +1,4 @@
-//! What is linked into which program: the agent's stores are none of the operator's business.
+//! What is linked into which program: the agent's stores are none of the operator's business. And what the image is built from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +19,19 @@ fn the_operator_links_nothing_that_is_the_agents() {
     let missing: Vec<_> = OF_THE_AGENT.iter().filter(|package| !used.contains(**package)).collect();
     assert!(missing.is_empty(), "the agent uses {missing:?} no more");
     assert!(!used.contains("kube"), "the agent knows nothing of Kubernetes");
+}
+
+/// Docker shows the build only what `.dockerignore` lets through.
+#[test]
+fn the_image_is_built_from_every_package_of_the_workspace() {
+    let manifest = fs::read_to_string("Cargo.toml").expect("the manifest");
+    let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).expect("a workspace");
+    let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
+    assert!(members.contains(&"agent"), "{members:?}");
+    let shown = fs::read_to_string(".dockerignore").expect("what Docker is not shown");
+    for needed in [&["src", "Cargo.toml", "Cargo.lock"], members.as_slice()].concat() {
+        assert!(shown.lines().any(|line| line.strip_prefix('!') == Some(needed)), "{needed} is kept from the build");
+    }
 }
 
 /// The names of all packages that a package uses, and its own.

@@ -123,6 +123,23 @@ impl Defect {
         Self::IgnoresTheRunsInput,
     ];
 
+    /// The seed that found it when all seeds were searched last: the search begins with it. What any seed finds has none.
+    pub(crate) fn found_by(self) -> u64 {
+        match self {
+            Self::ForgetsTheWait => 89,
+            Self::TakesRefusalsForDone => 256,
+            Self::KeepsPodsBeyondItsLast => 18,
+            Self::IgnoresGenerations => 50,
+            Self::IgnoresRevisions => 20,
+            Self::TakesForeignReports => 319,
+            Self::TakesSilenceForAHang => 53,
+            Self::RetentionWithoutKeep => 16,
+            Self::AdoptsBelowTheEpoch => 184,
+            Self::TakesSilenceForALoss => 82,
+            _ => 0,
+        }
+    }
+
     /// Whether it shows only where a task names a template.
     pub(crate) fn is_of_templates(self) -> bool {
         matches!(

@@ -25,6 +25,15 @@ pub(crate) enum QueueDefect {
 impl QueueDefect {
     pub(crate) const ALL: [Self; 4] =
         [Self::TakesCallsBack, Self::CountsFromTheCache, Self::GivesBackAtOnce, Self::CallsWhileOpen];
+
+    /// The seed that found it when all seeds were searched last: the search begins with it.
+    pub(crate) fn found_by(self) -> u64 {
+        match self {
+            Self::GivesBackAtOnce => 336,
+            Self::CallsWhileOpen => 62,
+            Self::TakesCallsBack | Self::CountsFromTheCache => 0,
+        }
+    }
 }
 
 /// The queue, drawn once.
