@@ -27,6 +27,20 @@ pub const RAISED_MEMORY: &str = "longtask.dev/raised-memory";
 /// Annotation of a pod: its main container once more. The well-known one, so that `kubectl logs` and `exec` pick it as well.
 pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
+/// Annotation of a pod: the group in which it takes the place of the pod before, where Kueue gives quota to attempts that follow
+/// each other.
+pub const POD_GROUP: &str = "longtask.dev/pod-group";
+
+/// Label of a pod: the LocalQueue of Kueue that gives it quota. These four are Kueue's own
+/// (`pkg/controller/jobs/pod/constants`, v0.17).
+pub const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// Label of a pod: the group of pods that is one Workload.
+pub const KUEUE_GROUP: &str = "kueue.x-k8s.io/pod-group-name";
+/// Annotation of a pod: how many pods its group has at a time.
+pub const KUEUE_GROUP_SIZE: &str = "kueue.x-k8s.io/pod-group-total-count";
+/// Annotation of a pod: `false` when no pod will take its place.
+pub const KUEUE_RETRIABLE: &str = "kueue.x-k8s.io/retriable-in-group";
+
 /// Annotation of a task: the `metadata.generation` of the LongTaskTemplate that its definition was copied from.
 pub const TEMPLATE_GENERATION: &str = "longtask.dev/template-generation";
 /// Annotation of a task: the restart token for which it took the definition of its LongTaskTemplate anew.

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// The fields of a task's spec that are its definition.
-pub const DEFINITION: [&str; 14] = [
+pub const DEFINITION: [&str; 15] = [
+    "kueue",
     "queueName",
     "segment",
     "reporting",

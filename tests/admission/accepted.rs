@@ -16,6 +16,11 @@ const ACCEPTED: &[(&str, &str)] = &[
         "volumes of the task's own",
         "volumeClaimTemplates: [{metadata: {name: data, labels: {tier: fast}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 10Gi}}}}]\npersistentVolumeClaimRetentionPolicy: {whenDeleted: Delete, whenSucceeded: Delete}",
     ),
+    (
+        "quota that is kept",
+        "kueue: {quota: PerRun}\ntemplate: {metadata: {labels: {kueue.x-k8s.io/queue-name: team}}, spec: {containers: [{name: main, image: i}]}}",
+    ),
+    ("quota for each segment, of a queue that Kueue gives by itself", "kueue: {quota: PerSegment}"),
     ("nothing but a template", ""),
     ("the shortest segment", "segment: {duration: 5s, gracePeriod: 1s, startTimeout: 1s, schedulingTimeout: 1s}"),
     ("a duration of three terms", "segment: {duration: 1h30m15s}"),

@@ -148,6 +148,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "reporting: {mode: Live}\nsegment: {heartbeatTimeout: 29s}",
         "spec.segment.heartbeatTimeout: Invalid value: \"29s\": must be a duration",
     ),
+    (
+        "quota of nobody",
+        "kueue: {quota: PerRun}",
+        "spec.kueue.quota: Invalid value: PerRun needs the label kueue.x-k8s.io/queue-name in spec.template.metadata.labels",
+    ),
+    (
+        "quota of a kind that does not exist",
+        "kueue: {quota: PerTask}",
+        "spec.kueue.quota: Unsupported value: \"PerTask\"",
+    ),
     ("reports more often than every 5s", "reporting: {interval: 4s}", "at least 5s and at most 1h"),
     ("a mode that does not exist", "reporting: {mode: Always}", "spec.reporting.mode: Unsupported value: \"Always\""),
     (

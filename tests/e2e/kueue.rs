@@ -1,8 +1,11 @@
 //! Quota of [Kueue](https://kueue.sigs.k8s.io), with the real one: `make kueue` builds and installs it for these stories.
-//! Nothing in LongTask knows of it. The template has the labels of Kueue's integration of pods, and each attempt is a
-//! Workload of its own.
+//! The template has the labels of Kueue's integration of pods. Each attempt is a Workload of its own, or with `quota: PerRun`
+//! attempts that follow each other are one.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use longtask::api::task::{ConditionType, LongTaskStatus, Outcome, Phase};
@@ -79,6 +82,38 @@ async fn workloads(lab: &Lab) -> Vec<(String, BTreeSet<String>)> {
         .collect();
     workloads.sort();
     workloads
+}
+
+/// Likewise, one whose attempts keep their quota.
+fn task_that_keeps_quota(manifest: Value) -> Value {
+    task_of_quota(manifest).and(json!({ "spec": { "kueue": { "quota": "PerRun" }, "podHistoryLimit": 10 } }))
+}
+
+/// The names of the story's Workloads that belong to pods of this task, and which of them are finished.
+async fn workloads_of(lab: &Lab, task: &str) -> BTreeMap<String, bool> {
+    let listed = lab.kubectl_output(&["get", "workloads.kueue.x-k8s.io", "--output=json"]).await;
+    let listed: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
+    let is_of_task = |workload: &&Value| {
+        let owners = workload["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+        owners.iter().any(|owner| owner["name"].as_str().is_some_and(|pod| pod.starts_with(&format!("{task}-"))))
+    };
+    let is_finished = |workload: &Value| {
+        let conditions = workload["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().any(|one| one["type"] == "Finished" && one["status"] == "True")
+    };
+    let name = |workload: &Value| workload["metadata"]["name"].as_str().expect("a name").to_owned();
+    let all = listed["items"].as_array().expect("a list");
+    all.iter().filter(is_of_task).map(|workload| (name(workload), is_finished(workload))).collect()
+}
+
+fn runs_attempt(status: &LongTaskStatus, number: i64) -> bool {
+    status.phase == Some(Phase::Running)
+        && status.current_attempt.as_ref().is_some_and(|attempt| attempt.number == number)
+}
+
+/// The Workload of the attempt under way.
+fn group(status: &LongTaskStatus) -> String {
+    status.current_attempt.as_ref().and_then(|attempt| attempt.pod_group.clone()).expect("it keeps its quota")
 }
 
 /// How much of the quota is in use, in Kueue's own words.
@@ -162,6 +197,73 @@ async fn work_that_kueue_preempts_is_interrupted_and_goes_on_from_its_checkpoint
         assert_eq!((status.totals.failures, status.retries), (0, 0));
         let resumed = task.journal().start_of(2);
         assert!(resumed.step >= 3, "it resumes from its checkpoint: {resumed:?}");
+        until_nothing_is_in_use(lab).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn segments_that_keep_their_quota_are_one_workload_also_over_an_eviction() {
+    story(async |lab| {
+        let _undo = quota_for_one(lab).await;
+        let slices = json!({ "spec": { "segment": { "duration": "5s" } } });
+        let chain = task_that_keeps_quota(manifest("chain", &["--steps=12", "--step-time=1s"])).and(slices);
+        let chain = lab.submit(chain).await;
+        chain.journal().until_step(1, Duration::from_secs(30)).await;
+        let row = group(&chain.until_phase(Phase::Running, 10).await);
+        let other = lab.submit(task_of_quota(manifest("other", &["--steps=1", "--step-time=1s"]))).await;
+        chain.until("its second segment runs", 30, |status| runs_attempt(status, 2)).await;
+        lab.kubectl_output(&["delete", "pod", "chain-2", "--wait=false"]).await;
+        let status = chain.ends_as(Phase::Succeeded, 120).await;
+        other.ends_as(Phase::Succeeded, 60).await;
+
+        assert_eq!(
+            ends(&status).iter().map(|(outcome, _)| *outcome).collect::<Vec<_>>(),
+            [Outcome::TimeLimit, Outcome::Interrupted, Outcome::TimeLimit, Outcome::Completed],
+            "three segments, and an eviction in the second"
+        );
+        assert_eq!(workloads_of(lab, "chain").await, BTreeMap::from([(row, true)]), "one Workload for all of them");
+        let (last, between) = (work_of(&chain, 4), work_of(&other, 1));
+        assert!(last.1 <= between.0, "nobody gets the quota in between: {last:?}, {between:?}");
+        until_nothing_is_in_use(lab).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_gives_back_the_quota_that_segments_keep() {
+    story(async |lab| {
+        let _undo = quota_for_one(lab).await;
+        let slices = json!({ "spec": { "segment": { "duration": "5s" } } });
+        let task = task_that_keeps_quota(manifest("paused", &["--steps=14", "--step-time=1s"])).and(slices);
+        let task = lab.submit(task).await;
+        let row = group(&task.until("its second segment runs", 60, |status| runs_attempt(status, 2)).await);
+        task.change(json!({ "suspend": true })).await;
+        task.until_phase(Phase::Suspended, 30).await;
+        until_nothing_is_in_use(lab).await;
+        assert_eq!(workloads_of(lab, "paused").await, BTreeMap::from([(row.clone(), true)]));
+        task.change(json!({ "suspend": false })).await;
+        let resumed = task.until_phase(Phase::Running, 60).await;
+        assert_ne!(group(&resumed), row, "it asks anew");
+        task.ends_as(Phase::Succeeded, 90).await;
+        assert!(workloads_of(lab, "paused").await.values().all(|is_finished| *is_finished));
+        until_nothing_is_in_use(lab).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn work_that_keeps_its_quota_and_is_preempted_gets_it_again_in_the_same_workload() {
+    story(async |lab| {
+        let _undo = quota_for_one(lab).await;
+        let task = lab.submit(task_that_keeps_quota(manifest("humble", &["--steps=8", "--step-time=1s"]))).await;
+        task.journal().until_step(3, Duration::from_secs(30)).await;
+        let row = group(&task.until_phase(Phase::Running, 10).await);
+        let class = json!({ "metadata": { "labels": { "kueue.x-k8s.io/priority-class": urgent(lab) } } });
+        lab.create_pod(of_quota(pod("urgent", &["--steps=1", "--step-time=3s"])).and(class)).await;
+        let status = task.ends_as(Phase::Succeeded, 120).await;
+        assert_eq!(ends(&status), [(Outcome::Interrupted, "Preempted"), (Outcome::Completed, "")]);
+        assert_eq!(workloads_of(lab, "humble").await, BTreeMap::from([(row, true)]));
         until_nothing_is_in_use(lab).await;
     })
     .await;

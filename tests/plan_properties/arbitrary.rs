@@ -363,6 +363,7 @@ fn current_attempts() -> BoxedStrategy<CurrentAttempt> {
                 stop: stop.map(|(reason, request_time)| RequestedStop { reason, request_time }),
                 report,
                 ticket: None,
+                pod_group: (number % 3 == 0).then(|| "t-1-task-uid".into()),
             }
         })
         .boxed()
@@ -581,6 +582,8 @@ fn pods() -> BoxedStrategy<PodFacts> {
                 }),
                 template_hash: has_node.then(|| "another-digest".into()),
                 raised_memory: None,
+                pod_group: (bounds.2 % 2 == 0).then(|| format!("t-{}-task-uid", bounds.2 % 4)),
+                returns_quota: bounds.2 % 8 == 6,
                 ended_before_deletion,
                 other_unended,
                 is_node_silent: ended_before_deletion == Some(true),

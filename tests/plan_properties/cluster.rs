@@ -212,6 +212,7 @@ impl Cluster {
                 Step::DeleteTask => panic!("no task here has a time to live"),
                 Step::FillIn(_) => panic!("every task here has its definition"),
                 Step::RestoreLabel(_) => panic!("nobody takes labels off"),
+                Step::ReturnQuota(_) => panic!("no task here has quota"),
                 Step::ReleasePod(pod) => {
                     if let Some(pod) = self.pods.get_mut(&pod.name).filter(|sim| sim.facts.uid == pod.uid) {
                         pod.facts.has_finalizer = false;

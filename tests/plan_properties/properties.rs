@@ -102,6 +102,7 @@ fn carried_out(world: &World, plan: &Plan) -> World {
             Step::FillIn(_) => {}
             Step::DeleteTask => after.task.metadata.deletion_timestamp = Some(Time(world.now)),
             Step::RestoreLabel(pod) => change(&mut after, &pod.uid, |pod| pod.has_task_label = true),
+            Step::ReturnQuota(pod) => change(&mut after, &pod.uid, |pod| pod.returns_quota = true),
             Step::ReleasePod(pod) => change(&mut after, &pod.uid, |pod| pod.has_finalizer = false),
         }
     }
@@ -237,6 +238,7 @@ fn named(plan: &Plan) -> impl Iterator<Item = String> {
         Step::DeleteTask => "delete task".to_owned(),
         Step::FillIn(_) => "fill in".to_owned(),
         Step::RestoreLabel(_) => "restore label".to_owned(),
+        Step::ReturnQuota(_) => "return quota".to_owned(),
         Step::ReleasePod(_) => "release pod".to_owned(),
     });
     let phase = plan.status.as_ref().and_then(|status| status.phase).map(|phase| phase.to_string());
@@ -262,6 +264,7 @@ fn the_worlds_lead_to_every_step_and_every_phase() {
         "lower deadline",
         "release pod",
         "restore label",
+            "return quota",
     ];
     let phases = ["Cancelled", "Failed", "Pending", "Running", "Stopping", "Succeeded", "Suspended", "Waiting"];
     assert_eq!(names, [&phases[..], &steps].concat());

@@ -18,6 +18,7 @@ mod live;
 mod members;
 mod outcomes;
 mod pauses;
+mod pod_groups;
 mod pods;
 mod policy;
 mod queued;

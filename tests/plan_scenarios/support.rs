@@ -300,6 +300,7 @@ impl Given {
                 stop: None,
                 report: None,
                 ticket: None,
+                pod_group: None,
             });
         })
     }
@@ -441,6 +442,7 @@ impl Given {
                 }
                 Step::DeletePod(pod) => self.change(&pod.name, |pod| pod.deletion_requested(now)),
                 Step::RestoreLabel(pod) => self.change(&pod.name, |pod| pod.labelled("longtask.dev/task", "t")),
+                Step::ReturnQuota(pod) => self.change(&pod.name, PodBuilder::returning_quota),
                 Step::ReleasePod(pod) => self.change(&pod.name, PodBuilder::released),
                 Step::FillIn(filled) => {
                     self.metadata["annotations"] = json!(filled.metadata.annotations);
@@ -629,6 +631,7 @@ fn can_begin_a_line(words: &str) -> bool {
         "delete the task",
         "fill in the task",
         "restore the label of",
+        "return the quota of",
         "release pod",
     ];
     let conditions = ConditionType::iter().flat_map(|type_| [format!("{type_} True"), format!("{type_} False")]);
@@ -656,6 +659,7 @@ fn facts(status: &LongTaskStatus) -> Vec<(String, String)> {
         ("segment", status.segment.to_string()),
         ("attempt", some(attempt.map(|attempt| format!("{} {}", attempt.number, attempt.state)))),
         ("started", time(attempt.and_then(|attempt| attempt.started_at))),
+        ("group", some(attempt.and_then(|attempt| attempt.pod_group.clone()))),
         ("stop", some(attempt.and_then(|attempt| Some(attempt.stop.as_ref()?.reason.to_string())))),
         ("cut by", some(attempt.and_then(|attempt| Some(attempt.cut_by?.to_string())))),
         (
@@ -945,6 +949,16 @@ impl PodBuilder {
             "exitCode": 137, "reason": "ContainerStatusUnknown",
             "message": "The container could not be located when the pod was terminated",
         } }))
+    }
+
+    /// It is in this group of Kueue's.
+    pub(crate) fn in_group(self, group: &str) -> Self {
+        self.merged(json!({ "metadata": { "annotations": { "longtask.dev/pod-group": group } } }))
+    }
+
+    /// It tells Kueue that no pod will take its place.
+    pub(crate) fn returning_quota(self) -> Self {
+        self.merged(json!({ "metadata": { "annotations": { "kueue.x-k8s.io/retriable-in-group": "false" } } }))
     }
 
     /// The pod's phase.

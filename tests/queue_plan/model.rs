@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    env,
     sync::Arc,
 };
 
@@ -501,8 +502,13 @@ fn state(status: &LongTaskStatus) -> String {
     format!("{:?} {} {:?} {attempt:?}", status.phase, status.reason, status.queue)
 }
 
+/// Some seconds' worth; `PROPTEST_CASES` asks for more.
+fn lives() -> u32 {
+    env::var("PROPTEST_CASES").map_or(24, |number| number.parse().expect("a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: lives(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_no_more_run_than_there_are_places_and_all_come_to_their_end(seed in any::<u64>()) {

@@ -195,6 +195,7 @@ fn a_template_has_the_definition_of_a_task_and_its_rules() {
             ".checkpoint.staleAfter",
             ".checkpoint.staleAfter",
             ".segment.heartbeatTimeout",
+            ".kueue.quota",
             ".volumeClaimTemplates",
             ".limits.deadline",
         ]

@@ -114,6 +114,7 @@ fn the_contract_names_every_variable_that_a_program_gets() {
         stop: None,
         report: None,
         ticket: None,
+        pod_group: None,
     };
     let checkpoint = Checkpoint {
         sequence: 1,

@@ -126,6 +126,8 @@ pub enum ConditionReason {
     ReleaseRefused,
     /// The label may not be put back on a pod.
     LabelRefused,
+    /// Kueue may not be told, by an annotation of a pod, that the quota is given back.
+    QuotaReturnRefused,
     /// The task may not be deleted.
     TaskDeletionRefused,
     /// A claim may not be deleted.
@@ -260,6 +262,7 @@ impl ConditionReason {
             | Self::DeletionRefused
             | Self::ReleaseRefused
             | Self::LabelRefused
+            | Self::QuotaReturnRefused
             | Self::TaskDeletionRefused
             | Self::ClaimDeletionRefused => &[Type::WriteRefused],
             Self::WriteRefused | Self::PodDoesNotEnd => &[Type::AttemptOverdue],

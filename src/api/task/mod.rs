@@ -15,8 +15,8 @@ pub use failure_policy::{
 pub use reasons::{AttemptReason, FailureReason, Limit, Outcome, PhaseReason, Reason, StopReason};
 pub use spec::{
     AgentSpec, Backoff, Budgets, CheckpointPolicy, CheckpointSource, CheckpointStore, ClaimRetention,
-    ClaimRetentionPolicy, Jitter, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting, ReportingMode, Restart,
-    RestartFrom, Retry, SecretRef, Segment, TemplateRef,
+    ClaimRetentionPolicy, Jitter, Kueue, KueueQuota, Limits, LongTask, LongTaskSpec, MANAGED_BY_US, Reporting,
+    ReportingMode, Restart, RestartFrom, Retry, SecretRef, Segment, TemplateRef,
 };
 pub(super) use spec::{INPUT_STAYS, NEW_TOKEN};
 pub use status::{

@@ -308,6 +308,11 @@ pub struct CurrentAttempt {
     /// The ticket with which a TaskQueue let it start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<i64>,
+
+    /// With `spec.kueue.quota` PerRun: the Workload that has Kueue's quota for it, and for the attempts that follow it at once. Gone
+    /// when the quota is given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_group: Option<String>,
 }
 
 /// A task's numbered request to its queue for one attempt.

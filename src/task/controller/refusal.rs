@@ -234,6 +234,7 @@ fn has_effect(step: &Step, pod: &Pod) -> bool {
         }
         Step::DeletePod(_) | Step::DeleteTask => is_going,
         Step::RestoreLabel(_) => PodFacts::of(pod).is_some_and(|pod| pod.has_task_label),
+        Step::ReturnQuota(_) => PodFacts::of(pod).is_some_and(|pod| pod.returns_quota),
         Step::ReleasePod(_) => {
             let mut finalizers = pod.metadata.finalizers.iter().flatten();
             finalizers.all(|finalizer| finalizer != labels::OUTCOME_FINALIZER)

@@ -6,7 +6,7 @@ use super::{
     draft::Draft,
     edits, input, limits, modifiers,
     observed::{Cause, PodFacts, Refusal},
-    queued,
+    pod_group, queued,
     refused::REFUSED_WAIT,
     steps::{EventReason, PodRef, Step},
     stored_checkpoint,
@@ -34,12 +34,13 @@ pub(super) fn withdraw(draft: &mut Draft<'_>) {
 /// name.
 pub(super) fn follow_edit(draft: &mut Draft<'_>) {
     let generation = draft.seen.generation();
-    if draft.status.current_attempt.as_ref().is_none_or(|attempt| attempt.generation == generation) {
-        return;
-    }
+    let edited = draft.status.current_attempt.as_ref().filter(|attempt| attempt.generation != generation);
+    let Some(number) = edited.map(|attempt| attempt.number) else { return };
     modifiers::forget_outdone_memory(draft);
-    let hash = edits::hash_of_next(draft);
-    draft.update_attempt(|attempt| (attempt.generation, attempt.template_hash) = (generation, Some(hash)));
+    let (hash, group) = (edits::hash_of_next(draft), pod_group::of_its_own(draft, number));
+    draft.update_attempt(|attempt| {
+        (attempt.generation, attempt.template_hash, attempt.pod_group) = (generation, Some(hash), group);
+    });
     if is_condition_true(&draft.status.conditions, ConditionType::Blocked) {
         draft.set_phase(Phase::Pending);
     }
@@ -116,6 +117,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
         stop: None,
         report: None,
         ticket: queued::ticket_to_start(draft),
+        pod_group: pod_group::to_start(draft, number),
     };
     modifiers::forget_outdone_memory(draft);
     edits::waits_no_more(draft);

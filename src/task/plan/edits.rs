@@ -33,6 +33,7 @@ pub(super) fn know_what_it_was_made_from(draft: &mut Draft<'_>, pod: &PodFacts) 
         draft.update_attempt(|attempt| {
             attempt.generation = generation;
             attempt.template_hash.clone_from(&pod.template_hash);
+            attempt.pod_group.clone_from(&pod.pod_group);
         });
     }
 }

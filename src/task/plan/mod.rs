@@ -39,6 +39,7 @@ mod parent;
 mod pod_cleanup;
 mod pod_conditions;
 mod pod_facts;
+mod pod_group;
 mod progress;
 mod queued;
 mod refused;
@@ -123,6 +124,7 @@ pub fn plan(seen: &Observed<'_>, now: Timestamp) -> Plan {
     let next = decided.unwrap_or_else(|| attempt_next::decide(&draft));
     carry_out::carry_out(&mut draft, &next);
     queued::give_back(&mut draft, &next);
+    pod_group::give_back(&mut draft, &next);
     checkpoint_stale::watch_checkpoint_age(&mut draft);
     reports_missing::watch_reports(&mut draft);
     save_failing::watch_saves(&mut draft);

@@ -221,6 +221,10 @@ pub struct PodFacts {
     pub template_hash: Option<String>,
     /// The memory that a rule had raised for it.
     pub raised_memory: Option<MemorySize>,
+    /// The group in which it takes the place of the pod before, where Kueue gives quota to attempts that follow each other.
+    pub pod_group: Option<String>,
+    /// Whether it tells Kueue that no pod will take its place.
+    pub returns_quota: bool,
     /// The duration of the segment that it was made for, in seconds.
     pub segment_seconds: Option<i64>,
     /// `spec.terminationGracePeriodSeconds`

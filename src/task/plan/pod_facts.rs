@@ -78,6 +78,8 @@ impl PodFacts {
             generation: annotation(pod, labels::GENERATION).and_then(|generation| generation.parse().ok()),
             template_hash: annotation(pod, labels::TEMPLATE_HASH).cloned(),
             raised_memory: annotation(pod, labels::RAISED_MEMORY).and_then(|memory| memory.parse().ok()),
+            pod_group: annotation(pod, labels::POD_GROUP).cloned(),
+            returns_quota: annotation(pod, labels::KUEUE_RETRIABLE).is_some_and(|retriable| retriable == "false"),
             segment_seconds: annotation(pod, labels::SEGMENT_SECONDS).and_then(|seconds| seconds.parse().ok()),
             grace: spec.and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30),
             deletion: deletion(pod),

@@ -92,6 +92,7 @@ fn message(refused: &RefusedStep) -> String {
         | Step::DeleteTask
         | Step::FillIn(_)
         | Step::RestoreLabel(_)
+        | Step::ReturnQuota(_)
         | Step::ReleasePod(_) => "",
     };
     format!(
@@ -124,6 +125,7 @@ fn reason(step: &Step) -> ConditionReason {
         Step::DeleteClaim(_) => ConditionReason::ClaimDeletionRefused,
         Step::DeleteTask => ConditionReason::TaskDeletionRefused,
         Step::RestoreLabel(_) => ConditionReason::LabelRefused,
+        Step::ReturnQuota(_) => ConditionReason::QuotaReturnRefused,
         Step::ReleasePod(_) => ConditionReason::ReleaseRefused,
     }
 }
@@ -138,6 +140,7 @@ fn what(step: &Step) -> String {
         Step::DeleteTask => "to delete this task".to_owned(),
         Step::FillIn(_) => "to fill this task in".to_owned(),
         Step::RestoreLabel(pod) => format!("to put the label longtask.dev/task back on pod {}", pod.name),
+        Step::ReturnQuota(pod) => format!("to tell Kueue by an annotation that nothing follows pod {}", pod.name),
         Step::ReleasePod(pod) => format!("to take the finalizer longtask.dev/outcome off pod {}", pod.name),
     }
 }

@@ -65,6 +65,8 @@ pub enum Step {
     FillIn(Box<DynamicObject>),
     /// Put the label back by which the watch finds the pod: somebody has taken it off, or changed it.
     RestoreLabel(PodRef),
+    /// Tell Kueue that no pod will take the place of this one in its group, so that the group's quota is free.
+    ReturnQuota(PodRef),
     /// Drop our finalizer: the outcome is recorded, or nobody is left to record it.
     ReleasePod(PodRef),
 }
@@ -199,6 +201,7 @@ impl Step {
             Self::LowerDeadline { pod, .. }
             | Self::DeletePod(pod)
             | Self::RestoreLabel(pod)
+            | Self::ReturnQuota(pod)
             | Self::ReleasePod(pod) => Some(pod),
         }
     }
@@ -237,6 +240,7 @@ impl fmt::Display for Step {
             Self::DeleteTask => f.write_str("delete the task"),
             Self::FillIn(_) => f.write_str("fill in the task"),
             Self::RestoreLabel(pod) => write!(f, "restore the label of {}", pod.name),
+            Self::ReturnQuota(pod) => write!(f, "return the quota of {}", pod.name),
             Self::ReleasePod(pod) => write!(f, "release pod {}", pod.name),
         }
     }

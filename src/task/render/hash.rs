@@ -29,6 +29,10 @@ pub fn template_hash(task: &LongTask) -> String {
         let with_agent = (&task.spec.reporting.mode, &task.spec.agent, &task.spec.checkpoint.store);
         written.extend(serde_json::to_vec(&with_agent).unwrap_or_default());
     }
+    if task.spec.keeps_quota() {
+        // Likewise: its pods have the name of a group.
+        written.extend(b"PerRun");
+    }
     if !task.spec.volume_claim_templates.is_empty() {
         // Likewise. Of a claim, its name stands in the pod.
         written.extend(claim_names(task).flat_map(String::into_bytes));
@@ -87,6 +91,18 @@ mod tests {
         assert_ne!(of(json!({ "reporting": { "mode": "Live" }, "agent": resources })), live);
         assert_eq!(of(json!({ "reporting": { "mode": "Live", "interval": "10s" } })), live, "it is told at each post");
         assert_eq!(of(json!({ "reporting": { "mode": "AtExit", "interval": "10s" }, "agent": resources })), at_exit);
+    }
+
+    #[test]
+    fn who_keeps_quota_has_another_digest() {
+        let of = |kueue: Value| {
+            let template = json!({ "spec": { "containers": [{ "name": "main" }] } });
+            let spec = json!({ "template": template, "kueue": kueue });
+            template_hash(&LongTask::new("t", serde_json::from_value(spec).expect("a spec")))
+        };
+        let none = of(Value::Null);
+        assert_eq!(of(json!({ "quota": "PerSegment" })), none);
+        assert_ne!(of(json!({ "quota": "PerRun" })), none);
     }
 
     #[test]

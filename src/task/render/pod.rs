@@ -85,6 +85,11 @@ fn metadata(task: &LongTask, uid: &str, status: &LongTaskStatus, attempt: &Curre
     if let Some(hash) = &attempt.template_hash {
         annotations.insert(labels::TEMPLATE_HASH.to_owned(), hash.clone());
     }
+    if let Some(group) = &attempt.pod_group {
+        all_labels.insert(labels::KUEUE_GROUP.to_owned(), group.clone());
+        annotations.insert(labels::POD_GROUP.to_owned(), group.clone());
+        annotations.insert(labels::KUEUE_GROUP_SIZE.to_owned(), "1".to_owned());
+    }
     if let Some(memory) = status.memory {
         annotations.insert(labels::RAISED_MEMORY.to_owned(), memory.to_string());
     }
@@ -226,6 +231,27 @@ mod tests {
         assert_eq!(pod.metadata.finalizers, Some(vec!["longtask.dev/outcome".to_owned()]));
         let owner = &pod.metadata.owner_references.as_ref().expect("an owner")[0];
         assert_eq!((owner.kind.as_str(), owner.uid.as_str(), owner.controller), ("LongTask", "task-uid", Some(true)));
+    }
+
+    #[test]
+    fn a_pod_of_a_group_is_the_only_one_in_it_whatever_its_template_says() {
+        let template = json!({ "metadata": { "labels": { "kueue.x-k8s.io/pod-group-name": "mine" } },
+                               "spec": { "containers": [{ "name": "main" }] } });
+        let of = |group: Option<&str>| {
+            let task = json!({ "apiVersion": "longtask.dev/v1alpha1", "kind": "LongTask",
+                               "metadata": { "name": "t" }, "spec": { "template": template } });
+            let attempt = json!({ "number": 3, "segment": 2, "state": "Creating", "podName": "t-3", "generation": 4,
+                                  "creationTime": "2026-11-24T10:00:00Z", "podGroup": group });
+            let task = serde_json::from_value(task).expect("a task");
+            let attempt = serde_json::from_value(attempt).expect("an attempt");
+            let metadata = pod(&task, "u", &LongTaskStatus::default(), &attempt, 90, None).metadata;
+            let (labels, annotations) = (metadata.labels.expect("labels"), metadata.annotations.expect("annotations"));
+            let size = annotations.get("kueue.x-k8s.io/pod-group-total-count").cloned();
+            (labels["kueue.x-k8s.io/pod-group-name"].clone(), size, annotations.get("longtask.dev/pod-group").cloned())
+        };
+        let (one, group) = (Some("1".to_owned()), Some("t-1-u".to_owned()));
+        assert_eq!(of(Some("t-1-u")), ("t-1-u".to_owned(), one, group));
+        assert_eq!(of(None), ("mine".to_owned(), None, None), "it is no group of ours");
     }
 
     #[test]

@@ -74,12 +74,13 @@ impl Cluster {
     /// Takes a step that needs nothing from the script.
     pub(super) fn take(&mut self, step: &Step) {
         match step {
-            // A create is the script's; nobody touches labels here, claims are as good as there, and the task is complete.
+            // A create is the script's; nobody touches labels or has quota here, claims are as good as there, and the task is complete.
             Step::CreateClaim(_)
             | Step::CreatePod(_)
             | Step::DeleteClaim(_)
             | Step::FillIn(_)
-            | Step::RestoreLabel(_) => {}
+            | Step::RestoreLabel(_)
+            | Step::ReturnQuota(_) => {}
             Step::LowerDeadline { pod, seconds } => {
                 self.pods.iter_mut().filter(|one| one.is(pod)).for_each(|one| one.lower_deadline(*seconds));
             }

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod claims;
+mod kueue;
 mod limits;
 mod reporting;
 mod restart;
@@ -20,6 +21,7 @@ pub(crate) use self::restart::{INPUT_STAYS, NEW_TOKEN};
 pub use self::{
     checkpoint::{CheckpointPolicy, CheckpointSource, CheckpointStore, SecretRef},
     claims::{ClaimRetention, ClaimRetentionPolicy},
+    kueue::{Kueue, KueueQuota},
     limits::Limits,
     reporting::{AgentSpec, Reporting, ReportingMode},
     restart::{Restart, RestartFrom},
@@ -31,10 +33,13 @@ use super::{
     FailurePolicy,
     status::{LongTaskStatus, Phase},
 };
-use crate::types::{
-    GoDuration,
-    cel::{forbidden, rule, rule_at},
-    duration::{duration_between, stale_after_live_rule, stale_after_rule},
+use crate::{
+    api::labels,
+    types::{
+        GoDuration,
+        cel::{forbidden, rule, rule_at},
+        duration::{duration_between, stale_after_live_rule, stale_after_rule},
+    },
 };
 
 /// The value of `spec.managedBy` that this operator answers to, and its default.
@@ -166,6 +171,14 @@ pub const MANAGED_BY_US: &str = "longtask.dev/operator";
         "needs reporting.mode Live: silence is seen only while reports come",
     ),
     rule_at(
+        ".kueue.quota",
+        &format!(
+            "!has(self.kueue) || self.kueue.quota != 'PerRun' || !has(self.template) || (has(self.template.metadata) && has(self.template.metadata.labels) && '{}' in self.template.metadata.labels)",
+            labels::KUEUE_QUEUE,
+        ),
+        "PerRun needs the label kueue.x-k8s.io/queue-name in spec.template.metadata.labels, which says whose quota it is",
+    ),
+    rule_at(
         ".volumeClaimTemplates",
         "!has(self.volumeClaimTemplates) || !has(self.template) || !has(self.template.spec.volumes) || self.volumeClaimTemplates.all(c, self.template.spec.volumes.all(v, v.name != c.metadata.name))",
         "each claim needs a name of its own: spec.template.spec.volumes has one that is named so",
@@ -226,6 +239,10 @@ pub struct LongTaskSpec {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = -10, max = 10))]
     pub priority: i32,
+
+    /// How Kueue gives quota to the task, whose pods have the label `kueue.x-k8s.io/queue-name`. Takes effect at the next attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kueue: Option<Kueue>,
 
     /// How long one pod may run, and how it is asked to stop. Changes take effect at the next attempt, a change of
     /// `schedulingTimeout` or `heartbeatTimeout` at once. A pod that cannot start is replaced if the edit would lead to a
@@ -415,6 +432,11 @@ impl LongTaskSpec {
     /// Whether its pods have an agent, where the operator has one to give.
     pub fn wants_agent(&self) -> bool {
         self.is_live() || self.checkpoint.store.is_some()
+    }
+
+    /// Whether attempts that follow each other keep Kueue's quota.
+    pub fn keeps_quota(&self) -> bool {
+        self.kueue.as_ref().is_some_and(|kueue| kueue.quota == KueueQuota::PerRun)
     }
 
     /// Whether this operator is the one to run the task.

@@ -196,6 +196,7 @@ async fn take(context: &Context, key: &ObjectKey, task: &LongTask, step: Step) -
         Step::ReleasePod(pod) => return release(context, key, pod.clone()).await,
         Step::LowerDeadline { pod, seconds } => lower_deadline(context, key, pod, *seconds).await.map(Some),
         Step::RestoreLabel(pod) => patch_pod(context, key, pod, "restore label", with_label(key, pod)).await.map(Some),
+        Step::ReturnQuota(pod) => patch_pod(context, key, pod, "return quota", without_successor(pod)).await.map(Some),
         Step::DeletePod(pod) => delete_pod(context, key, pod).await,
     };
     changed(context, key, step, answer).await
@@ -292,6 +293,11 @@ fn without_finalizer(pod: &PodRef) -> Patch<Value> {
 /// A patch that puts the label back by which the watch finds the pod.
 fn with_label(task: &ObjectKey, pod: &PodRef) -> Patch<Value> {
     Patch::Strategic(json!({ "metadata": { "uid": pod.uid, "labels": { labels::TASK: task.name } } }))
+}
+
+/// A patch that tells Kueue that no pod will take the place of this one.
+fn without_successor(pod: &PodRef) -> Patch<Value> {
+    Patch::Strategic(json!({ "metadata": { "uid": pod.uid, "annotations": { labels::KUEUE_RETRIABLE: "false" } } }))
 }
 
 /// Lowers the deadline of this pod, as long as nobody has deleted it: 422 otherwise. A change of the specification raises

@@ -364,6 +364,7 @@ async fn every_step_names_the_uid_of_its_pod() {
         (Step::ReleasePod(pod_ref()), "PATCH", "/metadata/uid"),
         (Step::LowerDeadline { pod: pod_ref(), seconds: 1 }, "PATCH", "/0/value"),
         (Step::RestoreLabel(pod_ref()), "PATCH", "/metadata/uid"),
+        (Step::ReturnQuota(pod_ref()), "PATCH", "/metadata/uid"),
         (Step::DeletePod(pod_ref()), "DELETE", "/preconditions/uid"),
     ];
     for (step, method, place) in steps {
