@@ -98,6 +98,15 @@ pub(crate) async fn start(rig: &Rig) -> Result<(Running, Duration)> {
     Ok((operator, began.elapsed()))
 }
 
+/// Starts the operator, and waits until neither it nor the controller manager is busy with its own start: in its first seconds,
+/// that uses all it can get.
+pub(crate) async fn start_quietly(rig: &Rig, manager: &Running) -> Result<Running> {
+    let (operator, _) = start(rig).await?;
+    until("it is quiet", Duration::from_mins(2), async || Ok(is_quiet(manager).await? && is_quiet(&operator).await?))
+        .await?;
+    Ok(operator)
+}
+
 /// Whether all that a start has to look at is done.
 pub(crate) async fn is_quiet(operator: &Running) -> Result<bool> {
     let before = operator.process().cpu()?;
@@ -122,10 +131,7 @@ pub(crate) async fn start_of_a_task(rig: &Rig, count: usize, what: Started) -> R
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     load.create_beside(load::template_of("start", "1s")).await?;
     load.create_beside(load::queue(QUEUE, 1000)).await?;
-    let (operator, _) = start(rig).await?;
-    // A controller manager uses all it can get in its first seconds.
-    until("it is quiet", Duration::from_mins(2), async || Ok(is_quiet(&manager).await? && is_quiet(&operator).await?))
-        .await?;
+    let operator = start_quietly(rig, &manager).await?;
     let bystander = Bystander::of(&rig.client, NAMESPACE);
     let mut asked = Vec::new();
     for number in 0..count {

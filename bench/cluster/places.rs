@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -9,14 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use futures::StreamExt;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::PostParams,
+    core::NamespaceResourceScope,
     runtime::{WatchStreamExt, watcher},
 };
 use longtask::api::{
     queue::{BreakerState, TaskQueue},
     task::{LongTask, Outcome},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -44,9 +47,7 @@ pub(crate) async fn change_hands(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     load.create_beside(load::queue(NAMESPACE, PLACES)).await?;
-    let (operator, _) = live::start(rig).await?;
-    let is_quiet = async || Ok(live::is_quiet(&manager).await? && live::is_quiet(&operator).await?);
-    until("it is quiet", Duration::from_mins(2), is_quiet).await?;
+    let operator = live::start_quietly(rig, &manager).await?;
     let bystander = Bystander::of(&rig.client, NAMESPACE);
     let task = |number| load::queued(load::task_of(&format!("placed-{number}"), &load::about(RUN)), NAMESPACE);
     load.create(count, task).await?;
@@ -66,9 +67,7 @@ pub(crate) async fn change_hands(rig: &Rig, count: usize) -> Result<()> {
 pub(crate) async fn breaker(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
-    let (operator, _) = live::start(rig).await?;
-    let is_quiet = async || Ok(live::is_quiet(&manager).await? && live::is_quiet(&operator).await?);
-    until("it is quiet", Duration::from_mins(2), is_quiet).await?;
+    let operator = live::start_quietly(rig, &manager).await?;
     let openings = Openings::watch(&rig.client);
     for number in 0..count {
         let queue = format!("partner-{number}");
@@ -83,10 +82,10 @@ pub(crate) async fn breaker(rig: &Rig, count: usize) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     let seen = openings.seen.lock().expect("no panic");
-    let mut took = seen.queues.values().map(Opening::milliseconds).collect::<Result<Vec<_>>>()?;
+    let mut took = seen.values().map(Opening::milliseconds).collect::<Result<Vec<_>>>()?;
     took.sort_by(f64::total_cmp);
     ensure!(took.len() == count, "{} of {count} breakers opened", took.len());
-    let calls: usize = seen.queues.values().map(|queue| queue.calls_after).sum();
+    let calls: usize = seen.values().map(|queue| queue.calls_after).sum();
     let figures = [
         name("breakers", count as f64),
         name("failure recorded to open p50, ms", percentile(&took, 0.5)),
@@ -112,10 +111,8 @@ struct Openings {
     watching: [JoinHandle<()>; 2],
 }
 
-#[derive(Default)]
-struct Seen {
-    queues: BTreeMap<String, Opening>,
-}
+/// By the name of the queue.
+type Seen = BTreeMap<String, Opening>;
 
 #[derive(Default)]
 struct Opening {
@@ -138,36 +135,37 @@ impl Opening {
 
 impl Openings {
     fn watch(client: &Client) -> Self {
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let (of_tasks, of_queues) = (Arc::clone(&seen), Arc::clone(&seen));
-        let (tasks, queues): (Api<LongTask>, Api<TaskQueue>) =
-            (Api::namespaced(client.clone(), NAMESPACE), Api::namespaced(client.clone(), NAMESPACE));
-        let tasks = tokio::spawn(async move {
-            let mut tasks =
-                std::pin::pin!(watcher(tasks, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(task) = tasks.next().await {
-                match task {
-                    Ok(task) => of_tasks.lock().expect("no panic").take_task(&task),
-                    Err(error) => eprintln!("the watch of tasks: {error}"),
-                }
-            }
-        });
-        let queues = tokio::spawn(async move {
-            let mut queues =
-                std::pin::pin!(watcher(queues, watcher::Config::default()).default_backoff().applied_objects());
-            while let Some(queue) = queues.next().await {
-                match queue {
-                    Ok(queue) => of_queues.lock().expect("no panic").take_queue(&queue),
-                    Err(error) => eprintln!("the watch of queues: {error}"),
-                }
-            }
-        });
-        Self { seen, watching: [tasks, queues] }
+        let seen = Arc::default();
+        let watching = [watch(client, &seen, take_task), watch(client, &seen, take_queue)];
+        Self { seen, watching }
     }
 
     fn of(&self, queue: &str) -> Option<Instant> {
-        self.seen.lock().expect("no panic").queues.get(queue)?.opened
+        self.seen.lock().expect("no panic").get(queue)?.opened
     }
+}
+
+/// Takes note of each object of a kind as it is now.
+fn watch<K>(client: &Client, seen: &Arc<Mutex<Seen>>, take: fn(&mut Seen, &K)) -> JoinHandle<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (api, seen) = (Api::<K>::namespaced(client.clone(), NAMESPACE), Arc::clone(seen));
+    tokio::spawn(async move {
+        let mut objects = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff().applied_objects());
+        while let Some(object) = objects.next().await {
+            match object {
+                Ok(object) => take(&mut seen.lock().expect("no panic"), &object),
+                Err(error) => eprintln!("the watch of {}: {error}", K::plural(&())),
+            }
+        }
+    })
 }
 
 impl Drop for Openings {
@@ -176,27 +174,25 @@ impl Drop for Openings {
     }
 }
 
-impl Seen {
-    fn take_task(&mut self, task: &LongTask) {
-        let now = Instant::now();
-        let Some(queue) = task.spec.queue_name.clone() else { return };
-        let attempts = task.status.iter().flat_map(|status| &status.recent_attempts);
-        if attempts.into_iter().any(|attempt| attempt.outcome == Outcome::Failed) {
-            self.queues.entry(queue).or_default().failures.entry(task.name_any()).or_insert(now);
-        }
+fn take_task(seen: &mut Seen, task: &LongTask) {
+    let now = Instant::now();
+    let Some(queue) = task.spec.queue_name.clone() else { return };
+    let mut attempts = task.status.iter().flat_map(|status| &status.recent_attempts);
+    if attempts.any(|attempt| attempt.outcome == Outcome::Failed) {
+        seen.entry(queue).or_default().failures.entry(task.name_any()).or_insert(now);
     }
+}
 
-    fn take_queue(&mut self, queue: &TaskQueue) {
-        let now = Instant::now();
-        let opening = self.queues.entry(queue.name_any()).or_default();
-        let Some(status) = &queue.status else { return };
-        let was_open = opening.opened.is_some();
-        let called = status.holders.iter().map(|holder| (holder.task.clone(), holder.ticket));
-        let new = called.filter(|call| opening.called.insert(call.clone())).count();
-        if was_open {
-            opening.calls_after += new;
-        } else if status.breaker.as_ref().is_some_and(|breaker| breaker.state == BreakerState::Open) {
-            opening.opened = Some(now);
-        }
+fn take_queue(seen: &mut Seen, queue: &TaskQueue) {
+    let now = Instant::now();
+    let opening = seen.entry(queue.name_any()).or_default();
+    let Some(status) = &queue.status else { return };
+    let was_open = opening.opened.is_some();
+    let called = status.holders.iter().map(|holder| (holder.task.clone(), holder.ticket));
+    let new = called.filter(|call| opening.called.insert(call.clone())).count();
+    if was_open {
+        opening.calls_after += new;
+    } else if status.breaker.as_ref().is_some_and(|breaker| breaker.state == BreakerState::Open) {
+        opening.opened = Some(now);
     }
 }

@@ -50,9 +50,7 @@ pub(crate) async fn set(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_sets(&rig.client, NAMESPACE).await?;
     load.create_beside(load::template_of(NAME, RUN)).await?;
-    let (operator, _) = live::start(rig).await?;
-    let is_quiet = async || Ok(live::is_quiet(&manager).await? && live::is_quiet(&operator).await?);
-    until("it is quiet", Duration::from_mins(2), is_quiet).await?;
+    let operator = live::start_quietly(rig, &manager).await?;
     let (idle, started) = (operator.process().resident()?, Started::now(rig).await?);
     let (most, set) = (MostTasks::of(&rig.client), SetWrites::of(&rig.client));
     load.create(1, |_| load::set(NAME, count, PARALLEL)).await?;

@@ -264,7 +264,7 @@ fn the_worlds_lead_to_every_step_and_every_phase() {
         "lower deadline",
         "release pod",
         "restore label",
-            "return quota",
+        "return quota",
     ];
     let phases = ["Cancelled", "Failed", "Pending", "Running", "Stopping", "Succeeded", "Suspended", "Waiting"];
     assert_eq!(names, [&phases[..], &steps].concat());
