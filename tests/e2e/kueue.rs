@@ -65,21 +65,30 @@ fn task_of_quota(mut manifest: Value) -> Value {
     manifest
 }
 
+/// The Workloads of the story, as they are now.
+async fn listed(lab: &Lab) -> Vec<Value> {
+    let listed = lab.kubectl_output(&["get", "workloads.kueue.x-k8s.io", "--output=json"]).await;
+    let mut listed: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
+    serde_json::from_value(listed["items"].take()).expect("a list")
+}
+
+/// The names of the pods that own a Workload.
+fn owners(workload: &Value) -> Vec<String> {
+    let owners = workload["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    owners.iter().map(|owner| owner["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// The conditions that hold of a Workload.
+fn holding(workload: &Value) -> BTreeSet<String> {
+    let conditions = workload["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let holding = conditions.iter().filter(|condition| condition["status"] == "True");
+    holding.map(|condition| condition["type"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
 /// The Workloads of the story: the pod that owns each, and what is true of it.
 async fn workloads(lab: &Lab) -> Vec<(String, BTreeSet<String>)> {
-    let listed = lab.kubectl_output(&["get", "workloads.kueue.x-k8s.io", "--output=json"]).await;
-    let listed: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut workloads: Vec<_> = listed["items"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|workload| {
-            let conditions = workload["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let holding = conditions.iter().filter(|condition| condition["status"] == "True");
-            (text(&workload["metadata"]["ownerReferences"][0]["name"]), holding.map(|one| text(&one["type"])).collect())
-        })
-        .collect();
+    let all = listed(lab).await;
+    let mut workloads: Vec<_> = all.iter().map(|workload| (owners(workload).concat(), holding(workload))).collect();
     workloads.sort();
     workloads
 }
@@ -89,21 +98,13 @@ fn task_that_keeps_quota(manifest: Value) -> Value {
     task_of_quota(manifest).and(json!({ "spec": { "kueue": { "quota": "PerRun" }, "podHistoryLimit": 10 } }))
 }
 
-/// The names of the story's Workloads that belong to pods of this task, and which of them are finished.
+/// The names of the Workloads that belong to pods of this task, and whether they are finished.
 async fn workloads_of(lab: &Lab, task: &str) -> BTreeMap<String, bool> {
-    let listed = lab.kubectl_output(&["get", "workloads.kueue.x-k8s.io", "--output=json"]).await;
-    let listed: Value = serde_json::from_str(&listed).expect("kubectl prints JSON");
-    let is_of_task = |workload: &&Value| {
-        let owners = workload["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
-        owners.iter().any(|owner| owner["name"].as_str().is_some_and(|pod| pod.starts_with(&format!("{task}-"))))
-    };
-    let is_finished = |workload: &Value| {
-        let conditions = workload["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.iter().any(|one| one["type"] == "Finished" && one["status"] == "True")
-    };
+    let all = listed(lab).await;
+    let is_of_task = |workload: &&Value| owners(workload).iter().any(|pod| pod.starts_with(&format!("{task}-")));
     let name = |workload: &Value| workload["metadata"]["name"].as_str().expect("a name").to_owned();
-    let all = listed["items"].as_array().expect("a list");
-    all.iter().filter(is_of_task).map(|workload| (name(workload), is_finished(workload))).collect()
+    let of_task = all.iter().filter(is_of_task);
+    of_task.map(|workload| (name(workload), holding(workload).contains("Finished"))).collect()
 }
 
 fn runs_attempt(status: &LongTaskStatus, number: i64) -> bool {
