@@ -138,8 +138,11 @@ fn quota_is_given_back_until_kueue_has_been_told() {
 /// It may be of an attempt whose status has not been read yet: such a plan has to be made from the newest.
 #[test]
 fn an_old_reading_gives_no_quota_back() {
-    let old = per_run().ended(1).edited(json!({ "suspend": true })).in_phase(Phase::Suspended);
-    let old = old.pod(segment_ended(pod(1)).released()).pod(pod(2).in_group("t-2-task-uid").runs("10:16:00"));
-    let planned = old.at("10:20:00").expect_containing(&["return the quota of t-2"]);
+    let unknown = || segment_ended(pod(2)).in_group("t-2-task-uid").released();
+    let paused = per_run().ended(1).edited(json!({ "suspend": true })).pod(unknown()).at("10:20:00").then();
+    // Nothing else is left to do or to write.
+    let planned = paused.clone().only(unknown()).at("10:20:00").expect(["return the quota of t-2"]);
     assert!(planned.plan.status.is_some(), "the write is refused if there is a newer one");
+    let of_latest = paused.only(segment_ended(pod(1)).in_group(FIRST).released()).at("10:20:00");
+    assert!(of_latest.expect(["return the quota of t-1"]).plan.status.is_none(), "it is known");
 }

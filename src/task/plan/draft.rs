@@ -107,6 +107,16 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Takes a step about a pod that has served. A pod beyond the latest attempt that the status knows may be one of a newer
+    /// status that this reading lacks: such a step is taken only behind a write that an old reading cannot make.
+    pub(super) fn step_on_served(&mut self, pod: &PodFacts, step: fn(PodRef) -> Step) {
+        let latest = self.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
+        if pod.attempt > latest {
+            self.guard();
+        }
+        self.step(step(PodRef::to(pod)));
+    }
+
     /// The steps taken so far.
     pub(super) fn steps(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter()

@@ -44,7 +44,7 @@ pub(super) fn clean_up(draft: &mut Draft<'_>) {
     }
     for letting in lettings(draft) {
         if !must_hold_name(draft, &letting) {
-            let_go(draft, &letting);
+            draft.step_on_served(letting.pod, letting.step);
         }
     }
 }
@@ -86,16 +86,6 @@ fn lettings<'a>(draft: &Draft<'a>) -> Vec<Letting<'a>> {
         served.into_iter().rev().filter(|pod| has_ended(pod)).skip(kept).filter(|pod| pod.deletion.is_none());
     lettings.extend(too_many.map(|pod| Letting { pod, step: Step::DeletePod, frees_name: true }));
     lettings
-}
-
-/// Lets go of a pod. A pod beyond the latest attempt that the status knows may be one of a newer status that this reading
-/// lacks: such a step is taken only behind a write that an old reading cannot make.
-fn let_go(draft: &mut Draft<'_>, letting: &Letting<'_>) {
-    let latest = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    if letting.pod.attempt > latest {
-        draft.guard();
-    }
-    draft.step((letting.step)(PodRef::to(letting.pod)));
 }
 
 /// Whether the pod must not vanish yet, since its name is all that stands in the way of a late create under it.

@@ -7,7 +7,7 @@ use super::{
     edits,
     next::Next,
     observed::{PodFacts, PodPhase},
-    steps::{PodRef, Step},
+    steps::Step,
 };
 use crate::{
     api::task::{AttemptState, Outcome},
@@ -61,13 +61,8 @@ pub(super) fn give_back(draft: &mut Draft<'_>, next: &Next) {
     if draft.status.live_attempt().is_none() && !is_kept(draft, next) {
         draft.update_attempt(|attempt| attempt.pod_group = None);
     }
-    let latest = draft.status.current_attempt.as_ref().map_or(0, |attempt| attempt.number);
-    for (attempt, pod) in last_pods(draft) {
-        if attempt > latest {
-            // Of a newer status that this reading lacks, it may be a group that goes on.
-            draft.guard();
-        }
-        draft.step(Step::ReturnQuota(pod));
+    for pod in last_pods(draft) {
+        draft.step_on_served(pod, Step::ReturnQuota);
     }
 }
 
@@ -78,17 +73,17 @@ fn is_kept(draft: &Draft<'_>, next: &Next) -> bool {
     matches!(next, Next::WaitUntil(_)) && was_interrupted && !has_changed(draft)
 }
 
-/// The last pods of the groups that are over without Kueue's knowing, and the numbers of their attempts.
-fn last_pods(draft: &Draft<'_>) -> Vec<(i64, PodRef)> {
+/// The last pods of the groups that are over without Kueue's knowing.
+fn last_pods<'a>(draft: &Draft<'a>) -> Vec<&'a PodFacts> {
+    let seen = draft.seen;
     let going_on = draft.status.current_attempt.as_ref().and_then(|attempt| attempt.pod_group.as_ref());
     let of_groups = |pod: &&PodFacts| pod.pod_group.is_some() && pod.pod_group.as_ref() != going_on;
-    let pods: Vec<_> = draft.seen.known_pods().map(AsRef::as_ref).filter(of_groups).collect();
+    let pods: Vec<_> = seen.known_pods().map(AsRef::as_ref).filter(of_groups).collect();
     let is_last = |pod: &&&PodFacts| {
         let mut of_group = pods.iter().filter(|other| other.pod_group == pod.pod_group);
         of_group.all(|other| other.attempt <= pod.attempt && !other.returns_quota)
     };
-    let last = pods.iter().filter(is_last).filter(|pod| pod.phase != PodPhase::Succeeded);
-    last.map(|pod| (pod.attempt, PodRef::to(pod))).collect()
+    pods.iter().filter(is_last).filter(|pod| pod.phase != PodPhase::Succeeded).copied().collect()
 }
 
 #[cfg(test)]
