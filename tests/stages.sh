@@ -54,9 +54,11 @@ end_all() {
     wait
 } 2> /dev/null # the shell would tell of each that it was terminated
 
+free_space() { df -h --output=avail . | tail -n 1 | tr -d ' '; }
+
 summary() {
     local target
-    printf '\n'
+    printf '\n%s of disk are free.\n' "$(free_space)"
     for target in "${targets[@]}"; do
         [[ ! -v ended[$target] ]] || printf '%-12s ok %5d s\n' "$target" "${ended[$target]}"
     done
@@ -79,6 +81,7 @@ trap 'exit 143' TERM
 beat &
 heart=$!
 
+printf '%s of disk are free; a first run takes about 20G.\n' "$(free_space)"
 start_what_is_ready
 while ((${#running[@]} > 0)); do
     wait -n -p process "${!running[@]}"

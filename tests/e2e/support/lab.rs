@@ -447,9 +447,16 @@ impl Drop for Lab {
                 let log = fs::read_to_string(self.log_of_operator(number)).unwrap_or_default();
                 eprintln!("--- operator-{number}.log\n{log}");
             }
+            eprintln!("--- disk\n{}", free_space(&self.folder));
             eprintln!("--- kept: namespace {}, {}", self.namespace, self.folder.display());
         }
     }
+}
+
+/// Journals and logs on a full disk lack lines, and the program and the operator go on.
+fn free_space(at: &Path) -> String {
+    let df = process::Command::new("df").arg("-h").arg(at).output();
+    df.map_or_else(|error| format!("df: {error}"), |df| String::from_utf8_lossy(&df.stdout).into_owned())
 }
 
 async fn connect() -> Client {
