@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use longtask::{
     api::{
-        queue::{QueueKey, TaskQueue},
+        parent::Parent,
+        queue::{Admission, OpenQueue, QueueKey, TaskQueue},
         set::LongTaskSet,
         task::{LongTask, LongTaskStatus, TicketState},
     },
@@ -51,12 +52,15 @@ fn task() -> LongTask {
 struct Scene {
     task: LongTask,
     pods: Vec<Arc<PodFacts>>,
+    parent: Option<Parent>,
+    admission: Admission,
     now: Timestamp,
 }
 
 impl Scene {
     fn observed(&self) -> Observed<'_> {
-        Observed::of(&self.task, "task-uid", self.pods.clone())
+        let seen = Observed::of(&self.task, "task-uid", self.pods.clone());
+        Observed { parent: self.parent, admission: self.admission, ..seen }
     }
 
     fn plan(&self) -> Plan {
@@ -65,7 +69,20 @@ impl Scene {
 }
 
 fn new_task() -> Scene {
-    Scene { task: task(), pods: Vec::new(), now: at("10:00:00") }
+    Scene { task: task(), pods: Vec::new(), parent: None, admission: Admission::NotAsked, now: at("10:00:00") }
+}
+
+/// A member of a set that has waited in a queue and is called.
+fn called_member() -> Scene {
+    let mut waits = new_task();
+    waits.task.spec.queue_name = Some("q".into());
+    waits.parent = Some(Parent { round: 1, active: true, ..Parent::default() });
+    waits.admission = Admission::Open(OpenQueue::default());
+    let ticket = waits.plan().status.expect("it has a ticket");
+    let called = Admission::Open(OpenQueue { called: Some(1), ..OpenQueue::default() });
+    let called = Scene { task: LongTask { status: Some(ticket), ..waits.task }, admission: called, ..waits };
+    assert!(called.plan().steps.iter().any(|step| matches!(step, Step::CreatePod(_))), "it starts");
+    called
 }
 
 /// The pod that a plan creates, as a kubelet then shows it.
@@ -87,7 +104,7 @@ fn with_pod(before: &Scene, status: Option<LongTaskStatus>, pod: &Pod, time: &st
     let mut task = before.task.clone();
     task.status = status.or_else(|| task.status.clone());
     let facts = PodFacts::of(pod).expect("a pod of a task");
-    Scene { task, pods: vec![Arc::new(facts)], now: at(time) }
+    Scene { task, pods: vec![Arc::new(facts)], now: at(time), ..new_task() }
 }
 
 /// A task through its life: new, its container started, quiet, ended in one of two ways.
@@ -123,10 +140,11 @@ fn life() -> Life {
 }
 
 fn plans(criterion: &mut Criterion) {
-    let life = life();
+    let (life, called_member) = (life(), called_member());
     let mut group = criterion.benchmark_group("plan");
     for (name, scene) in [
         ("a new task: its first attempt", &life.new),
+        ("a member of a set that its queue calls: its first attempt", &called_member),
         ("its container has started", &life.started),
         ("nothing has happened", &life.quiet),
         ("outcome of a yield, and the next attempt", &life.yielded),
@@ -212,7 +230,7 @@ fn sets(criterion: &mut Criterion) {
 /// A queue of 1000 places with a breaker, aging and keys, all of which are taken, but for fifty that have just become free; 10,000
 /// tasks of a hundred keys wait.
 fn queues(criterion: &mut Criterion) {
-    let queue_key = QueueKey { namespace: "n".into(), name: "q".into() };
+    let queue_key = Arc::new(QueueKey { namespace: "n".into(), name: "q".into() });
     let task = |number: u32, ticket: i64, state: TicketState| {
         let since = at("09:00:00");
         let ticket = SeenTicket { queue: queue_key.clone(), number: ticket, state, since, is_probe: false };

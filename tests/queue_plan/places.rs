@@ -47,7 +47,7 @@ fn a_place_is_free_when_the_tasks_own_status_says_so() {
     assert_eq!(next(later), ["b"], "at the end of a segment the order decides anew");
     let elsewhere = QueueKey { namespace: "n".into(), name: "other".into() };
     let mut moved = with(waiting("a"), 2, Admitted);
-    moved.ticket.as_mut().expect("a ticket").queue = elsewhere;
+    moved.ticket.as_mut().expect("a ticket").queue = elsewhere.into();
     assert_eq!(next(moved), ["b"]);
 }
 

@@ -21,8 +21,8 @@ pub(crate) fn t(time: &str) -> Timestamp {
 }
 
 /// The queue of all stories.
-pub(crate) fn key() -> QueueKey {
-    QueueKey { namespace: "n".into(), name: "q".into() }
+pub(crate) fn key() -> Arc<QueueKey> {
+    Arc::new(QueueKey { namespace: "n".into(), name: "q".into() })
 }
 
 /// A queue that has done nothing yet.

@@ -173,7 +173,7 @@ impl TaskQueue {
     pub fn allows(&self, namespace: &str) -> bool {
         let allowed = &self.spec.allowed_namespaces;
         if allowed.is_empty() {
-            return self.namespace().is_some_and(|own| own == namespace);
+            return self.metadata.namespace.as_deref() == Some(namespace);
         }
         allowed.iter().any(|name| name == ALL || name == namespace)
     }

@@ -96,8 +96,8 @@ impl Tables {
 
 /// The queue that a task names, and the one that its ticket is of, if that is another.
 fn queues_of(task: &QueuedTask) -> impl Iterator<Item = &QueueKey> {
-    let asks = task.asks.as_ref();
-    let holds = task.ticket.as_ref().map(|ticket| &ticket.queue).filter(|queue| asks != Some(*queue));
+    let asks = task.asks.as_deref();
+    let holds = task.ticket.as_ref().map(|ticket| &*ticket.queue).filter(|queue| asks != Some(*queue));
     asks.into_iter().chain(holds)
 }
 

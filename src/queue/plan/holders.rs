@@ -1,10 +1,8 @@
 //! Who has a place: kept until the task's own status gives it back, or live reads say that nothing of the task is left.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::observed::{ObservedQueue, QueuedTask, Turn};
@@ -74,26 +72,24 @@ impl Run {
 }
 
 /// Who still has a place, and whose turn is over.
-pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>) -> Places<'a> {
+pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>, tasks: &TasksOfHolders<'a>) -> Places<'a> {
     let (own, spec) = (seen.key(), &seen.queue.spec);
-    let recorded = seen.queue.status.as_ref().map_or(&[][..], |status| status.holders.as_slice());
-    let tasks = tasks_of(recorded, &seen.tasks);
-    let is_over = |holder: &Holder| match known(holder, &tasks) {
+    let is_over = |holder: &Holder| match tasks.of(holder) {
         Some(task) => has_given_back(holder, task, &own),
         None => seen.gone.contains(&(holder.task.clone(), holder.uid.clone())),
     };
-    let (over, mut kept): (Vec<_>, Vec<_>) = recorded.iter().cloned().partition(is_over);
-    let over = over.into_iter().map(|holder| Over { task: known(&holder, &tasks), holder }).collect();
+    let (over, mut kept): (Vec<_>, Vec<_>) = seen.holders().iter().cloned().partition(is_over);
+    let over = over.into_iter().map(|holder| Over { task: tasks.of(&holder), holder }).collect();
     for holder in &mut kept {
         // Called before `perKey` was set, it has none.
         holder.key = match (&spec.per_key, holder.key.take()) {
             (None, _) => None,
             (Some(_), Some(key)) => Some(key),
-            (Some(per_key), None) => known(holder, &tasks).and_then(|task| task.labels.get(&per_key.label)).cloned(),
+            (Some(per_key), None) => tasks.of(holder).and_then(|task| task.labels.get(&per_key.label)).cloned(),
         };
     }
-    let mut runs: Vec<_> = kept.iter().map(|holder| Run::of(holder, known(holder, &tasks))).collect();
-    let has_unknown = kept.iter().any(|holder| known(holder, &tasks).is_none());
+    let mut runs: Vec<_> = kept.iter().map(|holder| Run::of(holder, tasks.of(holder))).collect();
+    let has_unknown = kept.iter().any(|holder| tasks.of(holder).is_none());
     let admitted: Vec<_> = seen
         .tasks
         .iter()
@@ -115,8 +111,8 @@ pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>) -> Places<'a> {
 
 /// Those holders of whose task nothing is known: only live reads can say what is left of it.
 pub fn unknown_holders<'a>(holders: &'a [Holder], tasks: &[Arc<QueuedTask>]) -> Vec<&'a Holder> {
-    let tasks = tasks_of(holders, tasks);
-    holders.iter().filter(|holder| known(holder, &tasks).is_none()).collect()
+    let tasks = TasksOfHolders::among(tasks, holders);
+    holders.iter().filter(|holder| tasks.of(holder).is_none()).collect()
 }
 
 /// When to look again for tasks of which nothing is known: no watch tells a queue of the end of their pods.
@@ -127,21 +123,25 @@ pub(super) fn look_again_at(now: Timestamp) -> Timestamp {
 /// Whether the task's status says that the place is free again. Its tickets only grow, whatever queues they are of.
 fn has_given_back(holder: &Holder, task: &QueuedTask, own: &QueueKey) -> bool {
     task.ticket.as_ref().is_some_and(|ticket| {
-        let is_given_back = ticket.state == TicketState::Returned || ticket.queue != *own;
+        let is_given_back = ticket.state == TicketState::Returned || *ticket.queue != *own;
         ticket.number > holder.ticket || (ticket.number == holder.ticket && is_given_back)
     })
 }
 
-/// The tasks that have the names of holders.
-fn tasks_of<'a>(holders: &[Holder], tasks: &'a [Arc<QueuedTask>]) -> HashMap<(&'a str, &'a str), &'a QueuedTask> {
-    let names: HashSet<_> = holders.iter().map(|holder| (holder.namespace(), holder.name())).collect();
-    let is_of_holder = |task: &&QueuedTask| names.contains(&(task.namespace.as_str(), task.name.as_str()));
-    let tasks = tasks.iter().map(|task| &**task).filter(is_of_holder);
-    tasks.map(|task| ((task.namespace.as_str(), task.name.as_str()), task)).collect()
-}
+/// The tasks of holders, found once among all that are seen.
+pub(super) struct TasksOfHolders<'a>(HashMap<(&'a str, &'a str), &'a QueuedTask>);
 
-/// The task of a holder, if it is known: not another one that has its name.
-fn known<'a>(holder: &Holder, tasks: &HashMap<(&str, &str), &'a QueuedTask>) -> Option<&'a QueuedTask> {
-    let task = *tasks.get(&(holder.namespace(), holder.name()))?;
-    (short_uid(&task.uid) == holder.uid).then_some(task)
+impl<'a> TasksOfHolders<'a> {
+    pub(super) fn among(tasks: &'a [Arc<QueuedTask>], holders: &[Holder]) -> Self {
+        let names: HashSet<_> = holders.iter().map(|holder| (holder.namespace(), holder.name())).collect();
+        let is_of_holder = |task: &&QueuedTask| names.contains(&(task.namespace.as_str(), task.name.as_str()));
+        let tasks = tasks.iter().map(|task| &**task).filter(is_of_holder);
+        Self(tasks.map(|task| ((task.namespace.as_str(), task.name.as_str()), task)).collect())
+    }
+
+    /// The task of a holder, if it is known: not another one that has its name.
+    pub(super) fn of(&self, holder: &Holder) -> Option<&'a QueuedTask> {
+        let task = *self.0.get(&(holder.namespace(), holder.name()))?;
+        (short_uid(&task.uid) == holder.uid).then_some(task)
+    }
 }

@@ -1,19 +1,35 @@
 //! Who waits to be called.
 
-use std::collections::HashSet;
+use std::ptr;
 
-use super::observed::{ObservedQueue, QueuedTask};
-use crate::api::queue::{Holder, short_uid};
+use foldhash::HashSet;
+
+use super::{
+    holders::TasksOfHolders,
+    observed::{ObservedQueue, QueuedTask},
+};
+use crate::api::queue::Holder;
 
 /// Those who wait, in no order: who has a ticket of the queue that is not called yet, still wants it, and may use the queue.
-pub(super) fn line<'a>(seen: &'a ObservedQueue<'_>, holders: &[Holder]) -> Vec<&'a QueuedTask> {
+pub(super) fn line<'a>(
+    seen: &'a ObservedQueue<'_>,
+    holders: &[Holder],
+    tasks: &TasksOfHolders<'a>,
+) -> Vec<&'a QueuedTask> {
     let own = seen.key();
-    let called: HashSet<_> =
-        holders.iter().map(|holder| (holder.namespace(), holder.name(), holder.uid.as_str(), holder.ticket)).collect();
+    // Few: those of whom it is not seen yet that they have taken their places.
+    let called: HashSet<*const QueuedTask> = holders
+        .iter()
+        .filter_map(|holder| {
+            let task = tasks.of(holder)?;
+            (task.waiting_ticket(&own)?.number == holder.ticket).then_some(ptr::from_ref(task))
+        })
+        .collect();
     let waits = |task: &&QueuedTask| {
-        let Some(ticket) = task.waiting_ticket(&own) else { return false };
-        let place = (task.namespace.as_str(), task.name.as_str(), short_uid(&task.uid), ticket.number);
-        !called.contains(&place) && !task.is_being_deleted && seen.queue.allows(&task.namespace)
+        task.waiting_ticket(&own).is_some()
+            && !called.contains(&ptr::from_ref(*task))
+            && !task.is_being_deleted
+            && seen.queue.allows(&task.namespace)
     };
     seen.tasks.iter().map(|task| &**task).filter(waits).collect()
 }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use self::{
     breaker::Judge,
-    holders::{Places, Run},
+    holders::{Places, Run, TasksOfHolders},
     line::line,
     order::{Order, first_in_line},
     rate::Pace,
@@ -46,8 +46,9 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
     }
     let (spec, generation) = (&seen.queue.spec, seen.queue.metadata.generation.unwrap_or_default());
     let before = seen.queue.status.clone().unwrap_or_default();
-    let Places { kept: mut holders, over, runs, has_unknown } = holders::places(seen);
-    let waiting = line(seen, &holders);
+    let tasks = TasksOfHolders::among(&seen.tasks, seen.holders());
+    let Places { kept: mut holders, over, runs, has_unknown } = holders::places(seen, &tasks);
+    let waiting = line(seen, &holders, &tasks);
     let breaker = spec.breaker.as_ref().map(|breaker| {
         let judge = Judge::of(breaker, spec.places(), before.breaker.as_ref(), now);
         (breaker, judge.after(&over, &runs, !waiting.is_empty()))
@@ -107,10 +108,9 @@ pub fn in_order<'a>(seen: &'a ObservedQueue<'_>, now: Timestamp) -> Vec<&'a Queu
     let spec = &seen.queue.spec;
     let per_key = spec.per_key.clone().map(|per_key| PerKey { max_active: None, ..per_key });
     let spec = TaskQueueSpec { per_key, ..spec.clone() };
-    let recorded = seen.queue.status.as_ref();
-    let holders = recorded.map_or(&[][..], |status| status.holders.as_slice());
-    let waiting = line(seen, holders);
-    let standing = recorded.and_then(|status| status.breaker.as_ref());
+    let holders = seen.holders();
+    let waiting = line(seen, holders, &TasksOfHolders::among(&seen.tasks, holders));
+    let standing = seen.queue.status.as_ref().and_then(|status| status.breaker.as_ref());
     let order = Order { spec: &spec, begun_first: begun_first(standing), now };
     first_in_line(&waiting, holders, order, waiting.len())
 }

@@ -43,7 +43,7 @@ pub struct QueuedTask {
     /// Its UID.
     pub uid: String,
     /// The queue that its specification names.
-    pub asks: Option<QueueKey>,
+    pub asks: Option<Arc<QueueKey>>,
     /// Its latest ticket, of this queue or another.
     pub ticket: Option<SeenTicket>,
     /// How its latest turn ended: by its last attempt.
@@ -65,8 +65,8 @@ pub struct QueuedTask {
 /// A ticket, as the status of its task has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenTicket {
-    /// The queue that it is of.
-    pub queue: QueueKey,
+    /// The queue that it is of: the same `Arc` as `asks` where that is the one, so that ten thousand are compared quickly.
+    pub queue: Arc<QueueKey>,
     /// Its number.
     pub number: i64,
     /// What has become of it.
@@ -122,11 +122,18 @@ impl QueuedTask {
             return None;
         }
         let namespace = task.namespace().unwrap_or_default();
+        let asks = task.spec.queue_name.as_ref().map(|name| Arc::new(QueueKey::meant_by(name, &namespace)));
+        let queue_of = |name: &str| {
+            let queue = QueueKey::meant_by(name, &namespace);
+            match &asks {
+                Some(asks) if **asks == queue => Arc::clone(asks),
+                _ => Arc::new(queue),
+            }
+        };
         let sequence = task.annotations().get(labels::SEQUENCE).and_then(|sequence| sequence.parse().ok());
         Some(Self {
-            asks: task.spec.queue_name.as_ref().map(|name| QueueKey::meant_by(name, &namespace)),
             ticket: ticket.map(|ticket| SeenTicket {
-                queue: QueueKey::meant_by(&ticket.name, &namespace),
+                queue: queue_of(&ticket.name),
                 number: ticket.ticket,
                 state: ticket.state,
                 since: ticket.queue_time,
@@ -141,15 +148,15 @@ impl QueuedTask {
             is_being_deleted: task.metadata.deletion_timestamp.is_some(),
             sequence: sequence.unwrap_or(i64::MAX),
             labels: task.labels().clone(),
+            asks,
             namespace,
         })
     }
 
     /// The ticket with which it waits in this queue, if it does.
     pub fn waiting_ticket(&self, queue: &QueueKey) -> Option<&SeenTicket> {
-        let ticket = self.ticket.as_ref()?;
-        let is_of_it = ticket.queue == *queue && self.asks.as_ref() == Some(queue);
-        (is_of_it && ticket.state == TicketState::Waiting).then_some(ticket)
+        let ticket = self.ticket.as_ref().filter(|ticket| ticket.state == TicketState::Waiting)?;
+        (self.asks.as_ref() == Some(&ticket.queue) && *ticket.queue == *queue).then_some(ticket)
     }
 
     /// For how many seconds it has waited with its ticket.
@@ -174,7 +181,7 @@ impl QueuedTask {
 
     /// The ticket with which it has a place in this queue, if it has.
     pub fn admitted_ticket(&self, queue: &QueueKey) -> Option<&SeenTicket> {
-        self.ticket.as_ref().filter(|ticket| ticket.queue == *queue && ticket.state == TicketState::Admitted)
+        self.ticket.as_ref().filter(|ticket| ticket.state == TicketState::Admitted && *ticket.queue == *queue)
     }
 }
 
@@ -193,6 +200,11 @@ impl<'a> ObservedQueue<'a> {
     /// The queue by namespace and name.
     pub fn key(&self) -> QueueKey {
         QueueKey { namespace: self.queue.namespace().unwrap_or_default(), name: self.queue.name_any() }
+    }
+
+    /// Who has a place, as recorded.
+    pub(super) fn holders(&self) -> &'a [Holder] {
+        self.queue.status.as_ref().map_or(&[], |status| &status.holders)
     }
 
     /// Whether somebody deleted the queue.

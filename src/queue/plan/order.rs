@@ -2,9 +2,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
 };
 
+use foldhash::{HashMap, HashMapExt};
 use jiff::Timestamp;
 
 use super::observed::QueuedTask;
