@@ -438,7 +438,7 @@ fn targets(results: &Results) -> String {
         let values = values(runs, target.figure);
         let (seen, met) = match values.last() {
             None => ("not measured".into(), "?"),
-            Some(_) if self::values(runs, "tasks").first().is_none_or(|tasks| *tasks < target.tasks) => {
+            Some(_) if self::values(runs, "tasks").first().copied().unwrap_or(0.0) < target.tasks => {
                 (format!("{} with fewer tasks", spread(&values)), "?")
             }
             // As it is shown.
