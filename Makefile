@@ -220,7 +220,9 @@ endif
 
 ##@ On a cluster
 
-IMAGES := tests/images/operator.yaml $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
+# The operator's image with the programs that the tests have built, which is there much sooner than that of deploy/image.yaml (decision 0034).
+OPERATOR := tests/images/operator.yaml
+IMAGES := $(OPERATOR) $(addprefix tests/e2e/program/,image.yaml root.yaml user-1000.yaml) \
 	$(addprefix examples/,import/image.yaml primes/image.yaml shell/image.yaml)
 
 # What each stage of `make test` waits for. The long way leads from the cluster, for which Kubernetes is built, over the images to
@@ -229,7 +231,7 @@ IMAGES := tests/images/operator.yaml $(addprefix tests/e2e/program/,image.yaml r
 STAGES := cluster-up build-tests images:build-tests,cluster-up admission:build-tests,cluster-up tools:images moto:tools \
 	lint:tools unit:tools simulation:unit chart:admission,images e2e:chart,unit,moto
 
-.PHONY: test ci build-tests admission e2e kueue chart images demo demo-train demo-set demo-queue
+.PHONY: test ci programs build-tests admission e2e kueue chart images demo demo-train demo-set demo-queue
 test: ## everything: set up, lint, unit tests, simulation, end-to-end tests, the chart
 	@tests/stages.sh $(STAGES)
 
@@ -239,8 +241,10 @@ ci: ## the same and licences: what continuous integration runs
 images: $(TOOL) ## build the images of the operator, not optimised, the test program and the examples, and put them on the cluster
 	@$(TOOL) load $(IMAGES)
 
-build-tests: ## build the programs and all tests
+programs: ## build the programs as the tests run them, and the tests that need no cluster
 	tests/idle.sh cargo test --locked --quiet --workspace --no-run
+
+build-tests: programs ## build the programs and all tests
 	tests/idle.sh cargo test --locked --quiet --test admission --test e2e --test install --test simulation --no-run
 
 admission: ## ask the API server of that cluster what it takes and what it refuses; no pod runs
@@ -314,21 +318,21 @@ bench-store: $(SERVERS)/bin/versitygw $(SERVERS)/bin/rclone $(SERVERS)/bin/aws #
 		--runs $(RUNS) --part $(or $(PART),1) --folder $(BUILD)
 
 demo: $(TOOL) ## install the operator on a cluster and watch a real import survive an eviction, an operator restart and a lost node
-	@tests/stages.sh cluster-up image
-	@$(TOOL) load deploy/image.yaml examples/import/image.yaml
+	@tests/stages.sh cluster-up programs
+	@$(TOOL) load $(OPERATOR) examples/import/image.yaml
 	@examples/demo.sh
 
 demo-train: $(TOOL) ## train a network with checkpoints of 50 MB in a store, kill three of its pods, and compare the weights
-	@tests/stages.sh cluster-up image
-	@$(TOOL) load deploy/image.yaml examples/train/image.yaml examples/train/store/image.yaml
+	@tests/stages.sh cluster-up programs
+	@$(TOOL) load $(OPERATOR) examples/train/image.yaml examples/train/store/image.yaml
 	@examples/train/demo.sh
 
 demo-set: $(TOOL) ## survey each block of the Unicode standard as a member of a set: two fail, and go on with a mended image
-	@tests/stages.sh cluster-up image
-	@$(TOOL) load deploy/image.yaml examples/survey/image-1.0.yaml examples/survey/image-1.1.yaml
+	@tests/stages.sh cluster-up programs
+	@$(TOOL) load $(OPERATOR) examples/survey/image-1.0.yaml examples/survey/image-1.1.yaml
 	@examples/survey/demo.sh
 
 demo-queue: $(TOOL) ## send 60 orders to a partner who goes down in the middle: the breaker of the queue opens, tries, and closes
-	@tests/stages.sh cluster-up image
-	@$(TOOL) load deploy/image.yaml examples/partner/image.yaml
+	@tests/stages.sh cluster-up programs
+	@$(TOOL) load $(OPERATOR) examples/partner/image.yaml
 	@examples/partner/demo.sh

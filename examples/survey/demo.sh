@@ -34,8 +34,8 @@ trap finish EXIT
 provide_plugin() {
     local machine built
     machine=$(rustc -vV | sed -n 's/^host: //p')
-    built=${CARGO_TARGET_DIR:-$root/target}/$machine/release/longtask
-    [[ -x $built ]] || { echo "there is no $built: run make image"; return 1; }
+    built=${CARGO_TARGET_DIR:-$root/target}/$machine/debug/longtask
+    [[ -x $built ]] || { echo "there is no $built: run make programs"; return 1; }
     mkdir -p "$scratch/bin"
     ln -s "$built" "$scratch/bin/kubectl-longtask"
 }
@@ -171,7 +171,7 @@ title 'Look around'
 cat << END
   kubectl get longtasksets -n $namespace -o wide
   kubectl describe longtaskset $set -n $namespace
-  kubectl longtask results $set -n $namespace      # it is $root/target/*/release/longtask, as kubectl-longtask in PATH
+  kubectl longtask results $set -n $namespace      # it is $root/target/*/debug/longtask, as kubectl-longtask in PATH
   kubectl get longtasks -n $namespace                # the last ten that succeeded are kept
 
 Clean up
