@@ -17,10 +17,10 @@ import os
 import signal
 import sqlite3
 import sys
-import threading
 import time
 
 YIELD = 75  # EX_TEMPFAIL: "checkpointed, run me again"
+STOP = {signal.SIGTERM}  # how the operator asks a program to stop
 
 COLUMNS = (
     "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal", "digit", "numeric",
@@ -72,14 +72,13 @@ class Report:
 
 
 class Import:
-    def __init__(self, environment, report, stop):
+    def __init__(self, environment, report):
         self.source = environment["SOURCE"]
         self.batch_rows = int(environment.get("BATCH_ROWS", "100"))
         self.rows_per_second = float(environment.get("ROWS_PER_SECOND", "0"))
         self.run_id = environment.get("LONGTASK_IDEMPOTENCY_PREFIX", "by hand")
         self.resuming = "LONGTASK_CHECKPOINT" in environment
         self.report = report
-        self.stop = stop
 
         with open(self.source, encoding="ascii") as file:
             self.lines = file.read().splitlines()
@@ -98,7 +97,7 @@ class Import:
             offset = self.commit_batch(offset)
             self.report.write(checkpoint={"line": offset}, progress=self.progress(offset))
             pause = self.pace(started)
-            if offset < len(self.lines) and self.stop.wait(pause):
+            if offset < len(self.lines) and signal.sigtimedwait(STOP, pause):
                 print(f"asked to stop, checkpoint at line {offset}", flush=True)
                 return YIELD
         result = self.verify()
@@ -175,10 +174,10 @@ def sha256(lines):
 
 def main(environment):
     report = Report(environment.get("LONGTASK_REPORT"))
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    # It waits until the program asks for it, between two batches.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
-        return Import(environment, report, stop).work()
+        return Import(environment, report).work()
     except PermanentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         report.write(error={"code": error.code, "message": str(error)[:500], "permanent": True})

@@ -29,6 +29,26 @@ import_unicode.transaction.__exit__ = die
 import_unicode.main(os.environ)
 """
 
+# The import, asked to stop so many lines behind its first report, wherever that is.
+STOPPED_BEHIND_A_LINE = """
+import os, signal, sys, import_unicode
+left, write = int(os.environ["LINES_LEFT"]), import_unicode.Report.write
+def look(frame, event, argument):
+    global left
+    left -= event == "line"
+    if left == 0:
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return look
+def first(self, **fields):
+    import_unicode.Report.write = write
+    write(self, **fields)
+    sys._getframe(1).f_trace = look
+    sys.settrace(look)
+import_unicode.Report.write = first
+sys.exit(import_unicode.main(os.environ))
+"""
+
 
 class Task:
     def __init__(self, folder):
@@ -138,6 +158,15 @@ class ImportTest(unittest.TestCase):
         self.task.run, self.task.checkpoint = "uid/2", None
         self.assertIn("behind line 0 of", self.task.end(self.task.start(), 0))
         self.assert_complete()
+
+    def test_a_stop_is_heard_at_whatever_line_it_comes(self):
+        program = self.task.folder / "stopped.py"
+        program.write_text(STOPPED_BEHIND_A_LINE)
+        for line in range(1, 30):
+            with self.subTest(line=line):
+                self.task.run = f"uid/{line}"
+                self.task.checkpoint = None
+                self.task.end(self.task.start(program, LINES_LEFT=str(line), ROWS_PER_SECOND="500"), 75)
 
     def test_new_run_from_the_latest_checkpoint_goes_on(self):
         self.task.end(self.task.start(), 0)

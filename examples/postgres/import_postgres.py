@@ -17,13 +17,13 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 
 import psycopg2
 import psycopg2.extras
 
 YIELD = 75  # EX_TEMPFAIL: "checkpointed, run me again"
+STOP = {signal.SIGTERM}  # how the operator asks a program to stop
 
 COLUMNS = (
     "code_point", "name", "category", "combining_class", "bidi_class", "decomposition", "decimal_value", "digit",
@@ -84,14 +84,14 @@ class Report:
 
 
 class Import:
-    def __init__(self, environment, connection, report, stop):
+    def __init__(self, environment, connection, report):
         self.source = environment["SOURCE"]
         self.batch_rows = int(environment.get("BATCH_ROWS", "100"))
         self.rows_per_second = float(environment.get("ROWS_PER_SECOND", "0"))
         self.task = environment.get("LONGTASK_UID", "by hand")
         self.run = environment.get("LONGTASK_IDEMPOTENCY_PREFIX", "by hand")
         self.attempt = int(environment.get("LONGTASK_ATTEMPT", "1"))
-        self.connection, self.report, self.stop = connection, report, stop
+        self.connection, self.report = connection, report
         with open(self.source, encoding="ascii") as file:
             self.lines = file.read().splitlines()
         self.source_sha256 = sha256(self.lines)
@@ -104,7 +104,7 @@ class Import:
             started = time.monotonic()
             offset = self.commit_batch(offset)
             self.report.write(checkpoint={"line": offset}, progress=self.progress(offset))
-            if offset < len(self.lines) and self.stop.wait(self.pause(started)):
+            if offset < len(self.lines) and signal.sigtimedwait(STOP, self.pause(started)):
                 print(f"asked to stop, checkpoint at line {offset}", flush=True)
                 return YIELD
         result = self.verify()
@@ -178,11 +178,12 @@ def sha256(lines):
 
 
 def main(environment):
-    report, stop = Report(environment.get("LONGTASK_REPORT")), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    report = Report(environment.get("LONGTASK_REPORT"))
+    # It waits until the program asks for it, between two batches.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
     try:
         with contextlib.closing(psycopg2.connect(connect_timeout=10, options=SESSION)) as connection:
-            return Import(environment, connection, report, stop).work()
+            return Import(environment, connection, report).work()
     except PermanentError as error:
         code, permanent, message = error.code, True, str(error)
     except Fenced as error:

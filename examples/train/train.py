@@ -20,7 +20,6 @@ import pathlib
 import shutil
 import signal
 import sys
-import threading
 import time
 
 import numpy as np
@@ -159,7 +158,7 @@ def batch_of(step, images):
     return order[at * BATCH : (at + 1) * BATCH]
 
 
-def train(environment, stop):
+def train(environment, stops):
     steps, every = int(environment.get("STEPS", "300")), int(environment.get("CHECKPOINT_STEPS", "50"))
     pause = float(environment.get("STEP_SECONDS", "0"))
     images, labels = load_data(environment["DATA"])
@@ -174,7 +173,8 @@ def train(environment, stop):
         batch = batch_of(step, len(images))
         loss = network.train(step, images[batch], labels[batch])
         progress = {"completed": step, "total": steps, "unit": "steps", "message": f"loss {loss:.4f}"}
-        is_stopped = stop.wait(max(pause - (time.monotonic() - began), 0))
+        time.sleep(max(pause - (time.monotonic() - began), 0))
+        is_stopped = bool(stops)
         if step % every == 0 or step == steps or is_stopped:
             report.write(checkpoint={"path": checkpoints.write(network, step)}, progress=progress)
             written = step
@@ -190,10 +190,10 @@ def train(environment, stop):
 
 
 def main(environment):
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stops = []  # a handler interrupts the program at any line, so it takes no lock, as threading.Event would
+    signal.signal(signal.SIGTERM, lambda *_: stops.append(True))
     faulthandler.register(signal.SIGTERM, chain=True)  # the log then says where a program hung that was stopped
-    return train(environment, stop)
+    return train(environment, stops)
 
 
 if __name__ == "__main__":
