@@ -164,6 +164,8 @@ pub(crate) struct Namespace<'a> {
 
 impl<'a> Namespace<'a> {
     pub(crate) fn create(release: &'a Release, name: &str) -> Self {
+        // A run that was cut off has left it behind, with tasks whose pods the operator lets go.
+        kubectl(&["delete", "namespace", name, "--ignore-not-found", "--timeout=120s"]);
         kubectl(&["create", "namespace", name]);
         let seen = scratch(&format!("{name}.pods"));
         // Each pod that ever is: one that was made a second time under the same name has another UID.
