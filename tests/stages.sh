@@ -81,7 +81,7 @@ trap 'exit 143' TERM
 beat &
 heart=$!
 
-printf '%s of disk are free; a first run takes about 20G.\n' "$(free_space)"
+printf '%s of disk are free; a first run takes about 15G.\n' "$(free_space)"
 start_what_is_ready
 while ((${#running[@]} > 0)); do
     wait -n -p process "${!running[@]}"
