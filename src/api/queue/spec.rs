@@ -5,7 +5,10 @@ use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{breaker::Breaker, status::TaskQueueStatus};
+use super::{
+    breaker::Breaker,
+    status::{Holder, TaskQueueStatus},
+};
 use crate::types::{GoDuration, cel::rule, duration::duration_between};
 
 /// The word in `allowedNamespaces` for all of them.
@@ -176,6 +179,11 @@ impl TaskQueue {
             return self.metadata.namespace.as_deref() == Some(namespace);
         }
         allowed.iter().any(|name| name == ALL || name == namespace)
+    }
+
+    /// Who has a place, as recorded; nobody where nothing is recorded yet.
+    pub fn holders(&self) -> &[Holder] {
+        self.status.as_ref().map_or(&[], |status| &status.holders)
     }
 
     /// The namespaces whose tasks may use the queue; none for all of them.

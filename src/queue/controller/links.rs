@@ -132,7 +132,7 @@ impl Queues {
     /// that were called.
     pub(super) fn wake_tasks(&self, queue: &TaskQueue) {
         let key = ObjectKey::of(queue);
-        let holders = queue.status.as_ref().map_or(&[][..], |status| status.holders.as_slice());
+        let holders = queue.holders();
         let told = Told {
             version: version(queue),
             uid: queue.uid().unwrap_or_default(),

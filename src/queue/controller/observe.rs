@@ -22,7 +22,7 @@ const MOST_READS: usize = 50;
 /// Everything that a plan for this queue is made from.
 pub(super) async fn observe<'a>(context: &Context, queue: &'a TaskQueue) -> Result<ObservedQueue<'a>, Error> {
     context.queues.index.filled().await;
-    let holders = queue.status.as_ref().map_or(&[][..], |status| status.holders.as_slice());
+    let holders = queue.holders();
     let mut seen = ObservedQueue::of(queue, Vec::new());
     seen.tasks = context.queues.index.of(&seen.key(), holders);
     seen.last_write = context.last_write(&ObjectKey::of(queue));

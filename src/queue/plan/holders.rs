@@ -78,7 +78,7 @@ pub(super) fn places<'a>(seen: &'a ObservedQueue<'_>, tasks: &TasksOfHolders<'a>
         Some(task) => has_given_back(holder, task, &own),
         None => seen.gone.contains(&(holder.task.clone(), holder.uid.clone())),
     };
-    let (over, mut kept): (Vec<_>, Vec<_>) = seen.holders().iter().cloned().partition(is_over);
+    let (over, mut kept): (Vec<_>, Vec<_>) = seen.queue.holders().iter().cloned().partition(is_over);
     let over = over.into_iter().map(|holder| Over { task: tasks.of(&holder), holder }).collect();
     for holder in &mut kept {
         // Called before `perKey` was set, it has none.

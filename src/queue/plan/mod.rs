@@ -46,7 +46,7 @@ pub fn plan(seen: &ObservedQueue<'_>, now: Timestamp) -> QueuePlan {
     }
     let (spec, generation) = (&seen.queue.spec, seen.queue.metadata.generation.unwrap_or_default());
     let before = seen.queue.status.clone().unwrap_or_default();
-    let tasks = TasksOfHolders::among(&seen.tasks, seen.holders());
+    let tasks = TasksOfHolders::among(&seen.tasks, seen.queue.holders());
     let Places { kept: mut holders, over, runs, has_unknown } = holders::places(seen, &tasks);
     let waiting = line(seen, &holders, &tasks);
     let breaker = spec.breaker.as_ref().map(|breaker| {
@@ -108,7 +108,7 @@ pub fn in_order<'a>(seen: &'a ObservedQueue<'_>, now: Timestamp) -> Vec<&'a Queu
     let spec = &seen.queue.spec;
     let per_key = spec.per_key.clone().map(|per_key| PerKey { max_active: None, ..per_key });
     let spec = TaskQueueSpec { per_key, ..spec.clone() };
-    let holders = seen.holders();
+    let holders = seen.queue.holders();
     let waiting = line(seen, holders, &TasksOfHolders::among(&seen.tasks, holders));
     let standing = seen.queue.status.as_ref().and_then(|status| status.breaker.as_ref());
     let order = Order { spec: &spec, begun_first: begun_first(standing), now };

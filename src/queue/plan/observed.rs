@@ -202,11 +202,6 @@ impl<'a> ObservedQueue<'a> {
         QueueKey { namespace: self.queue.namespace().unwrap_or_default(), name: self.queue.name_any() }
     }
 
-    /// Who has a place, as recorded.
-    pub(super) fn holders(&self) -> &'a [Holder] {
-        self.queue.status.as_ref().map_or(&[], |status| &status.holders)
-    }
-
     /// Whether somebody deleted the queue.
     pub fn is_being_deleted(&self) -> bool {
         self.queue.metadata.deletion_timestamp.is_some()
