@@ -5,10 +5,11 @@
 
 use std::{
     collections::HashMap,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::ResourceExt;
+use kube::{ResourceExt, core::DeserializeGuard};
 
 use super::key::{ObjectKey, version};
 
@@ -28,17 +29,32 @@ impl<K: ResourceExt> MutationCache<K> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, answer);
     }
 
-    /// The newer of what the watch tells and what was written; forgets a write that the watch has caught up with.
+    /// What was written, if it is newer than what the watch tells; forgets a write that the watch has caught up with.
+    ///
+    /// For the object's own reconcile: if somebody else has seen a newer reading since, both may be older than the object is, and
+    /// a write made from them is refused.
     pub(crate) fn newest(&self, key: &ObjectKey, watched: &K) -> Option<Arc<K>> {
+        newest(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), key, watched)
+    }
+
+    /// Looks at the newer of what the watch tells and what was written, or at nothing where the watch tells of nothing that can be
+    /// read. For others than the object's own reconcile.
+    ///
+    /// Reconciles run on several threads. So what the watch tells is read while nobody can forget a write: else one reads the store,
+    /// another one sees in it that the watch has caught up, and the first finds the write neither here nor there, and would wait
+    /// for news that have come already.
+    pub(crate) fn look_at<W: Deref<Target = DeserializeGuard<K>>, R>(
+        &self,
+        key: &ObjectKey,
+        watched: impl FnOnce() -> Option<W>,
+        look: impl FnOnce(Option<&K>) -> R,
+    ) -> R {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_ahead = written
-            .get(key)
-            .is_some_and(|written| written.uid() == watched.uid() && version(&**written) > version(watched));
-        if is_ahead {
-            return written.get(key).cloned();
-        }
-        written.remove(key);
-        None
+        let watched = watched();
+        let watched = watched.as_deref().and_then(|watched| watched.0.as_ref().ok());
+        let ahead = watched.and_then(|watched| newest(&mut written, key, watched));
+        drop(written);
+        look(ahead.as_deref().or(watched))
     }
 
     /// Forgets an object that is gone.
@@ -47,8 +63,19 @@ impl<K: ResourceExt> MutationCache<K> {
     }
 }
 
+fn newest<K: ResourceExt>(written: &mut HashMap<ObjectKey, Arc<K>>, key: &ObjectKey, watched: &K) -> Option<Arc<K>> {
+    let is_ahead = |written: &&Arc<K>| written.uid() == watched.uid() && version(&***written) > version(watched);
+    let ahead = written.get(key).filter(is_ahead).cloned();
+    if ahead.is_none() {
+        written.remove(key);
+    }
+    ahead
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::api::ObjectMeta;
 
@@ -88,5 +115,43 @@ mod tests {
         memory.keep(key(), Arc::new(object("u", "10")));
         assert!(memory.newest(&key(), &object("u", "10")).is_none());
         assert!(memory.newest(&key(), &object("u", "9")).is_none(), "a list that is older than the watch was");
+    }
+
+    fn guarded(version: &str) -> Box<DeserializeGuard<ConfigMap>> {
+        Box::new(DeserializeGuard(Ok(object("u", version))))
+    }
+
+    /// What somebody sees who looks while the watch tells of this version.
+    fn seen(memory: &MutationCache<ConfigMap>, watched: &str) -> Option<String> {
+        let version = |seen: Option<&ConfigMap>| seen?.metadata.resource_version.clone();
+        memory.look_at(&key(), || Some(guarded(watched)), version)
+    }
+
+    #[test]
+    fn others_see_the_write_until_the_watch_has_caught_up_and_nothing_without_the_watch() {
+        let memory = MutationCache::default();
+        memory.keep(key(), Arc::new(object("u", "10")));
+        assert_eq!(seen(&memory, "9").as_deref(), Some("10"));
+        assert!(memory.look_at(&key(), || None::<Box<DeserializeGuard<_>>>, |seen| seen.is_none()), "it is gone");
+        assert_eq!(seen(&memory, "10").as_deref(), Some("10"));
+        assert_eq!(seen(&memory, "9").as_deref(), Some("9"), "the write is forgotten");
+    }
+
+    #[test]
+    fn a_write_is_not_forgotten_while_somebody_reads_what_the_watch_tells() {
+        let memory = MutationCache::default();
+        memory.keep(key(), Arc::new(object("u", "10")));
+        let (memory, (looked, other)) = (&memory, mpsc::channel());
+        let own = thread::scope(|threads| {
+            let slow = || {
+                // Another one reads a moment later, when the watch has caught up. It has to wait; if it did not, it would have
+                // forgotten the write long before this gives up.
+                threads.spawn(move || looked.send(seen(memory, "10")));
+                assert!(other.recv_timeout(Duration::from_millis(100)).is_err(), "it did not wait");
+                Some(guarded("9"))
+            };
+            memory.look_at(&key(), slow, |seen| seen.and_then(|seen| seen.metadata.resource_version.clone()))
+        });
+        assert_eq!(own.as_deref(), Some("10"));
     }
 }

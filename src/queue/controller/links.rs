@@ -104,28 +104,24 @@ impl Queues {
     pub(super) fn is_full(&self) -> IsFull {
         let queues = self.clone();
         Arc::new(move |name, namespace| {
-            let newest = queues.newest(&object_key(&QueueKey::meant_by(name, namespace)));
-            newest.is_some_and(|queue| queue.allows(namespace) && queue.is_full())
+            let is_full = |queue: &TaskQueue| queue.allows(namespace) && queue.is_full();
+            queues.look_at(&object_key(&QueueKey::meant_by(name, namespace)), |queue| queue.is_some_and(is_full))
         })
     }
 
-    /// A queue as it was read or written last; none where there is none that can be read.
-    fn newest(&self, key: &ObjectKey) -> Option<Arc<TaskQueue>> {
-        let watched = self.store.get(&key.to_ref())?;
-        let watched = watched.0.as_ref().ok()?;
-        Some(self.written.newest(key, watched).unwrap_or_else(|| Arc::new(watched.clone())))
+    /// Looks at a queue as it was read or written last; at nothing where there is none that can be read.
+    fn look_at<R>(&self, key: &ObjectKey, look: impl FnOnce(Option<&TaskQueue>) -> R) -> R {
+        self.written.look_at(key, || self.store.get(&key.to_ref()), look)
     }
 
     /// What a task sees of the queue that it names.
     fn admission_of(&self, task: &LongTask) -> Admission {
         let Some(name) = &task.spec.queue_name else { return Admission::NotAsked };
         let namespace = task.namespace().unwrap_or_default();
-        let key = object_key(&QueueKey::meant_by(name, &namespace));
         let uid = task.metadata.uid.as_deref().unwrap_or_default();
-        let Some(watched) = self.store.get(&key.to_ref()) else { return Admission::Missing };
-        let Ok(watched) = &watched.0 else { return Admission::Missing };
-        let newest = self.written.newest(&key, watched);
-        admission_of(newest.as_deref().unwrap_or(watched), &namespace, &task.name_any(), uid)
+        let seen_in = |queue: &TaskQueue| admission_of(queue, &namespace, &task.name_any(), uid);
+        let queue = object_key(&QueueKey::meant_by(name, &namespace));
+        self.look_at(&queue, |queue| queue.map_or(Admission::Missing, seen_in))
     }
 
     /// Wakes the tasks for which something is different in this reading of their queue: all when it has been edited, else those

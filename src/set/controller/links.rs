@@ -118,12 +118,9 @@ impl Sets {
         let index = index_of(task)?;
         let owner = set_of(task)?;
         let key = ObjectKey { namespace: task.namespace()?, name: owner.name.clone() };
-        let Some(watched) = self.store.get(&key.to_ref()) else { return Some(Parent::GONE) };
-        let Ok(watched) = &watched.0 else { return Some(Parent::GONE) };
-        let newest = self.written.newest(&key, watched);
-        let set = newest.as_deref().unwrap_or(watched);
-        let is_own = set.metadata.uid.as_ref() == Some(&owner.uid);
-        Some(if is_own { parent_of(set, index) } else { Parent::GONE })
+        let is_own = |set: &&LongTaskSet| set.metadata.uid.as_ref() == Some(&owner.uid);
+        let seen = |set: Option<&LongTaskSet>| set.filter(is_own).map_or(Parent::GONE, |set| parent_of(set, index));
+        Some(self.written.look_at(&key, || self.store.get(&key.to_ref()), seen))
     }
 
     /// Wakes the members for which something is different in this reading of their set: all when it pauses, stops or begins
