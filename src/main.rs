@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{self, Write},
+    panic,
     path::Path,
     process::ExitCode,
 };
@@ -69,7 +70,9 @@ async fn run(args: RunArgs) -> ExitCode {
     let settings = args.settings(&Environment::detect()).unwrap_or_else(|contradiction| {
         Cli::command().error(ErrorKind::ArgumentConflict, contradiction).exit();
     });
-    match operator::run(settings).await {
+    // On a worker thread, as the reconciles are: to the main thread each event and each result would have to be handed over.
+    let ended = tokio::spawn(operator::run(settings)).await;
+    match ended.unwrap_or_else(|panicked| panic::resume_unwind(panicked.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = logs::with_causes(&error), "ended");
