@@ -297,7 +297,7 @@ bench: tools cluster-up images bench-micro $(ARGO) ## measure the operator besid
 	@$(TOOL) tools kwok
 	@$(TOOL) load deploy/image.yaml bench/argo/image.yaml
 	cargo bench --locked --bench cluster -- evicted --runs $(RUNS)
-	cargo bench --locked --bench cluster -- queued queued-admitted queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
+	cargo bench --locked --bench cluster -- queued queued-admitted queued-at-a-time queued-jobs --runs $(RUNS) --count $(or $(COUNT),5000)
 	cargo bench --locked --bench cluster -- start start-thin start-queued --runs $(RUNS) --count $(or $(COUNT),300)
 	cargo bench --locked --bench cluster -- places breaker members --runs $(RUNS) --count $(or $(COUNT),1000)
 	cargo bench --locked --bench cluster -- queue-waiting --runs $(RUNS) --count $(or $(COUNT),5000)

@@ -1,12 +1,12 @@
 //! The objects of a scenario: made, counted when they have ended, removed.
 
 use std::{
-    pin::pin,
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
@@ -92,41 +92,70 @@ impl Load {
 
     /// Creates that many, as fast as the API server takes them. Names are numbered.
     pub(crate) async fn create(&self, count: usize, manifest: impl Fn(usize) -> Value) -> Result<()> {
-        let api = self.api();
-        let create = |number| {
-            let (api, manifest) = (api.clone(), manifest(number));
-            async move {
-                let object: DynamicObject = serde_json::from_value(manifest)?;
-                api.create(&PostParams::default(), &object).await.context("create an object of the load")?;
-                anyhow::Ok(())
-            }
-        };
+        let create = |number| self.create_one(manifest(number));
         stream::iter(0..count).map(create).buffer_unordered(AT_ONCE).try_collect::<()>().await
+    }
+
+    fn create_one(&self, manifest: Value) -> impl Future<Output = Result<()>> + use<> {
+        let api = self.api();
+        async move {
+            let object: DynamicObject = serde_json::from_value(manifest)?;
+            api.create(&PostParams::default(), &object).await.context("create an object of the load")?;
+            Ok(())
+        }
+    }
+
+    /// Creates that many, so many at a time: each of the others when one before it has ended well. Waits for all; tells every tenth on
+    /// the way.
+    pub(crate) async fn run(
+        &self,
+        count: usize,
+        at_a_time: usize,
+        manifest: impl Fn(usize) -> Value,
+        limit: Duration,
+    ) -> Result<()> {
+        self.create(at_a_time, &manifest).await?;
+        let next = |ended| {
+            let create = (ended + at_a_time < count).then(|| self.create_one(manifest(ended + at_a_time)));
+            async move { if let Some(create) = create { create.await } else { Ok(()) } }
+        };
+        let numbered = self.ended(count).enumerate().map(|(number, ended)| ended.map(|()| number));
+        let run = numbered.map_ok(next).try_buffer_unordered(AT_ONCE).try_collect::<()>();
+        tokio::time::timeout(limit, run).await.with_context(|| format!("not all ended within {limit:?}"))?
     }
 
     /// Waits until that many have ended well; tells every tenth on the way.
     pub(crate) async fn until_ended(&self, count: usize, limit: Duration) -> Result<()> {
+        let ended = self.ended(count).try_collect::<()>();
+        tokio::time::timeout(limit, ended).await.with_context(|| format!("not all ended within {limit:?}"))?
+    }
+
+    /// An item for each object that has ended well, up to that many.
+    fn ended(&self, count: usize) -> impl Stream<Item = Result<()>> + use<> {
         let began = Instant::now();
-        let wait = async {
-            let config = match self.ended {
-                Ended::Field(selector) => watcher::Config::default().fields(selector),
-                Ended::Successes(count) => watcher::Config::default().fields(&format!("status.successful={count}")),
-                Ended::Label(selector) => watcher::Config::default().labels(selector),
-            };
-            let api: Api<PartialObjectMeta<DynamicObject>> =
-                Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource);
-            let mut ended = pin!(watcher(api, config).default_backoff().applied_objects());
-            let mut names = std::collections::HashSet::new();
-            while names.len() < count {
-                let Some(object) = ended.try_next().await? else { break };
-                let is_new = names.insert(object.metadata.name);
-                if is_new && names.len() % (count / 10).max(1) == 0 {
-                    println!("    {:>6} of {count} after {:.1} s", names.len(), began.elapsed().as_secs_f64());
-                }
-            }
-            anyhow::Ok(())
+        let config = match self.ended {
+            Ended::Field(selector) => watcher::Config::default().fields(selector),
+            Ended::Successes(count) => watcher::Config::default().fields(&format!("status.successful={count}")),
+            Ended::Label(selector) => watcher::Config::default().labels(selector),
         };
-        tokio::time::timeout(limit, wait).await.with_context(|| format!("not all ended within {limit:?}"))?
+        let api: Api<PartialObjectMeta<DynamicObject>> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource);
+        let mut names = HashSet::new();
+        let news = move |object: PartialObjectMeta<DynamicObject>| {
+            let is_new = names.insert(object.metadata.name);
+            if is_new && names.len() % (count / 10).max(1) == 0 {
+                println!("    {:>6} of {count} after {:.1} s", names.len(), began.elapsed().as_secs_f64());
+            }
+            future::ready(is_new.then_some(()))
+        };
+        let ended = watcher(api, config).default_backoff().applied_objects().map_err(Into::into);
+        let mut news = news;
+        ended
+            .filter_map(move |object| match object {
+                Ok(object) => news(object).map(|new| new.map(Ok)).left_future(),
+                Err(error) => future::ready(Some(Err(error))).right_future(),
+            })
+            .take(count)
     }
 }
 

@@ -57,6 +57,8 @@ enum Scenario {
     Queued,
     /// The same in a queue.
     QueuedAdmitted,
+    /// The same without a queue, as many at a time.
+    QueuedAtATime,
     /// Jobs that wait when their controller starts.
     QueuedJobs,
     /// Chains of 20 segments.
@@ -160,6 +162,7 @@ async fn on_a_rig_of_its_own(scenario: Scenario, arguments: &Arguments) -> Resul
     match scenario {
         Scenario::Queued => queued::tasks(&rig, count).await,
         Scenario::QueuedAdmitted => queued::admitted(&rig, count).await,
+        Scenario::QueuedAtATime => queued::at_a_time(&rig, count).await,
         Scenario::QueuedJobs => queued::jobs(&rig, count).await,
         Scenario::Chains => chains::tasks(&rig, count, run, Chains::Plain).await,
         Scenario::ChainsLive => chains::tasks(&rig, count, run, Chains::Live).await,

@@ -1,5 +1,5 @@
 //! B1: single-segment tasks that wait when the operator starts, also in a queue, against as many Jobs that wait for the Job
-//! controller.
+//! controller. And tasks without a queue of which as many are there at a time as that queue has places.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,14 @@ const RUN: &str = "1s";
 /// How many places the queue has.
 const PLACES: usize = 50;
 const THROUGH_A_QUEUE: &str = "LongTask through a queue";
+const WITHOUT_A_QUEUE: &str = "LongTask, as many at a time";
+const LIMIT: Duration = Duration::from_mins(20);
 
 pub(crate) async fn tasks(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
     load.create(count, |number| load::task(&format!("queued-{number}"), RUN)).await?;
-    measure(rig, &load, "LongTask", count, || rig.start_operator()).await?;
+    measure(rig, "LongTask", count, || rig.start_operator(), load.until_ended(count, LIMIT)).await?;
     drop(manager);
     Ok(())
 }
@@ -35,7 +37,19 @@ pub(crate) async fn admitted(rig: &Rig, count: usize) -> Result<()> {
     load.create_beside(load::queue(NAMESPACE, PLACES)).await?;
     let task = |number| load::queued(load::task(&format!("queued-{number}"), RUN), NAMESPACE);
     load.create(count, task).await?;
-    measure(rig, &load, THROUGH_A_QUEUE, count, || rig.start_operator()).await?;
+    measure(rig, THROUGH_A_QUEUE, count, || rig.start_operator(), load.until_ended(count, LIMIT)).await?;
+    drop(manager);
+    Ok(())
+}
+
+/// The same tasks without a queue, each made when one before it has ended: what somebody does by hand for so many at a time. All
+/// at once the operator falls behind, and does less for each: it skips what is over before it looks, and drops events.
+pub(crate) async fn at_a_time(rig: &Rig, count: usize) -> Result<()> {
+    let manager = rig.start_controller_manager(false)?;
+    let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
+    let task = |number| load::task(&format!("queued-{number}"), RUN);
+    let run = load.run(count, PLACES, task, LIMIT);
+    measure(rig, WITHOUT_A_QUEUE, count, || rig.start_operator(), run).await?;
     drop(manager);
     Ok(())
 }
@@ -46,21 +60,21 @@ pub(crate) async fn jobs(rig: &Rig, count: usize) -> Result<()> {
     let load = Load::of_jobs(&rig.client, NAMESPACE).await?;
     load.create(count, |number| load::job(&format!("queued-{number}"), RUN)).await?;
     manager.kill();
-    measure(rig, &load, "Job", count, || rig.start_controller_manager(true)).await
+    measure(rig, "Job", count, || rig.start_controller_manager(true), load.until_ended(count, LIMIT)).await
 }
 
 async fn measure(
     rig: &Rig,
-    load: &Load,
     side: &str,
     count: usize,
     start: impl FnOnce() -> Result<Running>,
+    all_ended: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let before = Writes::now(&rig.client).await?;
     let used_before = Rig::cpu_of_control_plane()?;
     let began = Instant::now();
     let controller = start()?;
-    load.until_ended(count, Duration::from_mins(20)).await?;
+    all_ended.await?;
     let seconds = began.elapsed().as_secs_f64();
     let mut figures = vec![
         name("objects", count as f64),
