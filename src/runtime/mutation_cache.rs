@@ -31,8 +31,8 @@ impl<K: ResourceExt> MutationCache<K> {
 
     /// What was written, if it is newer than what the watch tells; forgets a write that the watch has caught up with.
     ///
-    /// For the object's own reconcile: if somebody else has seen a newer reading since, both may be older than the object is, and
-    /// a write made from them is refused.
+    /// For the object's own reconcile: if somebody else has seen a newer reading since, both may be older than the object is. A write
+    /// made from them is refused, and the watch wakes the object again.
     pub(crate) fn newest(&self, key: &ObjectKey, watched: &K) -> Option<Arc<K>> {
         newest(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), key, watched)
     }

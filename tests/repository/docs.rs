@@ -18,10 +18,15 @@ use serde_json::json;
 use strum::IntoEnumIterator;
 
 fn pages(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "md")
+}
+
+/// The files with this extension in a folder and those below it.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
-        .flat_map(|path| if path.is_dir() { pages(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .flat_map(|path| if path.is_dir() { files(&path, extension) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
         .collect()
 }
 
@@ -52,6 +57,27 @@ fn every_link_to_a_file_or_a_heading_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// A handler of signals interrupts Python at any line, also where the program holds the lock of an `Event` that it waits for.
+#[test]
+fn no_python_program_shown_here_sets_an_event_in_a_signal_handler() {
+    let read = |path: &PathBuf| fs::read_to_string(path).expect("readable");
+    let name = |path: &PathBuf| path.display().to_string();
+    let programs = files(Path::new("examples"), "py");
+    let programs = programs.iter().map(|path| (name(path), read(path)));
+    let pages: Vec<_> = ["docs", "examples"].iter().flat_map(|folder| pages(Path::new(folder))).collect();
+    let snippets = pages.iter().flat_map(|page| {
+        let text = read(page);
+        let blocks: Vec<_> = text.split("```python").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        blocks.into_iter().map(|block| (name(page), block.to_owned())).collect::<Vec<_>>()
+    });
+    let with_handler: Vec<_> =
+        programs.chain(snippets).filter(|(_, program)| program.contains("signal.signal(")).collect();
+    assert!(with_handler.len() >= 3, "{with_handler:?}");
+    let wrong: Vec<_> =
+        with_handler.iter().filter(|(_, program)| program.contains("Event(")).map(|(at, _)| at).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]
