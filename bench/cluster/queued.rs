@@ -42,8 +42,8 @@ pub(crate) async fn admitted(rig: &Rig, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The same tasks without a queue, each made when one before it has ended: what somebody does by hand for so many at a time. All
-/// at once the operator falls behind, and does less for each: it skips what is over before it looks, and drops events.
+/// The same tasks without a queue, each made when one before it has ended: what somebody does by hand for so many at a time. Tasks
+/// that start all at once are no pair for a queue: their events are dropped, and none waits while a pod starts and ends.
 pub(crate) async fn at_a_time(rig: &Rig, count: usize) -> Result<()> {
     let manager = rig.start_controller_manager(false)?;
     let load = Load::of_tasks(&rig.client, NAMESPACE).await?;
