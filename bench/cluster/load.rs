@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client,
@@ -114,20 +114,18 @@ impl Load {
         manifest: impl Fn(usize) -> Value,
         limit: Duration,
     ) -> Result<()> {
-        self.create(at_a_time, &manifest).await?;
-        let next = |ended| {
-            let create = (ended + at_a_time < count).then(|| self.create_one(manifest(ended + at_a_time)));
+        self.create(at_a_time.min(count), &manifest).await?;
+        let mut others = at_a_time..count;
+        let next = |()| {
+            let create = others.next().map(|number| self.create_one(manifest(number)));
             async move { if let Some(create) = create { create.await } else { Ok(()) } }
         };
-        let numbered = self.ended(count).enumerate().map(|(number, ended)| ended.map(|()| number));
-        let run = numbered.map_ok(next).try_buffer_unordered(AT_ONCE).try_collect::<()>();
-        tokio::time::timeout(limit, run).await.with_context(|| format!("not all ended within {limit:?}"))?
+        within(limit, self.ended(count).map_ok(next).try_buffer_unordered(AT_ONCE).try_collect()).await
     }
 
     /// Waits until that many have ended well; tells every tenth on the way.
     pub(crate) async fn until_ended(&self, count: usize, limit: Duration) -> Result<()> {
-        let ended = self.ended(count).try_collect::<()>();
-        tokio::time::timeout(limit, ended).await.with_context(|| format!("not all ended within {limit:?}"))?
+        within(limit, self.ended(count).try_collect()).await
     }
 
     /// An item for each object that has ended well, up to that many.
@@ -141,22 +139,19 @@ impl Load {
         let api: Api<PartialObjectMeta<DynamicObject>> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &self.resource);
         let mut names = HashSet::new();
-        let news = move |object: PartialObjectMeta<DynamicObject>| {
-            let is_new = names.insert(object.metadata.name);
+        let is_new = move |object: &PartialObjectMeta<DynamicObject>| {
+            let is_new = names.insert(object.metadata.name.clone());
             if is_new && names.len() % (count / 10).max(1) == 0 {
                 println!("    {:>6} of {count} after {:.1} s", names.len(), began.elapsed().as_secs_f64());
             }
-            future::ready(is_new.then_some(()))
+            future::ready(is_new)
         };
-        let ended = watcher(api, config).default_backoff().applied_objects().map_err(Into::into);
-        let mut news = news;
-        ended
-            .filter_map(move |object| match object {
-                Ok(object) => news(object).map(|new| new.map(Ok)).left_future(),
-                Err(error) => future::ready(Some(Err(error))).right_future(),
-            })
-            .take(count)
+        watcher(api, config).default_backoff().applied_objects().err_into().try_filter(is_new).map_ok(drop).take(count)
     }
+}
+
+async fn within(limit: Duration, work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::time::timeout(limit, work).await.with_context(|| format!("not all ended within {limit:?}"))?
 }
 
 /// A task whose pods run that long, as one segment.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -43,10 +42,10 @@ impl<K: ResourceExt> MutationCache<K> {
     /// Reconciles run on several threads. So what the watch tells is read while nobody can forget a write: else one reads the store,
     /// another one sees in it that the watch has caught up, and the first finds the write neither here nor there, and would wait
     /// for news that have come already.
-    pub(crate) fn look_at<W: Deref<Target = DeserializeGuard<K>>, R>(
+    pub(crate) fn look_at<R>(
         &self,
         key: &ObjectKey,
-        watched: impl FnOnce() -> Option<W>,
+        watched: impl FnOnce() -> Option<Arc<DeserializeGuard<K>>>,
         look: impl FnOnce(Option<&K>) -> R,
     ) -> R {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +116,8 @@ mod tests {
         assert!(memory.newest(&key(), &object("u", "9")).is_none(), "a list that is older than the watch was");
     }
 
-    fn guarded(version: &str) -> Box<DeserializeGuard<ConfigMap>> {
-        Box::new(DeserializeGuard(Ok(object("u", version))))
+    fn guarded(version: &str) -> Arc<DeserializeGuard<ConfigMap>> {
+        Arc::new(DeserializeGuard(Ok(object("u", version))))
     }
 
     /// What somebody sees who looks while the watch tells of this version.
@@ -132,7 +131,7 @@ mod tests {
         let memory = MutationCache::default();
         memory.keep(key(), Arc::new(object("u", "10")));
         assert_eq!(seen(&memory, "9").as_deref(), Some("10"));
-        assert!(memory.look_at(&key(), || None::<Box<DeserializeGuard<_>>>, |seen| seen.is_none()), "it is gone");
+        assert!(memory.look_at(&key(), || None, |seen| seen.is_none()), "it is gone");
         assert_eq!(seen(&memory, "10").as_deref(), Some("10"));
         assert_eq!(seen(&memory, "9").as_deref(), Some("9"), "the write is forgotten");
     }
